@@ -208,11 +208,12 @@ fn deduplication(keys: usize) -> Box<dyn Fn()> {
             window.insert(DedupEntry {
                 from: UserId::anonymous(),
                 key: Key::parse(&number.to_string()).expect("a key"),
+                number,
                 offset: Offset(number),
                 at: 0,
                 clock: 0,
             });
-            window.expire(Offset(number), 0);
+            window.expire(number, 0);
         }
     })
 }

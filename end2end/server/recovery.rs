@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::client::publish;
 use crate::harness::Server;
 use crate::metrics::{figure, until};
 use crate::raw::masked;
@@ -82,6 +83,68 @@ async fn a_client_that_resumes_gets_the_missed_messages_or_a_gap() {
     let (mut all, welcome) = join(&server, "id=all&after=0").await;
     assert_eq!(welcome["recovery"], "resumed");
     assert_eq!(next(&mut all, "message").await["offset"].as_u64(), Some(4));
+}
+
+/// Publishes `messages` messages in the lobby and as many in another room, in turn. Returns the offsets of those in the
+/// lobby and of those in the other room, and the epoch.
+async fn publish_in_turn(server: &Server, messages: usize) -> (Vec<u64>, Vec<u64>, String) {
+    let (mut lobby, mut other, mut epoch) = (Vec::new(), Vec::new(), String::new());
+
+    for number in 0..messages {
+        for (room, offsets) in [("lobby", &mut lobby), ("other", &mut other)] {
+            let stored = publish(server, room, &number.to_string()).await;
+            offsets.push(stored["offset"].as_u64().expect("an offset"));
+            epoch = stored["epoch"].as_str().expect("text").to_owned();
+        }
+    }
+
+    (lobby, other, epoch)
+}
+
+#[tokio::test]
+async fn a_gap_counts_the_messages_of_its_room_only() {
+    for store in ["memory", "sqlite:fanfare.db"] {
+        let server = Server::start(&["--history-messages", "3", "--store", store]);
+        let (offsets, _, epoch) = publish_in_turn(&server, 8).await;
+
+        let query = format!("id=late&after={}&epoch={epoch}", offsets[0]);
+        let (mut late, welcome) = join(&server, &query).await;
+
+        assert_eq!(welcome["recovery"], "lost");
+        let gap = json!({
+            "type": "gap", "after": offsets[0], "before": offsets[4] + 1, "count": 4, "reason": "expired"
+        });
+        assert_eq!(next(&mut late, "gap").await, gap);
+        for kept in 5..8 {
+            let message = next(&mut late, "message").await;
+            assert_eq!(message["offset"], offsets[kept]);
+            assert_eq!(message["prev"], offsets[kept - 1]);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_client_may_resume_after_an_offset_of_another_room() {
+    let server = Server::start(&[]);
+    let (lobby, other, epoch) = publish_in_turn(&server, 3).await;
+
+    let query = |after| format!("id=ann&after={after}&epoch={epoch}");
+    let (mut ann, welcome) = join(&server, &query(other[1])).await;
+    assert_eq!(welcome["recovery"], "resumed");
+    assert_eq!(next(&mut ann, "message").await["offset"], lobby[2]);
+
+    let (mut ann, welcome) = join(&server, &query(other[2])).await;
+    assert_eq!(welcome["recovery"], "resumed");
+    let stored = publish(&server, "lobby", "new").await;
+    let message = next(&mut ann, "message").await;
+    assert_eq!(message["offset"], stored["offset"]);
+    assert_eq!(message["prev"], lobby[2]);
+
+    let (_, welcome) = join(&server, &query(other[2] + 100)).await;
+    assert_eq!(
+        welcome["recovery"], "lost",
+        "no message has that offset yet"
+    );
 }
 
 #[tokio::test]

@@ -155,7 +155,7 @@ pub struct ConnectionSummary {
     /// The last offset that was written to it.
     #[schema(value_type = u64)]
     pub offset: Offset,
-    /// The distance between that offset and the newest one of the room.
+    /// The number of messages of the room after it; an upper bound if not all of them are in memory.
     pub behind: u64,
     /// Bytes in its send buffer.
     pub waiting: usize,

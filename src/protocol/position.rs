@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// The number of a message in its room. Offsets increase strictly and are never reused; some numbers may be left out.
-/// 0 stands for "before the first message".
+/// The position of a message in the store's one sequence of all rooms. Offsets increase strictly and are never reused;
+/// those of a room have holes. 0 stands for "before the first message".
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]

@@ -112,7 +112,7 @@ impl Admission {
         let unavailable = |_| Refusal::StoreUnavailable;
         let mut bounds = store.bounds(name).map_err(unavailable)?;
         if let Some(resume) = resume
-            && resume.after > bounds.head
+            && resume.after > bounds.newest
         {
             // The client may come from a node that has read more of the log.
             store.reach(resume.after).await.map_err(unavailable)?;
@@ -122,7 +122,9 @@ impl Admission {
         Ok(Self {
             room,
             slot,
-            start: StartPosition::new(&bounds, resume),
+            start: StartPosition::counted(store, name, &bounds, resume)
+                .await
+                .map_err(unavailable)?,
             head: bounds.head,
             first: bounds.first,
         })

@@ -6,7 +6,8 @@ use crate::protocol::GapReason;
 use crate::protocol::Offset;
 use crate::protocol::Push;
 use crate::protocol::Recovery;
-use crate::server::store::Bounds;
+use crate::protocol::RoomName;
+use crate::server::store::{Bounds, Store, StoreError};
 
 /// The position of a client that resumes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,10 +59,42 @@ impl From<Gap> for Push {
     }
 }
 
+impl Resume {
+    /// Returns true if the client has seen an offset of the log with these bounds.
+    fn is_of(&self, bounds: &Bounds) -> bool {
+        let is_same_epoch = self
+            .epoch
+            .as_ref()
+            .is_none_or(|epoch| *epoch == bounds.epoch);
+        is_same_epoch && self.after <= bounds.newest
+    }
+}
+
 impl StartPosition {
+    /// Returns the position at which a client that resumes from `resume` begins to read `room`, whose log has these
+    /// bounds, with the number of messages that it has lost.
+    ///
+    /// # Errors
+    /// If the store cannot be read now.
+    pub(super) async fn counted(
+        store: &dyn Store,
+        room: &RoomName,
+        bounds: &Bounds,
+        resume: Option<&Resume>,
+    ) -> Result<Self, StoreError> {
+        let mut start = Self::new(bounds, resume);
+
+        if let Some(gap) = &mut start.gap
+            && resume.is_some_and(|resume| resume.is_of(bounds))
+        {
+            gap.count = count_between(store, room, gap.after, bounds.gone).await?;
+        }
+        Ok(start)
+    }
+
     /// Returns the position at which a client that resumes from `resume` begins to read a log with these bounds.
     pub fn new(bounds: &Bounds, resume: Option<&Resume>) -> Self {
-        let Some(Resume { after, epoch }) = resume else {
+        let Some(resume @ Resume { after, epoch }) = resume else {
             return Self {
                 cursor: bounds.head,
                 recovery: Recovery::Fresh,
@@ -72,10 +105,7 @@ impl StartPosition {
         let gone = bounds.gone;
         let before = Offset(gone.0 + 1);
 
-        let is_of_this_log =
-            epoch.as_ref().is_none_or(|epoch| *epoch == bounds.epoch) && *after <= bounds.head;
-
-        if !is_of_this_log {
+        if !resume.is_of(bounds) {
             let gap = Gap {
                 after: Offset(0),
                 before,
@@ -106,12 +136,10 @@ impl StartPosition {
             };
         }
 
-        let is_counted = bounds.is_dense && *after >= bounds.base;
-        let count = is_counted.then(|| gone.0 - after.0);
         let gap = Gap {
             after: *after,
             before,
-            count,
+            count: None,
             reason: GapReason::Expired,
         };
         Self {
@@ -122,16 +150,44 @@ impl StartPosition {
     }
 }
 
+/// Returns the number of messages of `room` after `after` up to `until`, including those that are no longer kept;
+/// `None` if the store does not know it.
+pub(super) async fn count_between(
+    store: &dyn Store,
+    room: &RoomName,
+    after: Offset,
+    until: Offset,
+) -> Result<Option<u64>, StoreError> {
+    let (Some(before), Some(all)) = (
+        store.count(room, after).await?,
+        store.count(room, until).await?,
+    ) else {
+        return Ok(None);
+    };
+    Ok(all.checked_sub(before))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The newest offset of all rooms.
+    const NEWEST: u64 = 20;
 
     fn start(
         first: u64,
         head: u64,
         resume: Option<(u64, Option<u32>)>,
     ) -> (u64, Recovery, Option<(u64, u64)>) {
-        let bounds = Bounds::dense(Epoch::new(1), Offset(first), Offset(head));
+        let gone = if first == 0 { head } else { first - 1 };
+        let bounds = Bounds {
+            epoch: Epoch::new(1),
+            first: Offset(first),
+            head: Offset(head),
+            gone: Offset(gone),
+            newest: Offset(NEWEST),
+            is_known: head > 0,
+        };
         let resume = resume.map(|(after, epoch)| Resume {
             after: Offset(after),
             epoch: epoch.map(Epoch::new),
@@ -182,21 +238,11 @@ mod tests {
     }
 
     #[test]
-    fn what_a_room_of_that_name_had_before_is_not_counted() {
-        let bounds = Bounds {
-            base: Offset(7),
-            ..Bounds::dense(Epoch::new(1), Offset(9), Offset(9))
-        };
-        let count = |after| {
-            let resume = Resume {
-                after: Offset(after),
-                epoch: Some(Epoch::new(1)),
-            };
-            let gap = StartPosition::new(&bounds, Some(&resume)).gap;
-            gap.expect("a gap").count
-        };
-
-        assert_eq!((count(3), count(7)), (None, Some(1)));
+    fn a_position_after_the_newest_message_of_the_room_is_one_of_another_room() {
+        assert_eq!(
+            start(3, 9, Some((NEWEST, Some(1)))),
+            (NEWEST, Recovery::Resumed, None)
+        );
     }
 
     #[test]
@@ -206,7 +252,7 @@ mod tests {
             (2, Recovery::Lost, Some((0, 3)))
         );
         assert_eq!(
-            start(3, 9, Some((10, Some(1)))),
+            start(3, 9, Some((NEWEST + 1, Some(1)))),
             (2, Recovery::Lost, Some((0, 3)))
         );
     }

@@ -291,10 +291,11 @@ impl ConnectionEntry {
         self.room.name()
     }
 
-    /// Returns its status, and the number of offsets by which it is behind its room.
+    /// Returns its status, and the number of messages that it has not received.
     pub fn status(&self) -> (ConnectionStatus, u64) {
         let status = self.subscriber.status();
-        (status, self.room.head().0.saturating_sub(status.offset.0))
+        let behind = self.room.behind(status.offset);
+        (status, behind)
     }
 }
 

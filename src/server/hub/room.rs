@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::protocol::{Epoch, Offset, Push, RoomName, UserId};
+use crate::server::hub::catch_up::count_between;
 use crate::server::hub::fanout::WRITES_PER_TURN;
 use crate::server::hub::subscriber::Readers;
 use crate::server::hub::{Notice, Subscriber, now_millis};
@@ -72,8 +73,6 @@ pub enum DeleteError {
 pub struct Room {
     name: RoomName,
     epoch: Epoch,
-    /// True if its offsets have no holes.
-    is_dense: bool,
     store: Arc<dyn Store>,
     log: Mutex<Log>,
     /// The number of deletions applied to the log. It grows under the lock of the log, before readers are notified.
@@ -122,7 +121,6 @@ impl Room {
         Self {
             name,
             epoch: bounds.epoch,
-            is_dense: bounds.is_dense,
             store,
             log: Mutex::new(Log::new(limits, bounds.head)),
             redactions: AtomicU64::new(0),
@@ -159,6 +157,11 @@ impl Room {
         self.log.lock().head()
     }
 
+    /// Returns the number of messages after `offset`: see [`Log::behind`].
+    pub(super) fn behind(&self, offset: Offset) -> u64 {
+        self.log.lock().behind(offset)
+    }
+
     /// Returns a pass over the current log.
     pub fn fanout_batch(&self) -> FanoutBatch<'_> {
         FanoutBatch::new(&self.log)
@@ -174,7 +177,7 @@ impl Room {
     /// Returns true if the store has no data of the room: nothing was ever published there, or the room was dropped.
     pub(super) fn is_unknown(&self) -> bool {
         let bounds = self.store.bounds(&self.name);
-        bounds.is_ok_and(|bounds| bounds.head == bounds.base)
+        bounds.is_ok_and(|bounds| !bounds.is_known)
     }
 
     /// Stores `drafts` consecutively. The future resolves when the new messages are in the ring. Messages that are
@@ -272,12 +275,30 @@ impl Room {
             .read_page(Span::After(after), CATCH_UP_MESSAGES)
             .await?;
 
-        // A store that does not return `gone` trims only the oldest messages.
-        let first_before = || page.frames.first().map_or(head, |first| first.prev());
+        // The offset before the first message. A store that does not return `gone` trims only the oldest messages.
+        let start = page.frames.first().map_or(head, |first| first.prev());
+        let gone = page.gone.unwrap_or(start).min(start.max(head));
+        let kept = after.max(gone);
+
+        let trimmed = if gone > after {
+            count_between(&*self.store, &self.name, after, gone).await?
+        } else {
+            Some(0)
+        };
+        let damaged = if start <= kept {
+            Some(0)
+        } else if let Some(first) = page.frames.first() {
+            let before = self.store.count(&self.name, kept).await?;
+            before.and_then(|before| first.number().checked_sub(before + 1))
+        } else {
+            count_between(&*self.store, &self.name, kept, head).await?
+        };
+
         let page = CatchUpPage {
             head,
-            gone: page.gone.unwrap_or_else(first_before),
-            is_dense: self.is_dense,
+            gone,
+            trimmed,
+            damaged,
             frames: page.frames,
         };
         Ok((page, mark))

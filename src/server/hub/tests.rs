@@ -235,7 +235,7 @@ impl World {
 }
 
 impl ResumingClient {
-    fn resume(&mut self, world: &World) {
+    async fn resume(&mut self, world: &World) {
         let resume = self.position.clone().map(|(epoch, after)| Resume {
             after: Offset(after),
             epoch: Some(epoch),
@@ -243,12 +243,9 @@ impl ResumingClient {
 
         let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let lobby = RoomName::lobby();
-        let admitted = world
-            .hub
-            .admit(address, &lobby, resume.as_ref())
-            .now_or_never();
+        let admitted = world.hub.admit(address, &lobby, resume.as_ref()).await;
 
-        let admission = admitted.expect("at once").expect("admitted");
+        let admission = admitted.expect("admitted");
         let (room, start) = (admission.room().clone(), admission.start().clone());
 
         let is_kept = self
@@ -264,8 +261,13 @@ impl ResumingClient {
             (Recovery::Lost, Some((epoch, after))) => {
                 assert!(!is_kept, "no gap while the messages are kept");
                 let gap = start.gap.as_ref().expect("a gap");
-                let seen = if epoch == room.epoch() { *after } else { 0 };
+                let (seen, count) = if epoch == room.epoch() {
+                    (*after, Some(start.cursor.0 - *after))
+                } else {
+                    (0, None)
+                };
                 assert_eq!((gap.after.0, gap.before.0), (seen, start.cursor.0 + 1));
+                assert_eq!(gap.count, count);
             }
             other => panic!("{other:?}"),
         }
@@ -302,7 +304,8 @@ impl ResumingClient {
                         frames: page.frames,
                         head,
                         gone: page.gone.expect("SQLite returns it"),
-                        is_dense: true,
+                        trimmed: None,
+                        damaged: Some(0),
                     };
                     send_buffer.on_caught_up(&mut cursor, &page);
                 }
@@ -380,7 +383,7 @@ proptest! {
                         clients[client].read(&world, writes).await;
                     }
                     Step::Drop(client) => clients[client].open = None,
-                    Step::Resume(client) => clients[client].resume(&world),
+                    Step::Resume(client) => clients[client].resume(&world).await,
                     Step::Restart | Step::Reset => {
                         clients.iter_mut().for_each(|client| client.open = None);
                         world.restart(matches!(step, Step::Reset));
@@ -389,7 +392,7 @@ proptest! {
             }
 
             for client in &mut clients {
-                client.resume(&world);
+                client.resume(&world).await;
                 while client.read(&world, 8).await {}
                 assert_eq!(client.position, Some((world.room().epoch().clone(), world.room().head().0)));
             }

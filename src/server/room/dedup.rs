@@ -16,17 +16,17 @@ const ENTRY_BYTES: usize = 256;
 /// Limits on the age of a key. A key expires as soon as it exceeds one of them.
 #[derive(Clone, Copy, Debug)]
 pub struct DedupLimits {
-    /// Number of offsets since the message with the key.
+    /// Number of messages of the room since the message with the key.
     pub messages: u64,
     /// Time since the message with the key.
     pub age: Duration,
 }
 
 impl DedupLimits {
-    /// Returns true if a key that was stored at `offset`, at the store's time `clock`, is still valid in a room
-    /// whose head is `head`, at the store's time `now`.
-    pub fn allow(&self, offset: Offset, clock: u64, head: Offset, now: u64) -> bool {
-        head.0.saturating_sub(offset.0) < self.messages
+    /// Returns true if the key of message `number` of a room, stored at the store's time `clock`, is still valid when
+    /// the room has had `count` messages, at the store's time `now`.
+    pub fn allow(&self, number: u64, clock: u64, count: u64, now: u64) -> bool {
+        count.saturating_sub(number) < self.messages
             && u128::from(now.saturating_sub(clock)) < self.age.as_millis()
     }
 }
@@ -38,6 +38,8 @@ pub struct DedupEntry {
     pub from: UserId,
     /// Key.
     pub key: Key,
+    /// Number of the message in its room, from 1.
+    pub number: u64,
     /// Offset of the message.
     pub offset: Offset,
     /// Time of the message, in milliseconds since 1970 UTC.
@@ -108,15 +110,15 @@ impl DedupWindow {
         slot.reservation.set(slot.bytes);
     }
 
-    /// Removes the entries that have expired in a room whose head is `head`, at the store's time `now`.
-    pub fn expire(&mut self, head: Offset, now: u64) {
+    /// Removes the entries that have expired in a room that has had `count` messages, at the store's time `now`.
+    pub fn expire(&mut self, count: u64, now: u64) {
         let Some(slot) = self.slot.as_deref_mut() else {
             return;
         };
 
         let limits = self.limits;
         let is_expired =
-            |entry: &mut DedupEntry| !limits.allow(entry.offset, entry.clock, head, now);
+            |entry: &mut DedupEntry| !limits.allow(entry.number, entry.clock, count, now);
         while let Some(expired) = slot.order.pop_front_if(is_expired) {
             slot.bytes -= expired.size();
             slot.stored.remove(&(expired.from, expired.key));
@@ -152,13 +154,14 @@ mod tests {
         Key::parse(key).expect("a key")
     }
 
-    /// Returns a window with ann's key "1", stored at offset 5 and time 7 when the clock was 0.
+    /// Returns a window with ann's key "1", stored as message 5 at offset 50 and time 7 when the clock was 0.
     fn window() -> DedupWindow {
         let mut window = DedupWindow::new(LIMITS);
         window.insert(DedupEntry {
             from: user("ann"),
             key: key("1"),
-            offset: Offset(5),
+            number: 5,
+            offset: Offset(50),
             at: 7,
             clock: 0,
         });
@@ -169,7 +172,7 @@ mod tests {
     fn a_key_belongs_to_its_sender() {
         let window = window();
 
-        assert_eq!(window.find(&user("ann"), &key("1")), Some((Offset(5), 7)));
+        assert_eq!(window.find(&user("ann"), &key("1")), Some((Offset(50), 7)));
         assert_eq!(window.find(&user("bob"), &key("1")), None);
         assert_eq!(window.find(&user("ann"), &key("2")), None);
     }
@@ -179,27 +182,28 @@ mod tests {
         let mut window = DedupWindow::new(LIMITS);
         let bytes = |window: &DedupWindow| window.slot.as_ref().map(|slot| slot.bytes);
 
-        for offset in 1..=100 {
+        for number in 1..=100 {
             window.insert(DedupEntry {
                 from: user("ann"),
-                key: key(&format!("{offset:064}")),
-                offset: Offset(offset),
+                key: key(&format!("{number:064}")),
+                number,
+                offset: Offset(10 * number),
                 at: 7,
                 clock: 0,
             });
         }
         assert_eq!(bytes(&window), Some(100 * (ENTRY_BYTES + 64 + 3)));
 
-        window.expire(Offset(100), 0);
+        window.expire(100, 0);
         assert_eq!(bytes(&window), Some(3 * (ENTRY_BYTES + 64 + 3)));
 
-        window.expire(Offset(103), 0);
+        window.expire(103, 0);
         assert_eq!(bytes(&window), None);
     }
 
     #[test]
     fn a_key_expires_by_the_number_of_messages_or_by_time() {
-        for (head, now, is_valid) in [
+        for (count, now, is_valid) in [
             (5, 0, true),
             (7, 599_999, true),
             (8, 0, false),
@@ -208,11 +212,11 @@ mod tests {
         ] {
             let mut window = window();
 
-            window.expire(Offset(head), now);
+            window.expire(count, now);
 
             let found = window.find(&user("ann"), &key("1"));
-            assert_eq!(found.is_some(), is_valid, "head {head}, time {now}");
-            assert_eq!(window.is_empty(), !is_valid, "head {head}, time {now}");
+            assert_eq!(found.is_some(), is_valid, "{count} messages, time {now}");
+            assert_eq!(window.is_empty(), !is_valid, "{count} messages, time {now}");
         }
     }
 }

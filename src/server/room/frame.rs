@@ -87,6 +87,7 @@ pub struct Frame {
     epoch: Epoch,
     offset: Offset,
     prev: Offset,
+    number: u64,
     at: u64,
     /// True for a tombstone, whose draft is empty.
     is_deleted: bool,
@@ -101,9 +102,17 @@ impl Frame {
             epoch,
             offset,
             prev,
+            number: 0,
             at,
             is_deleted: false,
         }
+    }
+
+    /// Sets the number of the message in its room, from 1.
+    #[must_use]
+    pub const fn numbered(mut self, number: u64) -> Self {
+        self.number = number;
+        self
     }
 
     /// Returns the frame that replaces this one when it is deleted: the same without its payload.
@@ -113,6 +122,7 @@ impl Frame {
             epoch,
             offset,
             prev,
+            number,
             at,
             ..
         } = self;
@@ -120,7 +130,7 @@ impl Frame {
         let draft = Draft::text(from.clone(), key.clone(), "");
         Self {
             is_deleted: true,
-            ..Self::new(draft, epoch.clone(), *offset, *prev, *at)
+            ..Self::new(draft, epoch.clone(), *offset, *prev, *at).numbered(*number)
         }
     }
 
@@ -142,6 +152,11 @@ impl Frame {
     /// Returns the offset of the previous frame.
     pub const fn prev(&self) -> Offset {
         self.prev
+    }
+
+    /// Returns the number of the message in its room, from 1; 0 if the store does not number messages.
+    pub const fn number(&self) -> u64 {
+        self.number
     }
 
     /// Returns the time at which it was stored, in milliseconds since 1970 UTC.

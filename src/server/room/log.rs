@@ -93,6 +93,15 @@ impl Log {
             .map_or(self.dropped, |newest| newest.frame.offset())
     }
 
+    /// Returns the number of frames after `after`. Each offset that the ring has dropped counts as one, so this is an
+    /// upper bound for a reader that has lagged.
+    pub fn behind(&self, after: Offset) -> u64 {
+        let read = self
+            .frames
+            .partition_point(|entry| entry.frame.offset() <= after);
+        (self.frames.len() - read) as u64 + self.dropped.0.saturating_sub(after.0)
+    }
+
     /// Returns the number of frames and their total size in bytes, without encodings.
     pub fn usage(&self) -> (usize, usize) {
         (self.frames.len(), self.bytes)

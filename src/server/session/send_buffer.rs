@@ -65,8 +65,10 @@ pub struct CatchUpPage {
     pub head: Offset,
     /// The newest trimmed offset. Later messages that are not in `frames` are damaged.
     pub gone: Offset,
-    /// True if offsets have no holes, so that missing messages can be counted.
-    pub is_dense: bool,
+    /// The number of trimmed messages after the reader's position, if known.
+    pub trimmed: Option<u64>,
+    /// The number of damaged messages before the first of `frames`, if known.
+    pub damaged: Option<u64>,
 }
 
 /// The reason for which a connection is closed.
@@ -306,10 +308,17 @@ impl SendBuffer {
         let mut gaps = Vec::new();
         let Some(first) = page.frames.first() else {
             let before = Offset(page.head.0 + 1);
-            self.skip(cursor, page, page.head, before, &mut gaps);
+            self.skip(cursor, page, page.head, before, page.damaged, &mut gaps);
             return gaps;
         };
-        self.skip(cursor, page, first.prev(), first.offset(), &mut gaps);
+        self.skip(
+            cursor,
+            page,
+            first.prev(),
+            first.offset(),
+            page.damaged,
+            &mut gaps,
+        );
 
         let mut rest = page.frames.as_slice();
         let mut budget = MAX_CHUNK_BYTES;
@@ -328,8 +337,9 @@ impl SendBuffer {
             if chunk.messages < contiguous.len() || budget == 0 {
                 break;
             }
-            if let Some(next) = after_gap.first() {
-                self.skip(cursor, page, next.prev(), next.offset(), &mut gaps);
+            if let (Some(last), Some(next)) = (contiguous.last(), after_gap.first()) {
+                let damaged = next.number().checked_sub(last.number() + 1);
+                self.skip(cursor, page, next.prev(), next.offset(), damaged, &mut gaps);
             }
             rest = after_gap;
         }
@@ -338,13 +348,14 @@ impl SendBuffer {
     }
 
     /// Moves `cursor` to `target`, the offset before the message at `before`, and queues a gap for the missing
-    /// messages: one for those that were trimmed, and one for those that are damaged.
+    /// messages: one for those that were trimmed, and one for those that are damaged, whose number is `damaged`.
     fn skip(
         &mut self,
         cursor: &mut LogCursor,
         page: &CatchUpPage,
         target: Offset,
         before: Offset,
+        damaged: Option<u64>,
         gaps: &mut Vec<GapReason>,
     ) {
         let trimmed = target.min(page.gone);
@@ -354,20 +365,20 @@ impl SendBuffer {
             } else {
                 Offset(trimmed.0 + 1)
             };
-            self.push_gap(cursor.offset, end, page.is_dense, GapReason::Lagged);
+            self.push_gap(cursor.offset, end, page.trimmed, GapReason::Lagged);
             cursor.offset = trimmed;
             gaps.push(GapReason::Lagged);
         }
 
         if target > cursor.offset {
-            self.push_gap(cursor.offset, before, page.is_dense, GapReason::Damaged);
+            self.push_gap(cursor.offset, before, damaged, GapReason::Damaged);
             cursor.offset = target;
             gaps.push(GapReason::Damaged);
         }
     }
 
-    /// Queues a gap from `after` to `before`, if the dialect has a frame for it.
-    fn push_gap(&mut self, after: Offset, before: Offset, is_dense: bool, reason: GapReason) {
+    /// Queues a gap of `count` messages from `after` to `before`, if the dialect has a frame for it.
+    fn push_gap(&mut self, after: Offset, before: Offset, count: Option<u64>, reason: GapReason) {
         match (self.dialect(), reason) {
             (Dialect::Plain, GapReason::Damaged) => {}
             (Dialect::Plain, _) => {
@@ -375,7 +386,6 @@ impl SendBuffer {
                 self.end_log();
             }
             (Dialect::Typed | Dialect::Sse | Dialect::Ndjson, _) => {
-                let count = before.0.checked_sub(after.0 + 1).filter(|_| is_dense);
                 let gap = Push::Gap {
                     after,
                     before,

@@ -1,5 +1,5 @@
 //! A store in memory. Messages are lost when the process ends. Each room has its own queue of frames and its own
-//! deduplication window, and all rooms share one clock for expiry.
+//! deduplication window, and all rooms share one sequence of offsets and one clock for expiry.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use crate::server::memory::Memory;
 use crate::server::room::{DedupEntry, DedupWindow, Draft, Frame};
 use crate::server::store::changes::{ChangeSender, Changes, LogChange, StoreFuture};
 use crate::server::store::clock::Clock;
+use crate::server::store::trimmed_run::{self, MAX_REMEMBERED, TrimmedRun};
 use crate::server::store::{
     Bounds, Deleted, Health, Limit, Page, Retention, Span, Store, StoreError, Stored,
 };
@@ -27,16 +28,32 @@ pub struct MemoryStore {
     clock: Arc<Clock>,
     health: watch::Sender<Health>,
     changes: ChangeSender,
-    /// The epoch of new rooms. It changes whenever a room is dropped together with its messages.
-    epoch: Mutex<Epoch>,
-    rooms: Mutex<HashMap<RoomName, Arc<Mutex<Kept>>>>,
+    epoch: Epoch,
+    /// The newest offset of all rooms. Lock order: the room first.
+    newest: Mutex<u64>,
+    rooms: Mutex<Rooms>,
+}
+
+#[derive(Debug, Default)]
+struct Rooms {
+    logs: HashMap<RoomName, Arc<Mutex<Kept>>>,
+    /// The newest offset of the rooms that were dropped. New rooms begin after it.
+    floor: Offset,
 }
 
 /// The log of one room.
 #[derive(Debug)]
 struct Kept {
-    epoch: Epoch,
+    /// The offset after which the room's offsets begin: an earlier room of the same name may have used those up to it.
+    base: Offset,
+    /// The newest trimmed offset; `base` if there is none.
+    gone: Offset,
+    /// The newest offset; `base` if there is none.
     head: Offset,
+    /// The number of trimmed messages.
+    trimmed: u64,
+    /// The remembered runs of trimmed messages.
+    runs: VecDeque<TrimmedRun>,
     /// The messages, each with the time of the store's clock.
     frames: VecDeque<(Arc<Frame>, u64)>,
     bytes: usize,
@@ -55,51 +72,72 @@ impl MemoryStore {
             clock,
             health: watch::Sender::new(Health::Ready),
             changes: ChangeSender::default(),
-            epoch: Mutex::new(random_epoch()),
+            epoch: Epoch::new(fastrand::u32(..)),
+            newest: Mutex::new(0),
             rooms: Mutex::default(),
         }
     }
 
     fn room(&self, name: &RoomName) -> Arc<Mutex<Kept>> {
-        let new = || {
-            Arc::new(Mutex::new(Kept {
-                epoch: self.epoch.lock().clone(),
-                head: Offset(0),
-                frames: VecDeque::new(),
-                bytes: 0,
-                keys: DedupWindow::new(self.retention.keys),
-            }))
-        };
         let mut rooms = self.rooms.lock();
-        match rooms.get(name) {
-            Some(room) => room.clone(),
-            None => rooms.entry(name.clone()).or_insert_with(new).clone(),
+        if let Some(room) = rooms.logs.get(name) {
+            return room.clone();
         }
+
+        let room = Arc::new(Mutex::new(Kept {
+            base: rooms.floor,
+            gone: rooms.floor,
+            head: rooms.floor,
+            trimmed: 0,
+            runs: VecDeque::new(),
+            frames: VecDeque::new(),
+            bytes: 0,
+            keys: DedupWindow::new(self.retention.keys),
+        }));
+        rooms.logs.insert(name.clone(), room.clone());
+        room
     }
 }
 
 impl Kept {
-    fn store(&mut self, draft: Draft, at: u64, now: u64) -> Stored {
+    /// Returns the number of messages, trimmed ones included.
+    fn count(&self) -> u64 {
+        self.trimmed + self.frames.len() as u64
+    }
+
+    /// Stores `draft` after `newest`, the newest offset of all rooms, unless it is a duplicate.
+    fn store(
+        &mut self,
+        draft: Draft,
+        epoch: &Epoch,
+        newest: &mut u64,
+        at: u64,
+        now: u64,
+    ) -> Stored {
         if let Some(key) = draft.key()
             && let Some((offset, at)) = self.keys.find(draft.from(), key)
         {
             return Stored::Duplicate { offset, at };
         }
 
-        let prev = self.head;
-        self.head = Offset(prev.0 + 1);
+        let number = self.count() + 1;
+        let prev = if number == 1 { Offset(0) } else { self.head };
+        *newest += 1;
+        self.head = Offset(*newest);
         if let Some(key) = draft.key().cloned() {
             let from = draft.from().clone();
             self.keys.insert(DedupEntry {
                 from,
                 key,
+                number,
                 offset: self.head,
                 at,
                 clock: now,
             });
         }
 
-        let frame = Arc::new(Frame::new(draft, self.epoch.clone(), self.head, prev, at));
+        let frame = Frame::new(draft, epoch.clone(), self.head, prev, at).numbered(number);
+        let frame = Arc::new(frame);
         self.bytes += frame.size();
         self.frames.push_back((frame.clone(), now));
         Stored::New(frame)
@@ -127,7 +165,7 @@ impl Kept {
 
     /// Drops messages and keys that are past the limits.
     fn trim(&mut self, now: u64, retention: &Retention) {
-        self.keys.expire(self.head, now);
+        self.keys.expire(self.count(), now);
         while let Some((oldest, stored)) = self.frames.front() {
             let is_old = u128::from(now.saturating_sub(*stored)) > retention.age.as_millis();
             let is_over = self.frames.len() > retention.messages
@@ -135,9 +173,37 @@ impl Kept {
             if !is_old && !is_over {
                 return;
             }
+            let (offset, number) = (oldest.offset().0, oldest.number());
             self.bytes -= oldest.size();
             self.frames.pop_front();
+
+            if number == 1 || offset != self.gone.0 + 1 {
+                self.runs.push_back(TrimmedRun { offset, number });
+            }
+            (self.gone, self.trimmed) = (Offset(offset), number);
+            let is_forgotten = |run: &TrimmedRun| run.number + MAX_REMEMBERED <= number;
+            if self.runs.get(1).is_some_and(is_forgotten) {
+                self.runs.pop_front();
+            }
         }
+    }
+
+    /// Returns the number of messages up to `offset`, trimmed ones included; `None` if it is unknown.
+    fn count_until(&self, offset: Offset) -> Option<u64> {
+        if offset >= self.gone {
+            let kept = self
+                .frames
+                .partition_point(|(frame, _)| frame.offset() <= offset);
+            return Some(self.trimmed + kept as u64);
+        }
+        if offset < self.base {
+            return None;
+        }
+
+        let next = self.runs.partition_point(|run| run.offset <= offset.0);
+        let run = next.checked_sub(1).map(|index| self.runs[index]);
+        let next = self.runs.get(next).map(|run| run.number);
+        trimmed_run::count_until(offset.0, run, next, self.trimmed)
     }
 
     fn page(&self, span: Span, limit: Limit) -> Page {
@@ -157,9 +223,8 @@ impl Kept {
             Page::newest(due.rev(), limit)
         };
 
-        let first = self.frames.front().map(|(frame, _)| frame.prev());
         Page {
-            gone: Some(first.unwrap_or(self.head)),
+            gone: Some(self.gone),
             ..page
         }
     }
@@ -174,7 +239,14 @@ impl Store for MemoryStore {
             .frames
             .front()
             .map_or(Offset(0), |(frame, _)| frame.offset());
-        Ok(Bounds::dense(kept.epoch.clone(), first, kept.head))
+        Ok(Bounds {
+            epoch: self.epoch.clone(),
+            first,
+            head: kept.head,
+            gone: kept.gone,
+            newest: Offset(*self.newest.lock()),
+            is_known: kept.count() > 0,
+        })
     }
 
     fn changes(&self) -> Changes {
@@ -197,15 +269,17 @@ impl Store for MemoryStore {
         let mut kept = room.lock();
         let now = self.clock.now();
         kept.trim(now, &self.retention);
+        let mut newest = self.newest.lock();
         let stored = drafts
             .into_iter()
-            .map(|draft| kept.store(draft, at, now))
+            .map(|draft| kept.store(draft, &self.epoch, &mut newest, at, now))
             .collect();
-        kept.trim(now, &self.retention);
 
         // Sent under the lock, so that changes are in the order of the offsets.
         self.changes
             .send(vec![LogChange::AppendFinished(call, Ok(stored))]);
+        drop(newest);
+        kept.trim(now, &self.retention);
         result
     }
 
@@ -223,6 +297,11 @@ impl Store for MemoryStore {
         self.changes.flush()
     }
 
+    fn count(&self, room: &RoomName, offset: Offset) -> StoreFuture<Option<u64>> {
+        let count = self.room(room).lock().count_until(offset);
+        ready(Ok(count)).boxed()
+    }
+
     fn read(&self, room: &RoomName, span: Span, limit: Limit) -> StoreFuture<Page> {
         let room = self.room(room);
         let mut kept = room.lock();
@@ -232,7 +311,7 @@ impl Store for MemoryStore {
 
     /// Trims each room to its share of `bytes`. The newest message is always kept.
     fn reclaim(&self, bytes: usize) {
-        let rooms: Vec<_> = self.rooms.lock().values().cloned().collect();
+        let rooms: Vec<_> = self.rooms.lock().logs.values().cloned().collect();
         let retention = Retention {
             bytes: self.retention.bytes.min(bytes / rooms.len().max(1)),
             ..self.retention
@@ -245,12 +324,9 @@ impl Store for MemoryStore {
     }
 
     fn release(&self, room: &RoomName) {
-        let Some(kept) = self.rooms.lock().remove(room) else {
-            return;
-        };
-        // The readers of a room that never had messages have lost nothing.
-        if kept.lock().head > Offset(0) {
-            *self.epoch.lock() = random_epoch();
+        let mut rooms = self.rooms.lock();
+        if let Some(kept) = rooms.logs.remove(room) {
+            rooms.floor = rooms.floor.max(kept.lock().head);
         }
     }
 
@@ -259,8 +335,4 @@ impl Store for MemoryStore {
     }
 
     fn close(&self) {}
-}
-
-fn random_epoch() -> Epoch {
-    Epoch::new(fastrand::u32(..))
 }

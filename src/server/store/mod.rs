@@ -3,7 +3,7 @@
 //!
 //! # Invariants
 //!
-//! - An offset is never assigned twice in an epoch.
+//! - Offsets are positions in one sequence of all rooms. An offset is never assigned twice in an epoch.
 //! - A message is reported as stored only after it is stored with the durability that the store promises.
 //! - A store never calls into the hub. Results are return values, and changes are one stream ([`Store::changes`],
 //!   [`LogChange`]).
@@ -12,6 +12,7 @@ mod changes;
 mod clock;
 mod cluster;
 mod page;
+mod trimmed_run;
 pub mod guard;
 mod memory;
 mod sqlite;
@@ -115,34 +116,15 @@ pub struct Bounds {
     pub epoch: Epoch,
     /// The oldest offset kept; 0 if nothing is kept.
     pub first: Offset,
-    /// The newest offset; 0 if nothing was ever stored.
+    /// The newest offset; 0 if nothing was ever stored. If an earlier room of the same name may have had messages, the
+    /// room begins after their offsets.
     pub head: Offset,
     /// The last offset that is no longer kept.
     pub gone: Offset,
-    /// True if the offsets after `base` have no holes, so that lost messages can be counted.
-    pub is_dense: bool,
-    /// The offset before the room's first one; 0 if unknown.
-    pub base: Offset,
-}
-
-impl Bounds {
-    /// Returns the bounds of a log whose offsets have no holes.
-    pub fn dense(epoch: Epoch, first: Offset, head: Offset) -> Self {
-        // In an empty log, all messages up to the head are gone.
-        let gone = match first {
-            Offset(0) => head,
-            Offset(first) => Offset(first - 1),
-        };
-
-        Self {
-            epoch,
-            first,
-            head,
-            gone,
-            is_dense: true,
-            base: Offset(0),
-        }
-    }
+    /// The newest offset of all rooms, at least `head`. A client may resume from any offset up to it.
+    pub newest: Offset,
+    /// True if the store has, or had, messages of the room.
+    pub is_known: bool,
 }
 
 /// The result of storing a draft.
@@ -323,6 +305,15 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Returns true if all messages of a room can be read for a search: they are on this machine.
     fn is_searchable(&self) -> bool {
         true
+    }
+
+    /// Returns the number of messages of `room` up to `offset`, including those that are no longer kept; `None` if the
+    /// store does not know it. The difference of two numbers is the number of messages between two offsets.
+    ///
+    /// # Errors
+    /// If the store cannot be read now.
+    fn count(&self, _room: &RoomName, _offset: Offset) -> StoreFuture<Option<u64>> {
+        ready(Ok(None)).boxed()
     }
 
     /// Frees memory when the budget is exceeded: caches are dropped, and a store in memory keeps about `bytes`.

@@ -1,10 +1,11 @@
-//! Tests that every store must pass: deduplication, pages, retention, and offsets that grow by one. Most tests run
+//! Tests that every store must pass: deduplication, pages, retention, and offsets that grow. Most tests run
 //! with stores in memory, SQLite and NATS. Property tests compare the stores with a plain list.
 
 mod subject;
 mod deleting;
 mod damage;
 mod rooms;
+mod sequence;
 mod dates;
 mod reopening;
 
@@ -314,7 +315,7 @@ fn hold(
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
     #[test]
-    fn offsets_grow_by_one_whatever_is_repeated_trimmed_or_restarted(
+    fn offsets_of_one_room_grow_by_one_whatever_is_repeated_trimmed_or_restarted(
         steps in prop::collection::vec(step(), 1..40), messages in 1usize..10,
     ) {
         let retention = Subject::retention(messages);

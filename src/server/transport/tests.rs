@@ -80,7 +80,7 @@ impl World {
         let room = self.room().await;
 
         for number in 1..=count {
-            let draft = Draft::text(UserId::guest(0), None, &format!("text {number}"));
+            let draft = Draft::text(UserId::guest(0), None, format!("text {number}"));
             let stored = room.publish(vec![draft]).await;
             assert!(stored.is_ok());
         }

@@ -72,9 +72,9 @@ pub(super) struct History {
 #[schema(as = Message)]
 #[expect(dead_code, reason = "only its description is used")]
 struct MessageDescription {
-    /// The offset in the room
+    /// The position in the one sequence of all rooms
     offset: u64,
-    /// The offset of the previous message: if you do not have it, you have a gap
+    /// The offset of the previous message of the room: if you do not have it, you have a gap
     prev: u64,
     /// The time of storage, in milliseconds since 1970 UTC
     at: u64,

@@ -52,7 +52,7 @@ enum StoredPositions {
 /// The position of a message.
 #[derive(Debug, Serialize, ToSchema)]
 struct StoredPosition {
-    /// The offset in the room.
+    /// The position in the one sequence of all rooms.
     #[schema(value_type = u64)]
     offset: Offset,
     /// The time of storage, in milliseconds since 1970 UTC.

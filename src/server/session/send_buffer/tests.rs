@@ -19,13 +19,9 @@ fn frames(texts: &[&str]) -> Vec<Arc<Frame>> {
     (1..)
         .zip(texts)
         .map(|(offset, text)| {
-            Arc::new(Frame::new(
-                Draft::text(UserId::guest(0), None, *text),
-                Epoch::new(0),
-                Offset(offset),
-                Offset(offset - 1),
-                0,
-            ))
+            let draft = Draft::text(UserId::guest(0), None, *text);
+            let (epoch, prev) = (Epoch::new(0), Offset(offset - 1));
+            Arc::new(Frame::new(draft, epoch, Offset(offset), prev, 0).numbered(offset))
         })
         .collect()
 }
@@ -49,7 +45,8 @@ fn page(frames: &[Arc<Frame>], gone: u64) -> CatchUpPage {
         frames: frames.to_vec(),
         head: Offset(3),
         gone: Offset(gone),
-        is_dense: true,
+        trimmed: Some(gone),
+        damaged: Some(0),
     }
 }
 
@@ -351,11 +348,13 @@ fn caught_up(readable: &[u64], gone: u64, head: u64) -> (Vec<serde_json::Value>,
     let mut reader = LogReader::new(Dialect::Ndjson);
     reader.drain(&log, 1000);
 
+    let before = readable.first().map_or(head, |first| first - 1);
     let gaps = reader.catch_up(&CatchUpPage {
         frames,
         head: Offset(head),
         gone: Offset(gone),
-        is_dense: true,
+        trimmed: Some(gone),
+        damaged: Some(before - gone),
     });
 
     let lines = String::from_utf8(reader.buffer.queue.clone()).expect("text");

@@ -73,8 +73,8 @@ impl RoomState {
         }
     }
 
-    /// Returns the bounds; `None` until the head is known.
-    pub(super) fn bounds(&self, epoch: Epoch) -> Option<Bounds> {
+    /// Returns the bounds in a stream that was read up to `position`; `None` until the head is known.
+    pub(super) fn bounds(&self, epoch: Epoch, position: u64) -> Option<Bounds> {
         let head = self.head?;
         let gone = if self.first == 0 { head } else { self.gone };
         Some(Bounds {
@@ -82,8 +82,8 @@ impl RoomState {
             first: Offset(self.first),
             head: Offset(head),
             gone: Offset(gone),
-            is_dense: false,
-            base: Offset(0),
+            newest: Offset(head.max(position)),
+            is_known: head > 0,
         })
     }
 

@@ -95,7 +95,8 @@ impl Rooms {
     /// Returns the bounds of `room`.
     pub(super) fn bounds(&self, room: &RoomName) -> Result<Bounds, NatsError> {
         let epoch = self.streams.epoch.clone();
-        self.with(room, |room| room.bounds(epoch))
+        let position = self.position();
+        self.with(room, |room| room.bounds(epoch, position))
             .flatten()
             .ok_or(NatsError::NotOpen)
     }

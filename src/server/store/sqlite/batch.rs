@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::vec;
 
 use rusqlite::Connection;
+use rusqlite::types::{ToSqlOutput, ValueRef};
 
 use crate::protocol::Key;
 use crate::protocol::Offset;
@@ -86,6 +87,10 @@ pub(super) struct BatchChanges {
     dropped: HashMap<RoomName, i64>,
     /// The highest offset of the dropped rooms.
     floor: u64,
+    /// The newest offset of all rooms.
+    newest: u64,
+    /// The number of unsaved rooms whose rows were saved.
+    saved: usize,
 }
 
 impl Batch<'_> {
@@ -119,28 +124,31 @@ impl Batch<'_> {
             return Ok(Stored::Duplicate { offset, at });
         }
 
-        let (prev, offset) = (row.newest(), Offset(row.head + 1));
+        let (prev, offset) = (row.newest(), Offset(self.changes.newest + 1));
+        let number = row.count + 1;
         let mut insert = self.connection.prepare_cached(
-            "INSERT INTO messages (room, offset, at, clock, sender, key, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO messages (offset, room, number, prev, at, clock, sender, key, body)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?;
         let (from, key) = (draft.from().as_str(), draft.key().map(Key::as_str));
-
-        let length = match draft.payload() {
-            Payload::Text(text) => {
-                insert.execute((row.id, offset.0, at, self.now, from, key, text))?;
-                text.len()
-            }
-            Payload::Binary(bytes) => {
-                insert.execute((row.id, offset.0, at, self.now, from, key, bytes))?;
-                bytes.len()
-            }
+        let (body, length) = match draft.payload() {
+            Payload::Text(text) => (ValueRef::Text(text.as_bytes()), text.len()),
+            Payload::Binary(bytes) => (ValueRef::Blob(bytes), bytes.len()),
         };
+        insert.execute((
+            offset.0,
+            row.id,
+            number,
+            prev.0,
+            at,
+            self.now,
+            from,
+            key,
+            ToSqlOutput::Borrowed(body),
+        ))?;
 
-        if row.kept() == 0 {
-            row.oldest = self.now;
-        }
-        (row.head, row.clock) = (offset.0, self.now);
-        row.bytes += length as u64;
+        row.add(offset.0, length as u64, self.now);
+        self.changes.newest = offset.0;
 
         if let Some(key) = draft.key().cloned() {
             let from = draft.from().clone();
@@ -152,6 +160,7 @@ impl Batch<'_> {
                 DedupEntry {
                     from,
                     key,
+                    number,
                     offset,
                     at,
                     clock: self.now,
@@ -159,13 +168,9 @@ impl Batch<'_> {
             ));
         }
 
-        Ok(Stored::New(Arc::new(Frame::new(
-            draft,
-            self.index.epoch().clone(),
-            offset,
-            prev,
-            at,
-        ))))
+        let epoch = self.index.epoch().clone();
+        let frame = Frame::new(draft, epoch, offset, prev, at).numbered(number);
+        Ok(Stored::New(Arc::new(frame)))
     }
 
     /// Returns the offset and time of the remembered message from `from` with `key`, if any.
@@ -196,7 +201,7 @@ impl Batch<'_> {
             }
         };
 
-        window.expire(Offset(row.head), self.now);
+        window.expire(row.count, self.now);
         Ok(window.find(from, key))
     }
 
@@ -212,11 +217,13 @@ impl Batch<'_> {
         }
 
         let base = self.changes.floor.max(self.index.floor());
-        let insert = "INSERT INTO rooms (name, first, head, bytes, clock, base) VALUES (?1, ?2, ?3, 0, 0, ?3) RETURNING id";
+        let insert =
+            "INSERT INTO rooms (name, base, gone, first, head, trimmed, count, bytes, clock)
+            VALUES (?1, ?2, ?2, 0, ?2, 0, 0, 0, 0) RETURNING id";
         let id = self
             .connection
             .prepare_cached(insert)?
-            .query_row((room.as_str(), base + 1, base), |row| row.get(0))?;
+            .query_row((room.as_str(), base), |row| row.get(0))?;
         self.changes.created += 1;
         Ok(Some(RoomRow::new(id, base)))
     }
@@ -247,6 +254,7 @@ impl Batch<'_> {
             for delete in [
                 "DELETE FROM rooms WHERE id = ?1",
                 "DELETE FROM keys WHERE room = ?1",
+                "DELETE FROM trimmed WHERE room = ?1",
             ] {
                 self.connection.prepare_cached(delete)?.execute([row.id])?;
             }
@@ -273,6 +281,24 @@ impl Batch<'_> {
         retention::forget_keys(self.connection, &self.retention.keys, self.now)
     }
 
+    /// Saves the rows of at most `count` rooms that may lack messages after `until`. Returns the number of saved rows.
+    pub(super) fn save_rows(&mut self, until: u64, count: usize) -> rusqlite::Result<usize> {
+        let (rooms, complete) = self.index.unsaved(until, count);
+        if rooms.is_empty() {
+            return Ok(0);
+        }
+
+        self.changes.saved = rooms.len();
+        for room in rooms {
+            if let Some(mut row) = self.known(&room) {
+                row.save(self.connection)?;
+                self.changes.rows.insert(room, row);
+            }
+        }
+        schema::set_number(self.connection, "saved", complete)?;
+        Ok(self.changes.saved)
+    }
+
     /// Marks `rooms` to be trimmed too.
     pub(super) fn touch(&mut self, rooms: Vec<RoomName>) {
         for room in rooms {
@@ -285,16 +311,19 @@ impl Batch<'_> {
     /// Trims the rooms that were touched and writes their rows. Excess messages beyond the limit of one transaction
     /// are trimmed by a later one.
     pub(super) fn finish(mut self) -> rusqlite::Result<BatchChanges> {
-        let mut update = self.connection.prepare_cached(
-            "UPDATE rooms SET first = ?2, head = ?3, bytes = ?4, clock = ?5 WHERE id = ?1",
-        )?;
-
         for (name, row) in &mut self.changes.rows {
+            let gone = row.gone;
             let trimmed = match self.damage.reader(row.id) {
                 Some(reader) => {
                     let committed = self.index.row(name).map_or(0, |row| row.head);
-                    let (retention, now) = (&self.retention, self.now);
-                    retention::trim_damaged(reader, row, committed, retention, now)
+                    retention::trim_damaged(
+                        self.connection,
+                        reader,
+                        row,
+                        committed,
+                        &self.retention,
+                        self.now,
+                    )
                 }
                 None => retention::trim(self.connection, row, &self.retention, self.now),
             };
@@ -302,18 +331,27 @@ impl Batch<'_> {
                 self.damage.suspect = Some(row.id);
             }
             trimmed?;
-            update.execute((row.id, row.first, row.head, row.bytes, row.clock))?;
+            if row.gone > gone {
+                row.save(self.connection)?;
+            }
         }
-        drop(update);
         Ok(self.changes)
     }
 }
 
 impl BatchChanges {
+    /// Creates an empty set of changes. The next message follows `newest`.
+    pub(super) fn after(newest: u64) -> Self {
+        Self {
+            newest,
+            ..Self::default()
+        }
+    }
+
     /// Applies the changes to the memory after the commit.
     pub(super) fn apply(self, index: &RoomIndex, keys: &mut HashMap<i64, DedupWindow>) {
         let (dropped, numbers): (Vec<_>, Vec<_>) = self.dropped.into_iter().unzip();
-        index.commit(self.rows, &dropped, self.floor);
+        index.commit(self.rows, &dropped, self.floor, self.saved);
 
         for number in numbers {
             keys.remove(&number);

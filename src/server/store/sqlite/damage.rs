@@ -2,16 +2,15 @@
 //! limited rate.
 
 use std::collections::HashSet;
-use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tracing::{error, warn};
 
-use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::server::metrics;
 use crate::server::store::Damage;
+use crate::server::store::sqlite::scan::Unreadable;
 
 /// The largest number of damaged messages that are remembered, so that each is counted and logged once.
 const MAX_KNOWN: usize = 100_000;
@@ -24,34 +23,41 @@ pub(super) struct DamageLog(Mutex<DamageState>);
 
 #[derive(Debug, Default)]
 struct DamageState {
-    /// The known damaged messages, by room and offset.
+    /// The known damaged messages, by room and number.
     known: HashSet<(i64, u64)>,
     first: Option<Damage>,
     failed_at: Option<Instant>,
 }
 
 impl DamageLog {
-    /// Records that the messages of `room` at `offsets` cannot be read. `id` is the room's id in the file.
-    pub(super) fn record(&self, room: &RoomName, id: i64, offsets: &[Range<u64>], problem: &str) {
+    /// Records the `unreadable` messages of `room`. `id` is the room's id in the file.
+    pub(super) fn record(&self, room: &RoomName, id: i64, unreadable: &Unreadable) {
+        let Unreadable {
+            numbers,
+            from,
+            problem,
+        } = unreadable;
+        if numbers.is_empty() {
+            return;
+        }
+
         let mut inner = self.0.lock();
         let before = inner.known.len();
         let space = MAX_KNOWN - before;
-        let found = offsets.iter().cloned().flatten();
+        let found = numbers.iter().cloned().flatten();
         inner
             .known
-            .extend(found.map(|offset| (id, offset)).take(space));
+            .extend(found.map(|number| (id, number)).take(space));
         let new = inner.known.len() - before;
         if new == 0 {
             return;
         }
 
         metrics::count_damaged_messages(new);
-        let first = offsets.iter().map(|range| range.start).min();
-        let last = offsets.iter().map(|range| range.end - 1).max();
+        let problem = problem.as_deref().unwrap_or_default();
         error!(
             %room,
-            first,
-            last,
+            %from,
             messages = new,
             problem,
             "messages cannot be read: the database is damaged; readers are sent a gap. Restore a backup to get them back"
@@ -60,7 +66,7 @@ impl DamageLog {
         let newest = inner.first.get_or_insert_with(|| Damage {
             messages: 0,
             room: room.clone(),
-            offset: Offset(first.unwrap_or_default()),
+            offset: *from,
             problem: problem.to_owned(),
         });
         newest.messages = total;

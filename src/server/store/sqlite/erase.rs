@@ -23,11 +23,11 @@ pub(super) fn erase(
     let Some(mut row) = index.row(room) else {
         return Ok((Deleted::NotKept, None));
     };
-    if !(row.first..=row.head).contains(&offset.0) {
+    if !(row.gone + 1..=row.head).contains(&offset.0) {
         return Ok((Deleted::NotKept, None));
     }
     // Only the body is read, so that a row with an unreadable sender can still be deleted.
-    let select = "SELECT typeof(body) = 'integer', octet_length(body) FROM messages WHERE room = ?1 AND offset = ?2";
+    let select = "SELECT typeof(body) = 'integer', octet_length(body) FROM messages WHERE offset = ?2 AND room = ?1";
     let read = |transaction: &Connection| -> rusqlite::Result<Option<(bool, u64)>> {
         let values = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
         transaction
@@ -41,17 +41,14 @@ pub(super) fn erase(
     };
 
     transaction.pragma_update(None, "secure_delete", "ON")?;
-    let update = "UPDATE messages SET body = ?3 WHERE room = ?1 AND offset = ?2";
+    let update = "UPDATE messages SET body = ?3 WHERE offset = ?2 AND room = ?1";
     let updated = transaction.execute(update, (row.id, offset.0, at));
     transaction.pragma_update(None, "secure_delete", "FAST")?;
     updated?;
     let after = read(transaction)?.map_or(0, |(_, bytes)| bytes);
     row.bytes = (row.bytes + after).saturating_sub(before);
 
-    transaction.execute(
-        "UPDATE rooms SET bytes = ?2 WHERE id = ?1",
-        (row.id, row.bytes),
-    )?;
+    row.save(transaction)?;
     Ok((Deleted::Now, Some(row)))
 }
 
@@ -122,7 +119,7 @@ mod tests {
         assert!(is_anywhere(folder.path()));
 
         for number in 0..200 {
-            let offset = Offset(number / 2 + 1);
+            let offset = Offset(number + 1);
             let deleted = block_on(store.delete(&rooms[number as usize % 2], offset, 9));
             assert_eq!(deleted, Ok(Deleted::Now), "{number}");
         }

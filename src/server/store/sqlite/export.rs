@@ -5,13 +5,13 @@ use std::io;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use rusqlite::OptionalExtension;
+use rusqlite::{Connection, OptionalExtension};
 
 use crate::protocol::RoomName;
 use crate::server::room::Frame;
 use crate::server::store::sqlite::OpenError;
 use crate::server::store::sqlite::file;
-use crate::server::store::sqlite::scan::{Direction, Scan};
+use crate::server::store::sqlite::scan::{self, Direction, Scan, ScanRange};
 use crate::server::store::sqlite::schema;
 
 /// The result of an export.
@@ -58,16 +58,8 @@ pub fn export(
     let connection = file::open_to_read(path)?;
     let epoch = schema::epoch(&connection)?;
     let snapshot = connection.unchecked_transaction()?;
-    // The tables of an older version are read without migration, so the file is not changed.
-    let base = schema::base_column(&snapshot)?;
-    let select = format!("SELECT id, first, head, {base} FROM rooms WHERE name = ?1");
-    let bounds = snapshot
-        .query_row(&select, [room.as_str()], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-        })
-        .optional()?;
     let mut exported = Exported::default();
-    let Some((id, first, head, base)) = bounds else {
+    let Some((id, range, columns)) = layout(&snapshot, room)? else {
         return Ok(exported);
     };
 
@@ -75,29 +67,59 @@ pub fn export(
         connection: &snapshot,
         epoch: &epoch,
         room: id,
-        base,
+        columns: &columns,
         direction: Direction::Forward,
     };
-    let mut rest = Some(first..=head);
-    while let Some(offsets) = rest {
-        let mut failed = None;
-        let scanned = scan.run(offsets, |frame| match each(&frame) {
-            Ok(()) => {
-                exported.messages += 1;
-                ControlFlow::Continue(())
-            }
-            Err(error) => {
-                failed = Some(error);
-                ControlFlow::Break(())
-            }
-        })?;
-        if let Some(error) = failed {
-            return Err(error.into());
+    let mut failed = None;
+    let unreadable = scan.run(range, |frame| match each(&frame) {
+        Ok(()) => {
+            exported.messages += 1;
+            ControlFlow::Continue(())
         }
-        let damaged = scanned.damaged.iter();
-        exported.damaged += damaged.map(|range| range.end - range.start).sum::<u64>();
-        exported.problem = exported.problem.or(scanned.problem);
-        rest = scanned.rest;
+        Err(error) => {
+            failed = Some(error);
+            ControlFlow::Break(())
+        }
+    })?;
+    if let Some(error) = failed {
+        return Err(error.into());
     }
+
+    exported.damaged = unreadable.count();
+    exported.problem = unreadable.problem;
     Ok(exported)
+}
+
+/// Returns the id of `room`, the range of its kept messages, and the expressions for the columns of a message; `None`
+/// if the room does not exist. The tables of an older version are read without migration, so the file is not changed.
+fn layout(
+    connection: &Connection,
+    room: &RoomName,
+) -> rusqlite::Result<Option<(i64, ScanRange, String)>> {
+    let version = schema::version(connection)?;
+    let base = if version < 3 { "0" } else { "base" };
+    let select = match version {
+        ..5 => {
+            format!("SELECT id, first - 1 - {base}, head - {base}, first - 1, {base} FROM rooms")
+        }
+        _ => "SELECT id, trimmed, count, gone, base FROM rooms".to_owned(),
+    };
+
+    let found = connection.query_row(&format!("{select} WHERE name = ?1"), [room.as_str()], |row| {
+        let [trimmed, count, gone, base] = [1, 2, 3, 4].map(|column| row.get::<_, u64>(column));
+        let (count, gone, base) = (count?, gone?, base?);
+        let range = ScanRange {
+            offsets: gone + 1..=u64::MAX,
+            before: Some(trimmed?),
+            after: Some(count + 1),
+        };
+        let columns = match version {
+            ..5 => format!(
+                "offset, offset - {base}, iif(offset = {base} + 1, 0, offset - 1), at, sender, key, body"
+            ),
+            _ => scan::COLUMNS.to_owned(),
+        };
+        Ok((row.get(0)?, range, columns))
+    });
+    found.optional()
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use rusqlite::hooks::Wal;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 use crate::protocol::Epoch;
 use crate::server::store::sqlite::fault::Fault;
@@ -253,7 +253,7 @@ impl File {
             connection,
             lock,
         };
-        file.begin_or_refuse(meta.is_current)?;
+        file.begin_or_refuse(meta.version == MIGRATIONS.len())?;
         Ok(file)
     }
 
@@ -558,11 +558,16 @@ fn choose_epoch(
         moved_commits: moved_commits(path),
         log_frames: log_frames(connection),
     };
-    let Err(doubt) = records.verify(&evidence) else {
-        return Ok(epoch.clone());
-    };
     let (before, epoch) = (epoch, schema::random_epoch());
-    warn!(path = %shown, reason = %doubt, %before, %epoch, "the database may be older than what was acknowledged; a new epoch begins, and clients that resume get recovery \"lost\"");
+    match records.verify(&evidence) {
+        Ok(()) if meta.version >= schema::ONE_SEQUENCE => return Ok(before.clone()),
+        Ok(()) => {
+            info!(path = %shown, version = meta.version, %before, %epoch, "the messages of an older version get new offsets; a new epoch begins, and clients that resume get recovery \"lost\"");
+        }
+        Err(doubt) => {
+            warn!(path = %shown, reason = %doubt, %before, %epoch, "the database may be older than what was acknowledged; a new epoch begins, and clients that resume get recovery \"lost\"");
+        }
+    }
     Ok(epoch)
 }
 
@@ -761,4 +766,50 @@ fn watch_log(connection: &mut Connection) -> rusqlite::Result<Arc<AtomicUsize>> 
         Ok(())
     }))?;
     Ok(pages)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::room::DedupLimits;
+    use crate::server::store::Retention;
+
+    #[test]
+    fn the_newest_file_of_an_older_version_begins_a_new_epoch_because_its_offsets_change() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("test.db");
+        fs::write(&path, include_bytes!("../tests/databases/version-4.db")).expect("written");
+        let metadata = fs::metadata(&path).expect("a file");
+        let mut state = StateFile::create(&path, &metadata, 0).expect("created");
+        let connection = Connection::open(&path).expect("opened");
+        schema::set_generation(&connection, &state.generation()).expect("written");
+        let before = schema::epoch(&connection).expect("an epoch");
+        drop(connection);
+        state.put_in_force().expect("renamed");
+        state.close().expect("written");
+
+        let age = Duration::from_secs(1 << 40);
+        let settings = SqliteSettings {
+            path,
+            durability: Durability::Process,
+            retention: Retention {
+                messages: 100,
+                bytes: usize::MAX,
+                age,
+                keys: DedupLimits { messages: 100, age },
+            },
+            max_rooms: 10,
+            quick_check: false,
+        };
+        let open = || {
+            let file = File::open(&settings).expect("opened");
+            let epoch = file.epoch().clone();
+            file.close();
+            epoch
+        };
+
+        let migrated = open();
+        assert_ne!(migrated, before);
+        assert_eq!(open(), migrated);
+    }
 }

@@ -4,7 +4,8 @@
 //!
 //! - One thread writes. It stores all waiting appends in one transaction, and only then sends all their results in
 //!   one message. No client sees a message that a crash could undo, and no offset is assigned twice.
-//! - The offsets of a room are dense: the entry before `n` is `n - 1`.
+//! - Offsets are positions in one sequence of all rooms, in the order in which messages are committed. The messages
+//!   of a room are also numbered without holes, so that missing ones are found and counted.
 //! - The committed bounds of each room are also kept in memory, so reading them needs no disk access.
 //! - Readers have their own connections (write-ahead log), so readers and the writer never wait for each other.
 //! - A file keeps its epoch only if it provably holds everything that was acknowledged: see [`state_file`].
@@ -26,6 +27,7 @@ mod reader;
 mod export;
 mod backup;
 mod import;
+mod trimmed_runs;
 mod retention;
 mod batch;
 mod erase;
@@ -228,6 +230,10 @@ impl Store for SqliteStore {
 
     fn read(&self, room: &RoomName, span: Span, limit: Limit) -> StoreFuture<Page> {
         self.readers.page(room, span, limit).boxed()
+    }
+
+    fn count(&self, room: &RoomName, offset: Offset) -> StoreFuture<Option<u64>> {
+        self.readers.count(room, offset).boxed()
     }
 
     fn backup(&self) -> Option<StoreFuture<DatabaseCopy>> {

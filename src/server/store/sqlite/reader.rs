@@ -14,8 +14,11 @@ use crate::server::store::sqlite::OpenError;
 use crate::server::store::sqlite::damage::DamageLog;
 use crate::server::store::sqlite::fault::Fault;
 use crate::server::store::sqlite::file::{File, ReadConnection};
-use crate::server::store::sqlite::room_index::{RoomIndex, RoomRow};
-use crate::server::store::sqlite::scan::{Direction, Scan, Scanned, is_damage};
+use crate::server::store::sqlite::room_index::{COLUMNS, RoomIndex, RoomRow};
+use crate::server::store::sqlite::scan::{
+    self, Direction, Scan, ScanRange, is_damage, is_damaged_row,
+};
+use crate::server::store::sqlite::trimmed_runs;
 use crate::server::store::{Damage, Limit, Page, Span, StoreError};
 
 /// The number of reads at the same time. More reads would only compete for the same cores and disk.
@@ -94,19 +97,39 @@ impl Readers {
                 return Ok(Page::default());
             };
 
-            let mut request = ReadRequest {
-                room,
-                row,
-                span,
-                limit,
+            let read = move |pool: &ReaderPool, connection: &Connection| {
+                pool.page(connection, &room, row, span, limit)
             };
-            loop {
-                match shared.clone().read(request).await? {
-                    Step::Done(page) => return Ok(page),
-                    // One read found too many damaged messages; continue with the rest.
-                    Step::Further(rest) => request = rest,
+            shared.read(read).await
+        }
+    }
+
+    /// Returns the number of messages of `room` up to `offset`, trimmed ones included; `None` if it is unknown.
+    ///
+    /// # Errors
+    /// If the database cannot be read now.
+    pub(super) fn count(
+        &self,
+        room: &RoomName,
+        offset: Offset,
+    ) -> impl Future<Output = Result<Option<u64>, StoreError>> + Send + 'static {
+        let shared = self.0.clone();
+        let room = room.clone();
+        async move {
+            let Some(row) = shared.index.row(&room) else {
+                return Ok(None);
+            };
+            let count = move |_: &ReaderPool, connection: &Connection| {
+                let snapshot = connection.unchecked_transaction()?;
+                let Some(row) = committed(&snapshot, row)? else {
+                    return Ok(None);
+                };
+                match trimmed_runs::count(&snapshot, &row, offset.0) {
+                    Err(error) if is_damaged_row(&error) => Ok(None),
+                    count => count,
                 }
-            }
+            };
+            shared.read(count).await
         }
     }
 
@@ -116,25 +139,12 @@ impl Readers {
     }
 }
 
-/// A request to read a page.
-#[derive(Clone)]
-struct ReadRequest {
-    room: RoomName,
-    row: RoomRow,
-    span: Span,
-    limit: Limit,
-}
-
-/// The result of one read.
-enum Step {
-    Done(Page),
-    /// A read that found only damage so far, and the request for the rest.
-    Further(ReadRequest),
-}
-
 impl ReaderPool {
-    /// Reads on one of the connections, on a thread that may block.
-    async fn read(self: Arc<Self>, request: ReadRequest) -> Result<Step, StoreError> {
+    /// Runs `read` on one of the connections, on a thread that may block.
+    async fn read<T: Send + 'static>(
+        self: Arc<Self>,
+        read: impl FnOnce(&Self, &Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
         let closed = || StoreError::Unavailable("the store is closed".to_owned());
         let permit = self
             .free
@@ -146,14 +156,14 @@ impl ReaderPool {
         let read = tokio::task::spawn_blocking(move || {
             let connection = self.idle.lock().as_mut().and_then(Vec::pop);
             let connection = connection.ok_or_else(closed)?;
-            let step = self.read_on(&connection, request);
+            let result = read(&self, &connection);
             if let Some(idle) = self.idle.lock().as_mut() {
                 idle.push(connection);
             }
             // The permit is released last: otherwise another read could start before the connection is back.
             drop(permit);
 
-            step.map_err(|error| {
+            result.map_err(|error| {
                 let problem = error.to_string();
                 self.damage.record_failure(&problem);
                 StoreError::Unavailable(format!("reading failed: {problem}"))
@@ -162,40 +172,38 @@ impl ReaderPool {
         read.await.map_err(|_| closed())?
     }
 
-    fn read_on(&self, connection: &Connection, request: ReadRequest) -> rusqlite::Result<Step> {
-        // One transaction, so that the bounds and the rows belong to the same snapshot.
+    /// Reads a page of `room`, whose state is at least as new as `row`.
+    fn page(
+        &self,
+        connection: &Connection,
+        room: &RoomName,
+        row: RoomRow,
+        span: Span,
+        limit: Limit,
+    ) -> rusqlite::Result<Page> {
+        // One transaction, so that the bounds and the messages belong to the same snapshot.
         let snapshot = connection.unchecked_transaction()?;
-        let Some(row) = bounds(&snapshot, request.row)? else {
-            return Ok(Step::Done(Page::default()));
+        let Some(row) = committed(&snapshot, row)? else {
+            return Ok(Page::default());
         };
-        let (low, high, direction) = match request.span {
-            Span::After(after) => (after.0.saturating_add(1), u64::MAX, Direction::Forward),
-            Span::Before(before) => (0, before.0.saturating_sub(1), Direction::Backward),
-            Span::Newest => (0, u64::MAX, Direction::Backward),
-        };
-        let offsets = low.max(row.first)..=high.min(row.head);
+        let (direction, range) = range(&snapshot, &row, span)?;
         let scan = Scan {
             connection: &snapshot,
             epoch: self.index.epoch(),
             room: row.id,
-            base: row.base,
+            columns: scan::COLUMNS,
             direction,
         };
 
         let mut page = Page {
-            gone: Some(Offset(row.first - 1)),
+            gone: Some(Offset(row.gone)),
             ..Page::default()
         };
         let mut bytes = 0;
-        let Scanned {
-            damaged,
-            problem,
-            rest,
-            ..
-        } = scan.run(offsets, |frame| {
+        let unreadable = scan.run(range, |frame| {
             bytes += frame.size();
-            if page.frames.len() == request.limit.messages
-                || (bytes > request.limit.bytes && !page.frames.is_empty())
+            if page.frames.len() == limit.messages
+                || (bytes > limit.bytes && !page.frames.is_empty())
             {
                 page.more = true;
                 return ControlFlow::Break(());
@@ -203,42 +211,58 @@ impl ReaderPool {
             page.frames.push(Arc::new(frame));
             ControlFlow::Continue(())
         })?;
-        if let Some(problem) = problem {
-            self.damage
-                .record(&request.room, row.id, &damaged, &problem);
-        }
+        self.damage.record(room, row.id, &unreadable);
 
-        if let Some(rest) = rest {
-            if page.frames.is_empty() {
-                let span = match direction {
-                    Direction::Forward => Span::After(Offset(rest.start() - 1)),
-                    Direction::Backward => Span::Before(Offset(rest.end() + 1)),
-                };
-                return Ok(Step::Further(ReadRequest { span, ..request }));
-            }
-            page.more = true;
-        }
         if direction == Direction::Backward {
             page.frames.reverse();
         }
-        Ok(Step::Done(page))
+        Ok(page)
     }
 }
 
-/// Reads the state of the room at `row` in this transaction; `None` if the room does not exist.
-fn bounds(transaction: &Connection, row: RoomRow) -> rusqlite::Result<Option<RoomRow>> {
-    let mut select = transaction.prepare_cached("SELECT first, head FROM rooms WHERE id = ?1")?;
-    let bounds = select
-        .query_row([row.id], |found| {
-            Ok(RoomRow {
-                first: found.get(0)?,
-                head: found.get(1)?,
-                ..row
-            })
+/// Returns the messages of the room at `row` in `span`, and the order in which they are read.
+fn range(
+    transaction: &Connection,
+    row: &RoomRow,
+    span: Span,
+) -> rusqlite::Result<(Direction, ScanRange)> {
+    let number = |offset| match trimmed_runs::count(transaction, row, offset) {
+        Err(error) if is_damaged_row(&error) => Ok(None),
+        number => number,
+    };
+    let (low, high) = match span {
+        Span::After(after) => (after.0.max(row.gone), u64::MAX),
+        Span::Before(before) => (row.gone, before.0.saturating_sub(1)),
+        Span::Newest => (row.gone, u64::MAX),
+    };
+
+    let range = ScanRange {
+        offsets: low.saturating_add(1)..=high,
+        before: number(low)?,
+        after: number(high)?.map(|number| number + 1),
+    };
+    let direction = match span {
+        Span::After(_) => Direction::Forward,
+        Span::Before(_) | Span::Newest => Direction::Backward,
+    };
+    Ok((direction, range))
+}
+
+/// Reads the bounds of the room at `row` in this transaction; `None` if the room does not exist. The newest message is
+/// that of `row`.
+fn committed(transaction: &Connection, row: RoomRow) -> rusqlite::Result<Option<RoomRow>> {
+    let mut select =
+        transaction.prepare_cached(&format!("SELECT {COLUMNS} FROM rooms WHERE id = ?1"))?;
+    let committed = select.query_row([row.id], |found| {
+        let found = RoomRow::of(found)?;
+        Ok(RoomRow {
+            head: found.head.max(row.head),
+            count: found.count.max(row.count),
+            ..found
         })
-        .optional();
-    match bounds {
+    });
+    match committed.optional() {
         Err(error) if is_damage(&error) => Ok(Some(row)),
-        bounds => bounds,
+        committed => committed,
     }
 }

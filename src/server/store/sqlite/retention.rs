@@ -10,12 +10,34 @@ use crate::server::room::{DedupEntry, DedupLimits, DedupWindow};
 use crate::server::store::Retention;
 use crate::server::store::sqlite::room_index::RoomRow;
 use crate::server::store::sqlite::scan::{is_damage, is_damaged_row, malformed};
+use crate::server::store::sqlite::trimmed_runs;
+use crate::server::store::trimmed_run::TrimmedRun;
 
 /// The largest number of messages of a room that one transaction removes, so that no publish is delayed for long.
-const MAX_TRIMMED: u64 = 512;
+const MAX_TRIMMED: usize = 512;
 
 /// The largest number of keys that one transaction removes.
 pub(super) const KEYS_AT_ONCE: usize = 4096;
+
+/// The size and age of one message.
+#[derive(Clone, Copy)]
+struct MessageSize {
+    number: u64,
+    clock: u64,
+    bytes: u64,
+}
+
+impl MessageSize {
+    /// Reads the offset and the size from a row of `offset, number, clock, octet_length(body)`.
+    fn of(row: &Row<'_>) -> rusqlite::Result<(u64, Option<Self>)> {
+        let size = Self {
+            number: row.get(1)?,
+            clock: row.get(2)?,
+            bytes: row.get(3)?,
+        };
+        Ok((row.get(0)?, Some(size)))
+    }
+}
 
 /// Removes the oldest messages of the room at `row` that are past the limits, at most [`MAX_TRIMMED`], and updates
 /// `row`.
@@ -29,14 +51,19 @@ pub(super) fn trim(
         return Ok(());
     }
 
-    let last = row.head.min(row.first + MAX_TRIMMED);
-    let sizes = sizes(connection, row.id, row.first, last)?;
-    let after = trimmed(*row, last, sizes, retention, now);
-    if after.first > row.first {
-        keep_keys(connection, row, after.first, &retention.keys, now)?;
+    let mut select = connection.prepare_cached(
+        "SELECT offset, number, clock, octet_length(body) FROM messages
+         WHERE room = ?1 AND offset > ?2 ORDER BY offset",
+    )?;
+    let sizes = select.query_map((row.id, row.gone), MessageSize::of)?;
+    let (after, runs) = trimmed(row, row.head, sizes, retention, now)?;
+
+    if after.gone > row.gone {
+        trimmed_runs::insert(connection, &after, &runs)?;
+        keep_keys(connection, &after, &retention.keys, now)?;
         connection
-            .prepare_cached("DELETE FROM messages WHERE room = ?1 AND offset < ?2")?
-            .execute((row.id, after.first))?;
+            .prepare_cached("DELETE FROM messages WHERE room = ?1 AND offset <= ?2")?
+            .execute((after.id, after.gone))?;
     }
     *row = after;
     Ok(())
@@ -45,112 +72,113 @@ pub(super) fn trim(
 /// Trims a room that is partly damaged: its old rows stay in the file and are no longer read. `reader` sees the
 /// messages up to `committed`.
 pub(super) fn trim_damaged(
+    connection: &Connection,
     reader: &Connection,
     row: &mut RoomRow,
     committed: u64,
     retention: &Retention,
     now: u64,
 ) -> rusqlite::Result<()> {
-    let last = committed.min(row.first + MAX_TRIMMED);
-    if last < row.first || !row.is_due(retention, now) {
+    if committed <= row.gone || !row.is_due(retention, now) {
         return Ok(());
     }
 
-    let mut readable = Vec::new();
-    for offset in row.first..=last {
-        match sizes(reader, row.id, offset, offset) {
-            Ok(size) => readable.extend(size),
-            Err(error) if is_damaged_row(&error) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    *row = trimmed(*row, last, readable, retention, now);
+    let mut select = reader.prepare_cached(
+        "SELECT offset FROM messages WHERE room = ?1 AND offset > ?2 AND offset <= ?3 ORDER BY offset LIMIT ?4",
+    )?;
+    let offsets = select
+        .query_map((row.id, row.gone, committed, MAX_TRIMMED + 1), |row| {
+            row.get(0)
+        })?
+        .collect::<rusqlite::Result<Vec<u64>>>();
+    let offsets = match offsets {
+        // The room exceeds its limits until the index is repaired.
+        Err(error) if is_damage(&error) => return Ok(()),
+        offsets => offsets?,
+    };
+
+    let mut select = reader.prepare_cached(
+        "SELECT offset, number, clock, octet_length(body) FROM messages WHERE offset = ?1",
+    )?;
+    let sizes =
+        offsets
+            .into_iter()
+            .map(|offset| match select.query_row([offset], MessageSize::of) {
+                Err(error) if is_damaged_row(&error) => Ok((offset, None)),
+                size => size,
+            });
+    let (after, runs) = trimmed(row, committed, sizes, retention, now)?;
+
+    trimmed_runs::insert(connection, &after, &runs)?;
+    *row = after;
     Ok(())
 }
 
-/// Returns the state of the room at `row` after trimming. `sizes` has the messages up to `last`. Messages without a
-/// size are missing or damaged, and are trimmed together with those before them.
+/// Returns the state of the room at `row` after trimming, and the first message of each run of trimmed offsets.
+/// `sizes` has the offsets of the messages up to `last`, oldest first, with their sizes. A message that is missing or
+/// damaged is trimmed together with those before it.
 fn trimmed(
-    row: RoomRow,
+    row: &RoomRow,
     last: u64,
-    sizes: Vec<MessageSize>,
+    sizes: impl Iterator<Item = rusqlite::Result<(u64, Option<MessageSize>)>>,
     retention: &Retention,
     now: u64,
-) -> RoomRow {
-    let mut after = row;
-    let mut sizes = sizes.into_iter().peekable();
+) -> rusqlite::Result<(RoomRow, Vec<TrimmedRun>)> {
+    let mut after = *row;
+    let mut runs = Vec::new();
 
-    for offset in row.first..=last {
-        let next = sizes.peek().copied();
-        after.oldest = next.map_or(after.oldest, |size| size.clock);
-        if !after.is_due(retention, now) || offset - row.first == MAX_TRIMMED {
-            break;
+    for (count, size) in sizes.enumerate() {
+        let (offset, size) = size?;
+        let skipped = size.map_or(0, |size| size.number.saturating_sub(after.trimmed + 1));
+        after.trimmed += skipped;
+        after.first = offset;
+        after.oldest = size.map_or(after.oldest, |size| size.clock);
+        if !after.is_due(retention, now) || count == MAX_TRIMMED {
+            return Ok((after, runs));
         }
 
-        after.first = offset + 1;
-        if let Some(size) = sizes.next_if(|size| size.offset == offset) {
-            after.bytes = after.bytes.saturating_sub(size.bytes);
+        let number = after.trimmed + 1;
+        let is_next = skipped == 0 && number > 1 && offset == after.gone + 1;
+        if !is_next {
+            runs.push(TrimmedRun { offset, number });
         }
+        (after.gone, after.trimmed) = (offset, number);
+        after.bytes -= size.map_or(0, |size| size.bytes).min(after.bytes);
     }
 
-    if after.kept() == 0 {
+    // No message up to `last` is left.
+    if last == after.head {
+        (after.gone, after.trimmed) = (after.head, after.count);
+    }
+    if after.kept() > 0 {
+        after.first = after.gone + 1;
+    } else {
         // The sizes of damaged messages are unknown and were not subtracted.
-        after.bytes = 0;
+        (after.first, after.bytes) = (0, 0);
     }
-
-    after
+    Ok((after, runs))
 }
 
-/// The size and age of one message.
-#[derive(Clone, Copy)]
-struct MessageSize {
-    offset: u64,
-    clock: u64,
-    bytes: u64,
-}
-
-/// Reads the sizes of the messages of `room` from `first` to `last`.
-fn sizes(
-    connection: &Connection,
-    room: i64,
-    first: u64,
-    last: u64,
-) -> rusqlite::Result<Vec<MessageSize>> {
-    let mut select = connection.prepare_cached(
-        "SELECT offset, clock, octet_length(body) FROM messages
-         WHERE room = ?1 AND offset BETWEEN ?2 AND ?3 ORDER BY offset",
-    )?;
-    let sizes = select.query_map((room, first, last), |row| {
-        Ok(MessageSize {
-            offset: row.get(0)?,
-            clock: row.get(1)?,
-            bytes: row.get(2)?,
-        })
-    })?;
-    sizes.collect()
-}
-
-/// Saves the keys of messages before `first` that are still remembered: a message may be removed before its key.
+/// Saves the keys of the messages up to `row.gone` that are still remembered: a message may be removed before its key.
 fn keep_keys(
     connection: &Connection,
     row: &RoomRow,
-    first: u64,
     limits: &DedupLimits,
     now: u64,
 ) -> rusqlite::Result<()> {
-    let (after, since) = oldest_key(limits, row.head, now);
+    let (after, since) = oldest_key(limits, row.count, now);
 
     connection
         .prepare_cached(
-            "INSERT OR IGNORE INTO keys (room, offset, at, clock, sender, key)
-             SELECT room, offset, at, clock, sender, key FROM messages
-             WHERE room = ?1 AND offset < ?2 AND offset > ?3 AND clock > ?4 AND key IS NOT NULL",
+            "INSERT OR IGNORE INTO keys (room, number, offset, at, clock, sender, key)
+             SELECT room, number, offset, at, clock, sender, key FROM messages
+             WHERE room = ?1 AND offset <= ?2 AND number > ?3 AND clock > ?4 AND key IS NOT NULL",
         )?
-        .execute((row.id, first, after, since))?;
+        .execute((row.id, row.gone, after, since))?;
 
     // No room keeps more keys than its deduplication window.
     connection
-        .prepare_cached("DELETE FROM keys WHERE room = ?1 AND offset <= ?2")?
+        .prepare_cached("DELETE FROM keys WHERE room = ?1 AND number <= ?2")?
         .execute((row.id, after))?;
 
     Ok(())
@@ -165,23 +193,30 @@ pub(super) fn load_keys(
     now: u64,
     is_damaged: bool,
 ) -> rusqlite::Result<DedupWindow> {
-    let (after, since) = oldest_key(&limits, row.head, now);
+    let (after, since) = oldest_key(&limits, row.count, now);
     let mut keys = Vec::new();
-    for table in ["messages", "keys"] {
+    for (table, order) in [("messages", "offset"), ("keys", "number")] {
         let mut select = connection.prepare_cached(&format!(
-            "SELECT offset, at, clock, sender, key FROM {table}
-             WHERE room = ?1 AND offset > ?2 AND clock > ?3 AND key IS NOT NULL ORDER BY offset DESC"
+            "SELECT number, clock, offset, at, sender, key FROM {table}
+             WHERE room = ?1 AND offset >= ?2 ORDER BY {order} DESC"
         ))?;
-        for keyed in select.query_map((row.id, after, since), keyed_of)? {
+        let mut rows = select.query((row.id, row.base))?;
+        loop {
+            let keyed = match rows.next() {
+                Ok(None) => break,
+                Ok(Some(row)) => keyed_of(row),
+                Err(error) => Err(error),
+            };
             match keyed {
-                Ok(keyed) => keys.push(keyed),
+                Ok((number, clock, _)) if number <= after || clock <= since => break,
+                Ok((.., keyed)) => keys.extend(keyed),
                 Err(error) if is_damaged && is_damage(&error) => break,
                 Err(error) if !is_damage(&error) && is_damaged_row(&error) => {}
                 Err(error) => return Err(error),
             }
         }
     }
-    keys.sort_unstable_by_key(|keyed| keyed.offset);
+    keys.sort_unstable_by_key(|keyed| keyed.number);
 
     let mut window = DedupWindow::new(limits);
     keys.into_iter().for_each(|keyed| window.insert(keyed));
@@ -210,27 +245,36 @@ pub(super) fn forget_keys(
 
     connection
         .prepare_cached(
-            "DELETE FROM keys WHERE (room, offset) IN
-             (SELECT room, offset FROM keys WHERE clock <= ?1 ORDER BY clock LIMIT ?2)",
+            "DELETE FROM keys WHERE (room, number) IN
+             (SELECT room, number FROM keys WHERE clock <= ?1 ORDER BY clock LIMIT ?2)",
         )?
         .execute((since, KEYS_AT_ONCE))
 }
 
-/// Returns the limits of remembered keys: the offset and the clock of a remembered key are both greater.
-fn oldest_key(limits: &DedupLimits, head: u64, now: u64) -> (u64, u64) {
+/// Returns the limits of remembered keys in a room of `count` messages: the number and the clock of a remembered key
+/// are both greater.
+fn oldest_key(limits: &DedupLimits, count: u64, now: u64) -> (u64, u64) {
     let age = u64::try_from(limits.age.as_millis()).unwrap_or(u64::MAX);
     (
-        head.saturating_sub(limits.messages),
+        count.saturating_sub(limits.messages),
         now.saturating_sub(age),
     )
 }
 
-fn keyed_of(row: &Row<'_>) -> rusqlite::Result<DedupEntry> {
-    Ok(DedupEntry {
-        offset: Offset(row.get(0)?),
-        at: row.get(1)?,
-        clock: row.get(2)?,
-        from: UserId::parse(row.get_ref(3)?.as_str()?).map_err(|error| malformed(3, error))?,
-        key: Key::parse(row.get_ref(4)?.as_str()?).map_err(|error| malformed(4, error))?,
-    })
+/// Reads the number and the clock of a message, and its key if it has one.
+fn keyed_of(row: &Row<'_>) -> rusqlite::Result<(u64, u64, Option<DedupEntry>)> {
+    let (number, clock) = (row.get(0)?, row.get(1)?);
+    let Some(key) = row.get_ref(5)?.as_str_or_null()? else {
+        return Ok((number, clock, None));
+    };
+
+    let entry = DedupEntry {
+        number,
+        clock,
+        offset: Offset(row.get(2)?),
+        at: row.get(3)?,
+        from: UserId::parse(row.get_ref(4)?.as_str()?).map_err(|error| malformed(4, error))?,
+        key: Key::parse(key).map_err(|error| malformed(5, error))?,
+    };
+    Ok((number, clock, Some(entry)))
 }

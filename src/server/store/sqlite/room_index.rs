@@ -1,65 +1,82 @@
 //! The index of all rooms in memory, as of the last commit. It answers questions about the bounds of a room without a
 //! disk access, and finds the rooms that are due for trimming or are empty. Only the writer changes it, after each
 //! commit.
+//!
+//! A room's row in the file is not saved with each message, because a commit of messages in many rooms would rewrite a
+//! page for each. It is saved when the room is trimmed or a message is deleted, and otherwise some time later. The value
+//! `saved` in `meta` is the offset up to which all rows are complete; when a file is opened, later messages are added to
+//! the rows.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use parking_lot::Mutex;
-use rusqlite::Row;
+use rusqlite::{Connection, Row};
 
 use crate::protocol::Epoch;
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::server::store::sqlite::OpenError;
 use crate::server::store::sqlite::file::File;
+use crate::server::store::sqlite::scan::is_damaged_row;
 use crate::server::store::sqlite::schema;
 use crate::server::store::{Bounds, Retention};
 
-/// The state of one room: its row in `rooms`, and values that avoid reading its messages.
+/// The state of one room: its row in `rooms`, and a value that avoids reading its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RoomRow {
     /// The room's id in the file.
     pub(super) id: i64,
-    /// The oldest offset kept; `head + 1` if nothing is kept.
+    /// The offset after which the room's offsets begin: an earlier room of the same name may have used those up to it.
+    pub(super) base: u64,
+    /// The newest trimmed offset; `base` if there is none.
+    pub(super) gone: u64,
+    /// The oldest offset kept; 0 if nothing is kept.
     pub(super) first: u64,
-    /// The newest offset assigned.
+    /// The newest offset; `base` if there is none.
     pub(super) head: u64,
+    /// The number of trimmed messages.
+    pub(super) trimmed: u64,
+    /// The number of all messages, trimmed ones included.
+    pub(super) count: u64,
     /// The total size of the kept bodies in bytes.
     pub(super) bytes: u64,
     /// The time at which the newest message was stored, by the store's clock.
     pub(super) clock: u64,
     /// A lower bound of the time at which the kept messages were stored, by the store's clock.
     pub(super) oldest: u64,
-    /// The offset after which the room's offsets begin.
-    pub(super) base: u64,
+    /// The newest offset when the row was last saved.
+    pub(super) saved: u64,
 }
+
+/// The columns of a [`RoomRow`] in the table `rooms`, for [`RoomRow::of`].
+pub(super) const COLUMNS: &str = "id, base, gone, first, head, trimmed, count, bytes, clock";
 
 impl RoomRow {
     /// Creates the state of a new room without messages, whose offsets begin after `base`.
     pub(super) const fn new(id: i64, base: u64) -> Self {
         Self {
             id,
-            first: base + 1,
+            base,
+            gone: base,
+            first: 0,
             head: base,
+            trimmed: 0,
+            count: 0,
             bytes: 0,
             clock: 0,
             oldest: 0,
-            base,
+            saved: base,
         }
     }
 
     /// Returns the offset of the newest message; 0 if there was none.
     pub(super) const fn newest(&self) -> Offset {
-        if self.head == self.base {
-            Offset(0)
-        } else {
-            Offset(self.head)
-        }
+        Offset(if self.count == 0 { 0 } else { self.head })
     }
 
     /// Returns the number of kept messages.
     pub(super) const fn kept(&self) -> u64 {
-        self.head + 1 - self.first
+        self.count - self.trimmed
     }
 
     /// Returns true if messages in the room may be past the limits. `now` is the current time by the store's clock.
@@ -70,20 +87,97 @@ impl RoomRow {
         self.kept() > 0 && (is_over || is_old)
     }
 
-    fn of(row: &Row<'_>) -> rusqlite::Result<(String, Self)> {
-        let (first, head, bytes, clock) = (row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?);
-        Ok((
-            row.get(1)?,
-            Self {
-                id: row.get(0)?,
-                first,
-                head,
-                bytes,
-                clock,
-                oldest: 0,
-                base: row.get(6)?,
-            },
-        ))
+    /// Adds a message of `bytes` bytes at `offset`, stored at `clock`.
+    pub(super) const fn add(&mut self, offset: u64, bytes: u64, clock: u64) {
+        if self.kept() == 0 {
+            self.first = offset;
+            self.oldest = clock;
+        }
+        self.head = offset;
+        self.count += 1;
+        self.bytes += bytes;
+        self.clock = clock;
+    }
+
+    /// Reads the state from a row of [`COLUMNS`].
+    pub(super) fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let head = row.get(4)?;
+        Ok(Self {
+            id: row.get(0)?,
+            base: row.get(1)?,
+            gone: row.get(2)?,
+            first: row.get(3)?,
+            head,
+            trimmed: row.get(5)?,
+            count: row.get(6)?,
+            bytes: row.get(7)?,
+            clock: row.get(8)?,
+            oldest: 0,
+            saved: head,
+        })
+    }
+
+    /// Writes the state to the file.
+    pub(super) fn save(&mut self, connection: &Connection) -> rusqlite::Result<()> {
+        let update = "UPDATE rooms SET gone = ?2, first = ?3, head = ?4, trimmed = ?5, count = ?6, bytes = ?7,
+            clock = ?8 WHERE id = ?1";
+        connection.prepare_cached(update)?.execute((
+            self.id,
+            self.gone,
+            self.first,
+            self.head,
+            self.trimmed,
+            self.count,
+            self.bytes,
+            self.clock,
+        ))?;
+        self.saved = self.head;
+        Ok(())
+    }
+
+    /// Returns true if the row lacks messages in the file.
+    const fn is_unsaved(&self) -> bool {
+        self.saved < self.head
+    }
+}
+
+/// A message that the row of its room may lack.
+struct UnsavedMessage {
+    offset: u64,
+    number: u64,
+    clock: u64,
+    bytes: u64,
+}
+
+/// Reads the messages that the rows of their rooms may lack, by room, in the order of their offsets.
+fn unsaved_messages(
+    connection: &Connection,
+) -> rusqlite::Result<HashMap<i64, Vec<UnsavedMessage>>> {
+    let saved = schema::number(connection, "saved")?.unwrap_or_default();
+    let read = |select: &str| -> rusqlite::Result<_> {
+        let mut messages: HashMap<_, Vec<_>> = HashMap::new();
+        let mut select = connection.prepare(select)?;
+        let mut rows = select.query([saved])?;
+        while let Some(row) = rows.next()? {
+            let message = UnsavedMessage {
+                offset: row.get(1)?,
+                number: row.get(2)?,
+                clock: row.get(3)?,
+                bytes: row.get(4)?,
+            };
+            messages.entry(row.get(0)?).or_default().push(message);
+        }
+        Ok(messages)
+    };
+
+    match read(
+        "SELECT room, offset, number, clock, octet_length(body) FROM messages WHERE offset > ?1 ORDER BY offset",
+    ) {
+        // The index has the offsets of the messages on a damaged page.
+        Err(error) if is_damaged_row(&error) => read(
+            "SELECT room, offset, 0, 0, 0 FROM messages INDEXED BY messages_by_room WHERE offset > ?1 ORDER BY room, offset",
+        ),
+        messages => messages,
     }
 }
 
@@ -102,6 +196,10 @@ struct RoomIndexState {
     empty: BTreeMap<(u64, i64), RoomName>,
     /// An upper bound of the offsets of all rooms that were dropped.
     floor: u64,
+    /// The newest offset of all rooms.
+    newest: u64,
+    /// The rooms whose rows were not saved since they got messages, each with an offset up to which its row is complete.
+    unsaved: VecDeque<(u64, RoomName)>,
 }
 
 impl RoomIndexState {
@@ -112,6 +210,7 @@ impl RoomIndexState {
         if row.kept() == 0 {
             self.empty.insert((row.clock, row.id), name);
         }
+        self.newest = self.newest.max(row.head);
     }
 
     fn remove(&mut self, name: &RoomName) {
@@ -124,34 +223,47 @@ impl RoomIndexState {
 impl RoomIndex {
     /// Loads the rooms of the file. Also returns the latest time by the store's clock found in the file.
     pub(super) fn load(file: &File) -> Result<(Self, u64), OpenError> {
-        let rooms = || -> rusqlite::Result<_> {
-            let mut select = file
-                .connection()
-                .prepare("SELECT id, name, first, head, bytes, clock, base FROM rooms")?;
-            select
-                .query_map([], RoomRow::of)?
-                .collect::<rusqlite::Result<Vec<_>>>()
+        let connection = file.connection();
+        let read = || -> rusqlite::Result<_> {
+            let mut select = connection.prepare(&format!("SELECT {COLUMNS}, name FROM rooms"))?;
+            let rooms = select.query_map([], |row| Ok((row.get(9)?, RoomRow::of(row)?)))?;
+            let rooms: Vec<(String, RoomRow)> = rooms.collect::<Result<_, _>>()?;
+            Ok((
+                rooms,
+                schema::floor(connection)?,
+                unsaved_messages(connection)?,
+            ))
         };
-        let rooms = rooms().map_err(|error| file.wrong(&error))?;
-        let floor = schema::floor(file.connection()).map_err(|error| file.wrong(&error))?;
+        let (rooms, floor, messages) = read().map_err(|error| file.wrong(&error))?;
 
         let mut inner = RoomIndexState {
             floor,
+            newest: floor,
             ..RoomIndexState::default()
         };
         let mut last = 0;
-        for (name, row) in rooms {
+        for (name, mut row) in rooms {
             let name = RoomName::parse(&name).map_err(|error| file.damaged(error.to_string()))?;
+            for message in messages.get(&row.id).into_iter().flatten() {
+                if message.offset > row.head {
+                    row.add(message.offset, message.bytes, message.clock);
+                    row.count = row.count.max(message.number);
+                }
+            }
+
             last = last.max(row.clock);
+            if row.is_unsaved() {
+                inner.unsaved.push_back((row.saved, name.clone()));
+            }
             inner.insert(name, row);
         }
-        Ok((
-            Self {
-                epoch: file.epoch().clone(),
-                inner: Mutex::new(inner),
-            },
-            last,
-        ))
+        inner.unsaved.make_contiguous().sort_unstable();
+
+        let index = Self {
+            epoch: file.epoch().clone(),
+            inner: Mutex::new(inner),
+        };
+        Ok((index, last))
     }
 
     pub(super) const fn epoch(&self) -> &Epoch {
@@ -168,18 +280,25 @@ impl RoomIndex {
         let inner = self.inner.lock();
         let row = inner.rooms.get(room).copied();
         let row = row.unwrap_or(RoomRow::new(0, inner.floor));
-        drop(inner);
 
-        let first = if row.kept() > 0 { row.first } else { 0 };
         Bounds {
-            base: Offset(row.base),
-            ..Bounds::dense(self.epoch.clone(), Offset(first), Offset(row.head))
+            epoch: self.epoch.clone(),
+            first: Offset(row.first),
+            head: Offset(row.head),
+            gone: Offset(row.gone),
+            newest: Offset(inner.newest),
+            is_known: row.count > 0,
         }
     }
 
     /// Returns the number of rooms.
     pub(super) fn len(&self) -> usize {
         self.inner.lock().rooms.len()
+    }
+
+    /// Returns the newest offset of all rooms.
+    pub(super) fn newest(&self) -> u64 {
+        self.inner.lock().newest
     }
 
     /// Returns the offset after which new rooms begin.
@@ -206,17 +325,38 @@ impl RoomIndex {
         due.take(count).map(|(name, _)| name.clone()).collect()
     }
 
-    /// Applies the changes of a commit.
+    /// Returns at most `count` rooms whose rows may lack messages after `until`, oldest first, and the offset up to
+    /// which all other rows are complete.
+    pub(super) fn unsaved(&self, until: u64, count: usize) -> (Vec<RoomName>, u64) {
+        let inner = self.inner.lock();
+        let due = inner
+            .unsaved
+            .iter()
+            .take_while(|(saved, _)| *saved <= until);
+        let rooms: Vec<_> = due.take(count).map(|(_, name)| name.clone()).collect();
+        let rest = inner.unsaved.get(rooms.len());
+        let complete = rest.map_or(inner.newest, |(saved, _)| *saved);
+        (rooms, complete)
+    }
+
+    /// Applies the changes of a commit, which saved the rows of the first `saved` unsaved rooms.
     pub(super) fn commit(
         &self,
         rows: impl IntoIterator<Item = (RoomName, RoomRow)>,
         dropped: &[RoomName],
         floor: u64,
+        saved: usize,
     ) {
         let mut inner = self.inner.lock();
         dropped.iter().for_each(|name| inner.remove(name));
+        inner.unsaved.drain(..saved);
 
+        let newest = inner.newest;
         for (name, row) in rows {
+            let was_unsaved = inner.rooms.get(&name).is_some_and(RoomRow::is_unsaved);
+            if row.is_unsaved() && !was_unsaved {
+                inner.unsaved.push_back((newest, name.clone()));
+            }
             inner.insert(name, row);
         }
 

@@ -14,15 +14,17 @@ pub(super) const APPLICATION_ID: i32 = 0x4641_4e46;
 ///
 /// - `meta`: named values. `epoch` is that of all logs in the file. `generation` and `commits`, since version 4, are
 ///   the position of the file in its history: see [`state_file`](super::state_file). `clock` and `wall` are the last
-///   saved times of the store's clock and the wall clock. `floor` is an upper bound of the offsets of dropped rooms;
-///   new rooms begin after it.
-/// - `rooms`: the state of each log. `first` is `head + 1` if nothing is kept. `bytes` is the size of the kept
-///   bodies. `clock` is the time of the newest message by the store's clock: see
-///   [`Clock`](crate::server::store::clock::Clock). The room's offsets begin after `base`: an earlier room of the
-///   same name may have used those up to it.
-/// - `messages`: one row per message. `body` is TEXT or BLOB. Since version 2 it may also be INTEGER: the time at
-///   which the message was deleted. `at` is in milliseconds since 1970 UTC.
-/// - `keys`: the keys of removed messages, which are still needed to recognize a repeated publish.
+///   saved times of the store's clock and the wall clock. `floor` is an upper bound of the offsets of dropped rooms.
+///   `saved`, since version 5, is the offset up to which the rows of `rooms` are complete.
+/// - `rooms`: the state of each log: see [`room_index`](super::room_index).
+/// - `messages`: one row per message. Since version 5, `offset` is the position in the one sequence of all rooms, and
+///   the index lists the offsets of each room. `number` counts the messages of the room without holes, from 1. `prev`
+///   is the offset of the room's message before it. `at` is in milliseconds since 1970 UTC. `clock` is the time by the
+///   store's clock: see [`Clock`](crate::server::store::clock::Clock). `body` is TEXT or BLOB. Since version 2 it may
+///   also be INTEGER: the time at which the message was deleted.
+/// - `trimmed`: the offsets and numbers of messages that were trimmed, to count those that a reader has missed. A row
+///   stands for a run of consecutive offsets.
+/// - `keys`: the keys of trimmed messages, which are still needed to recognize a repeated publish.
 /// - `probe`: a table that is written to find out if the disk accepts writes again.
 pub(super) const MIGRATIONS: &[&str] = &[
     "
@@ -52,7 +54,69 @@ pub(super) const MIGRATIONS: &[&str] = &[
 ",
     // Programs of version 3 do not count commits.
     "DELETE FROM meta WHERE name = 'unsynced'",
+    // One sequence of offsets for all rooms. The messages get new ones, in the order in which they were stored, after
+    // all old ones.
+    "
+    INSERT OR REPLACE INTO meta SELECT 'floor', CAST(max(
+        ifnull((SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'floor'), 0),
+        ifnull((SELECT max(head) FROM rooms), 0)) AS TEXT);
+    ALTER TABLE rooms RENAME TO old_rooms;
+    ALTER TABLE messages RENAME TO old_messages;
+    ALTER TABLE keys RENAME TO old_keys;
+    CREATE TABLE positions (position INTEGER PRIMARY KEY, room INTEGER NOT NULL, offset INTEGER NOT NULL);
+    INSERT INTO positions (room, offset) SELECT room, offset FROM (
+        SELECT room, offset, max(clock) OVER (PARTITION BY room ORDER BY offset) AS latest FROM old_messages
+    ) ORDER BY latest, room, offset;
+
+    CREATE TABLE messages (
+        offset INTEGER PRIMARY KEY, room INTEGER NOT NULL, number INTEGER NOT NULL, prev INTEGER NOT NULL,
+        at INTEGER NOT NULL, clock INTEGER NOT NULL, sender TEXT NOT NULL, key TEXT, body NOT NULL
+    );
+    INSERT INTO messages
+        SELECT floor + position, room, offset - base, iif(offset = base + 1, 0, floor + before),
+            at, old_messages.clock, sender, key, body
+        FROM (
+            SELECT position, room, offset, lag(position, 1, 0) OVER (PARTITION BY room ORDER BY position) AS before
+            FROM positions
+        ) JOIN old_messages USING (room, offset) JOIN old_rooms ON old_rooms.id = room,
+            (SELECT CAST(value AS INTEGER) AS floor FROM meta WHERE name = 'floor')
+        ORDER BY position;
+    CREATE INDEX messages_by_room ON messages (room);
+    INSERT INTO meta SELECT 'saved', CAST(max(offset) AS TEXT) FROM messages HAVING count(*) > 0;
+
+    CREATE TABLE rooms (
+        id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, base INTEGER NOT NULL, gone INTEGER NOT NULL,
+        first INTEGER NOT NULL, head INTEGER NOT NULL, trimmed INTEGER NOT NULL, count INTEGER NOT NULL,
+        bytes INTEGER NOT NULL, clock INTEGER NOT NULL
+    );
+    INSERT INTO rooms
+        SELECT id, name, floor, floor, ifnull(min(messages.offset), 0), ifnull(max(messages.offset), floor),
+            old_rooms.first - 1 - base, old_rooms.head - base, bytes, old_rooms.clock
+        FROM old_rooms, (SELECT CAST(value AS INTEGER) AS floor FROM meta WHERE name = 'floor')
+        LEFT JOIN messages ON messages.room = id GROUP BY id;
+
+    CREATE TABLE trimmed (
+        room INTEGER NOT NULL, offset INTEGER NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (room, offset)
+    ) WITHOUT ROWID;
+    INSERT INTO trimmed SELECT id, gone, trimmed FROM rooms WHERE trimmed > 0;
+
+    CREATE TABLE keys (
+        room INTEGER NOT NULL, number INTEGER NOT NULL, offset INTEGER NOT NULL, at INTEGER NOT NULL,
+        clock INTEGER NOT NULL, sender TEXT NOT NULL, key TEXT NOT NULL, PRIMARY KEY (room, number)
+    ) WITHOUT ROWID;
+    INSERT INTO keys
+        SELECT room, offset - old_rooms.base, rooms.base, at, old_keys.clock, sender, key
+        FROM old_keys JOIN old_rooms ON old_rooms.id = room JOIN rooms ON rooms.id = room;
+
+    DROP TABLE positions;
+    DROP TABLE old_messages;
+    DROP TABLE old_keys;
+    DROP TABLE old_rooms;
+    CREATE INDEX keys_by_clock ON keys (clock);
+",
 ];
+/// The first version with one sequence of offsets for all rooms. The offsets of older files change.
+pub(super) const ONE_SEQUENCE: usize = 5;
 /// The page cache of a connection in KiB, enough for the newest pages of some hundreds of rooms.
 const CACHE_KIB: i32 = 8 * 1024;
 
@@ -62,8 +126,8 @@ pub(super) struct MetaRow {
     /// The epoch of the file; `None` if it has no tables.
     pub(super) epoch: Option<Epoch>,
     pub(super) generation: Generation,
-    /// True if the tables are those of the newest version.
-    pub(super) is_current: bool,
+    /// The version of the tables.
+    pub(super) version: usize,
 }
 
 /// Configures a connection that writes. Writes nothing itself.
@@ -94,8 +158,7 @@ pub(super) fn set_durability(
 
 /// Migrates the tables to the newest version, in the caller's transaction.
 pub(super) fn migrate(connection: &Connection) -> rusqlite::Result<()> {
-    let version: usize = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    for migration in MIGRATIONS.iter().skip(version) {
+    for migration in MIGRATIONS.iter().skip(version(connection)?) {
         connection.execute_batch(migration)?;
     }
 
@@ -121,7 +184,6 @@ pub(super) fn meta(connection: &Connection) -> rusqlite::Result<MetaRow> {
             .optional()
     };
 
-    let version: usize = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let commits = value("commits")?.and_then(|commits| commits.parse().ok());
     Ok(MetaRow {
         epoch: value("epoch")?.map(Epoch::from),
@@ -129,7 +191,7 @@ pub(super) fn meta(connection: &Connection) -> rusqlite::Result<MetaRow> {
             name: value("generation")?,
             commits: commits.unwrap_or_default(),
         },
-        is_current: version == MIGRATIONS.len(),
+        version: version(connection)?,
     })
 }
 
@@ -184,10 +246,9 @@ pub(super) fn random_epoch() -> Epoch {
     Epoch::new(fastrand::u32(..))
 }
 
-/// Returns the expression for the `base` of a row of `rooms`, a column that files before version 3 do not have.
-pub(super) fn base_column(connection: &Connection) -> rusqlite::Result<&'static str> {
-    let version: usize = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    Ok(if version < 3 { "0" } else { "base" })
+/// Returns the version of the tables.
+pub(super) fn version(connection: &Connection) -> rusqlite::Result<usize> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
 }
 
 /// Reads the offset after which new rooms begin.

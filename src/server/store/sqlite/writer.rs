@@ -36,6 +36,11 @@ const MAINTAIN_EVERY: Duration = Duration::from_millis(500);
 const MAINTAIN_AGAIN: Duration = Duration::from_millis(10);
 /// The largest number of rooms that one round trims.
 const ROOMS_AT_ONCE: usize = 8;
+/// The number of newest messages that the rows of their rooms may lack. They are read when the file is opened after the
+/// process was killed, which takes some tens of milliseconds.
+const UNSAVED_MESSAGES: u64 = 65_536;
+/// The largest number of rows that one round saves.
+const ROWS_AT_ONCE: usize = 1024;
 /// The largest number of empty rooms that one round drops.
 const EMPTY_ROOMS_AT_ONCE: usize = 256;
 /// The number of pages in the write-ahead log at which they are moved into the database. A larger number would cause
@@ -131,9 +136,12 @@ impl Writer {
         }
 
         let is_corrupt = self.is_corrupt();
-        if !is_corrupt && let Err(error) = self.save_clock() {
+        if !is_corrupt && let Err(error) = self.save_all() {
             let reason = Fault::from(error).into_reason();
-            warn!(reason, "could not save the clock of the store");
+            warn!(
+                reason,
+                "could not save the clock and the rooms of the store"
+            );
         }
         let Self { file, damage, .. } = self;
         // This connection must close before the writer's: only the last one, if it may write, removes the files
@@ -266,7 +274,7 @@ impl Writer {
             .write(|transaction| erase::erase(transaction, index, room, offset, at))?;
 
         self.index
-            .commit(row.map(|row| (room.clone(), row)), &[], 0);
+            .commit(row.map(|row| (room.clone(), row)), &[], 0, 0);
         Ok(deleted)
     }
 
@@ -296,7 +304,7 @@ impl Writer {
                 damage: &mut self.damage,
                 max_rooms: self.max_rooms,
                 empty: None,
-                changes: BatchChanges::default(),
+                changes: BatchChanges::after(self.index.newest()),
             };
             let value = build(&mut batch)?;
             Ok((value, batch.finish()?))
@@ -350,6 +358,13 @@ impl Writer {
         self.save_clock()
     }
 
+    /// Saves the clock and all rows, before the file is closed.
+    fn save_all(&mut self) -> Result<(), WriteError> {
+        self.save_clock()?;
+        self.write(|batch| batch.save_rows(u64::MAX, usize::MAX))?;
+        Ok(())
+    }
+
     fn save_clock(&mut self) -> Result<(), WriteError> {
         self.ensure_writable()?;
         let SavedClock { clock, wall } = self.clock.save();
@@ -363,7 +378,7 @@ impl Writer {
     fn expire(&mut self) -> Result<bool, WriteError> {
         let now = self.clock.now();
         self.keys.retain(|_, window| {
-            window.expire(Offset(0), now);
+            window.expire(0, now);
             !window.is_empty()
         });
 
@@ -372,17 +387,21 @@ impl Writer {
         let has_empty = !self.index.empty(empty_since, 1).is_empty();
         let keys = &self.retention.keys;
         let has_keys = retention::has_old_keys(self.file.connection(), keys, now)?;
-        if due.is_empty() && !has_empty && !has_keys {
+        let saved_until = self.index.newest().saturating_sub(UNSAVED_MESSAGES);
+        let has_unsaved = !self.index.unsaved(saved_until, 1).0.is_empty();
+        if due.is_empty() && !has_empty && !has_keys && !has_unsaved {
             return Ok(false);
         }
 
         let is_full = due.len() == ROOMS_AT_ONCE;
-        let (dropped, forgotten) = self.write(|batch| {
+        let (saved, dropped, forgotten) = self.write(|batch| {
+            let saved = batch.save_rows(saved_until, ROWS_AT_ONCE)?;
             batch.touch(due);
             let dropped = batch.drop_empty(empty_since, EMPTY_ROOMS_AT_ONCE)?;
-            Ok((dropped, batch.forget_keys()?))
+            Ok((saved, dropped, batch.forget_keys()?))
         })?;
 
+        let is_full = is_full || saved == ROWS_AT_ONCE;
         Ok(is_full || dropped == EMPTY_ROOMS_AT_ONCE || forgotten == retention::KEYS_AT_ONCE)
     }
 

@@ -16,7 +16,10 @@ const VERSIONS: &[&[u8]] = &[
     include_bytes!("databases/version-2.db"),
     include_bytes!("databases/version-3.db"),
     include_bytes!("databases/version-4.db"),
+    include_bytes!("databases/version-5.db"),
 ];
+/// A file of version 4 with two rooms that were written to in turn. The lobby kept three messages.
+const TWO_ROOMS: &[u8] = include_bytes!("databases/version-4-rooms.db");
 /// The files left by a process that was killed in the first milliseconds of its first start.
 const STUCK: (&[u8], &[u8]) = (
     include_bytes!("databases/stuck-first-start.db"),
@@ -82,11 +85,13 @@ impl Folder {
 }
 
 fn open(path: &Path) -> Result<SqliteStore, OpenError> {
+    let age = Duration::from_secs(1 << 40);
     SqliteStore::open(&SqliteSettings {
         path: path.to_owned(),
         durability: Durability::Process,
         retention: Retention {
-            age: Duration::from_secs(1 << 40),
+            age,
+            keys: DedupLimits { messages: 20, age },
             ..Subject::retention(1000)
         },
         max_rooms: 10_000,
@@ -248,6 +253,84 @@ fn files_of_each_version_are_opened_with_what_they_hold() {
     }
 }
 
+/// Returns the offset, the previous offset and the text of each message of `room`; no text for a deleted one.
+fn messages(store: &SqliteStore, room: &RoomName) -> Vec<(u64, u64, String)> {
+    let limit = Limit {
+        messages: 9,
+        bytes: usize::MAX,
+    };
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let page = runtime.block_on(store.read(room, Span::Newest, limit));
+    let message = |frame: &Arc<Frame>| {
+        let message = serde_json::to_value(frame.publication()).expect("JSON");
+        let text = message["text"].as_str().unwrap_or_default();
+        (frame.offset().0, frame.prev().0, text.to_owned())
+    };
+    page.expect("a page").frames.iter().map(message).collect()
+}
+
+#[test]
+fn messages_of_two_rooms_get_offsets_of_one_sequence_in_the_order_of_their_times() {
+    let folder = Folder::with(TWO_ROOMS);
+    let other = RoomName::parse("b").expect("a name");
+    let store = folder.open();
+
+    let message = |offset, prev, text: &str| (offset, prev, text.to_owned());
+    let lobby = [
+        message(6, 4, "a2"),
+        message(7, 6, "a3"),
+        message(9, 7, "a4"),
+    ];
+    assert_eq!(messages(&store, &RoomName::lobby()), lobby);
+    assert_eq!(
+        messages(&store, &other),
+        [message(5, 0, ""), message(8, 5, "b2")]
+    );
+
+    // The key of the trimmed first message is still known.
+    let ann = UserId::parse("ann").expect("a name");
+    let append = |key: &str, room: &RoomName| {
+        let draft = Draft::text(ann.clone(), Key::parse(key).ok(), "again");
+        let stored = block_on(store.append(room, vec![draft], 7)).expect("stored");
+        (stored[0].offset().0, stored[0].frame().is_some())
+    };
+    assert_eq!(append("old", &RoomName::lobby()), (4, false));
+    assert_eq!(append("new", &RoomName::lobby()), (7, false));
+    assert_eq!(append("new", &other), (10, true));
+}
+
+#[test]
+fn after_a_kill_all_rooms_go_on_after_their_newest_messages() {
+    let folder = Folder::new();
+    let rooms = ["a", "b"].map(|name| RoomName::parse(name).expect("a name"));
+    let store = folder.open();
+    for number in 0..6 {
+        let draft = Draft::text(UserId::guest(1), None, number.to_string());
+        block_on(store.append(&rooms[number % 2], vec![draft], 7)).expect("stored");
+    }
+
+    let killed = Folder::new();
+    for suffix in ["", "-wal"] {
+        let file = format!("test.db{suffix}");
+        fs::copy(folder.data().join(&file), killed.data().join(&file)).expect("copied");
+    }
+    drop(store);
+
+    for _start in 0..2 {
+        let store = killed.open();
+        for (room, head) in rooms.iter().zip([5, 6]) {
+            let bounds = store.bounds(room).expect("bounds");
+            assert_eq!(
+                (bounds.first, bounds.head),
+                (Offset(head - 4), Offset(head))
+            );
+        }
+    }
+    let store = killed.open();
+    append(&store, "next");
+    assert_eq!(head(&store), 7);
+}
+
 #[test]
 fn a_first_start_that_was_killed_is_followed_by_another() {
     let folder = Folder::with(STUCK.0);
@@ -296,7 +379,7 @@ fn a_transaction_that_was_killed_before_the_database_had_a_log_is_rolled_back() 
     leave_journal(&folder);
     let store = folder.open();
 
-    assert_eq!(head(&store), 3);
+    assert_eq!(head(&store), 6, "the three messages have new offsets");
     append(&store, "fourth");
 }
 

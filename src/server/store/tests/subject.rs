@@ -9,6 +9,7 @@ use futures::executor::block_on;
 use tokio::runtime::Runtime;
 
 use crate::protocol::Key;
+use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::room::{DedupLimits, Draft};
@@ -288,8 +289,18 @@ impl Subject {
     }
 
     pub(super) fn page(&self, span: Span, limit: Limit) -> Page {
-        let read = self.store.read(&RoomName::lobby(), span, limit);
+        self.page_of(&RoomName::lobby(), span, limit)
+    }
+
+    pub(super) fn page_of(&self, room: &RoomName, span: Span, limit: Limit) -> Page {
+        let read = self.store.read(room, span, limit);
         runtime().block_on(read).expect("a page")
+    }
+
+    /// Returns the number of messages of `room` up to `offset`, if the store knows it.
+    pub(super) fn count(&self, room: &RoomName, offset: u64) -> Option<u64> {
+        let count = self.store.count(room, Offset(offset));
+        runtime().block_on(count).expect("a number")
     }
 
     /// Begins `count` reads of all messages and drops them unfinished.
