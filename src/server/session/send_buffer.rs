@@ -80,7 +80,7 @@ pub enum CloseReason {
     Echo(Option<u16>),
 }
 
-/// The pending output of one connection. The positions in the logs that it reads are kept beside it.
+/// The pending output of one connection. Its position in the log of a room is a [`LogCursor`].
 #[derive(Debug)]
 pub struct SendBuffer {
     format: Format,

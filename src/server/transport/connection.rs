@@ -1,7 +1,7 @@
 //! An open connection that reads a room, shared by its own task and the Hub's fan-out.
 //!
-//! A WebSocket and an event stream are the same [`Connection`]: they register, begin, catch up, close and end in the
-//! same way. They differ in their [`Output`]: a WebSocket writes to its socket itself, and hyper polls an event stream.
+//! WebSockets and event streams register, begin, catch up, close and end in the same way. They differ in their
+//! [`Output`]: a WebSocket writes to its socket itself, and hyper polls for the bytes of an event stream.
 
 use std::fmt;
 use std::ops::Deref;

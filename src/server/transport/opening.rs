@@ -26,8 +26,8 @@ pub struct PendingConnection {
     pub settings: Arc<ConnectionSettings>,
 }
 
-/// A connection that is registered and was sent nothing yet. Its first frames contain the members and deletions of
-/// then; later changes are queued behind them.
+/// A connection that is registered and was sent nothing yet. Its first frames are made from the members and deletions of
+/// the time at which it begins; later changes are queued behind them.
 pub(super) struct RegisteredConnection<O: Output> {
     pub(super) connection: Arc<Connection<O>>,
     membership: Membership,

@@ -3,8 +3,8 @@
 //!
 //! # Invariants
 //!
-//! - There is no queue of messages. While hyper does not poll, the reader holds a cursor and one chunk of bytes that it
-//!   shares with other readers.
+//! - There is no queue of messages. While hyper does not poll, the reader holds a cursor; hyper holds at most one chunk
+//!   of bytes, which it shares with other readers.
 //! - The Hub's fan-out only wakes hyper; it never waits.
 //! - The reader is a member of the room until its body is dropped.
 //! - The body ends when the token of the request expires. Clients reconnect with a new token.
@@ -58,7 +58,7 @@ impl PendingConnection {
 impl Output for HyperBody {
     const PROTOCOL: &'static str = "http";
 
-    /// Wakes hyper, which waits, if there is something to poll.
+    /// Wakes hyper if there is something to poll.
     fn write(
         connection: &Connection<Self>,
         state: &mut ConnectionState,
