@@ -25,7 +25,7 @@ pub mod server;
 #[cfg(feature = "ssr")]
 pub mod cli;
 #[cfg(all(test, feature = "ssr"))]
-mod growth;
+mod input_growth;
 
 #[cfg(all(feature = "ssr", feature = "hydrate"))]
 compile_error!("build either the server (`ssr`) or the page (`hydrate`), never both at once");

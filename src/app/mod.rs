@@ -45,13 +45,13 @@
 //! The module never names `server` and has no server functions. `admin` is left out of the browser's download.
 
 pub mod snapshot;
-pub mod problem;
+pub mod error_page;
 pub mod i18n;
 pub mod live;
 pub mod link;
 pub mod home;
 pub mod timeline;
-pub mod message;
+pub mod log_row;
 pub mod composer;
 pub mod presence;
 pub mod rooms;
@@ -64,10 +64,10 @@ pub mod theme;
 #[cfg(feature = "ssr")]
 pub mod admin;
 
+pub use error_page::document as problem_document;
+pub use error_page::{Problem, ProblemKind, suggest_room};
 pub use i18n::Locale;
 pub use live::Reason;
-pub use problem::document as problem_document;
-pub use problem::{Problem, ProblemKind, suggest_room};
 pub use snapshot::{Form, InitialHistory, Snapshot};
 pub use theme::Theme;
 

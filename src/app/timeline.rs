@@ -8,7 +8,7 @@ use leptos::prelude::*;
 
 use super::i18n::use_text;
 use super::live::{MessageList, RoomState, ScrollTarget};
-use super::message::{COPY, FOUND, LogRow};
+use super::log_row::{COPY, FOUND, LogRow};
 use crate::browser::dom::move_focus;
 use crate::browser::scroll::ScrollAnchor;
 use crate::protocol::RoomName;

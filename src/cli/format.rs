@@ -9,9 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 
-use crate::protocol::Body;
-use crate::protocol::GapReason;
-use crate::protocol::Publication;
+use crate::protocol::{Body, GapReason, Publication};
 
 const DIM: &str = "\x1b[2m";
 const BOLD: &str = "\x1b[1m";
@@ -117,8 +115,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::protocol::Offset;
-    use crate::protocol::UserId;
+    use crate::protocol::{Offset, UserId};
 
     fn said(body: Body) -> Publication {
         let from = UserId::parse("ann").expect("a name");

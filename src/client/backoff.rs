@@ -43,7 +43,7 @@ impl Backoff {
 
     /// Returns the pause after a connection that lived for `lived`, or zero if it never opened. `random` is in
     /// `0.0..1.0`.
-    pub fn pause(&mut self, lived: Duration, random: f64) -> Duration {
+    pub fn next_delay(&mut self, lived: Duration, random: f64) -> Duration {
         if lived >= HEALTHY {
             self.failures = 0;
         }
@@ -69,7 +69,7 @@ mod tests {
         let mut backoff = Backoff::default();
 
         let ceilings: Vec<f64> = (0..8)
-            .map(|_| backoff.pause(Duration::ZERO, 1.0).as_secs_f64())
+            .map(|_| backoff.next_delay(Duration::ZERO, 1.0).as_secs_f64())
             .collect();
 
         assert_eq!(ceilings, [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 20.0, 20.0]);
@@ -79,8 +79,8 @@ mod tests {
     fn only_a_healthy_connection_resets_the_failures() {
         let mut backoff = Backoff { failures: 5 };
 
-        let short = backoff.pause(HEALTHY - Duration::from_millis(1), 1.0);
-        let healthy = backoff.pause(HEALTHY, 1.0);
+        let short = backoff.next_delay(HEALTHY - Duration::from_millis(1), 1.0);
+        let healthy = backoff.next_delay(HEALTHY, 1.0);
 
         assert_eq!(short, Duration::from_secs(16));
         assert_eq!(healthy, FIRST);
@@ -92,15 +92,15 @@ mod tests {
 
         for _connection in 0..100 {
             backoff.on_progress();
-            assert_eq!(backoff.pause(Duration::from_secs(1), 1.0), FIRST);
+            assert_eq!(backoff.next_delay(Duration::from_secs(1), 1.0), FIRST);
         }
     }
 
     proptest! {
         #[test]
         fn the_pause_is_a_random_part_of_the_ceiling(failures: u32, random in 0.0..1.0_f64) {
-            let ceiling = Backoff { failures }.pause(Duration::ZERO, 1.0);
-            let pause = Backoff { failures }.pause(Duration::ZERO, random);
+            let ceiling = Backoff { failures }.next_delay(Duration::ZERO, 1.0);
+            let pause = Backoff { failures }.next_delay(Duration::ZERO, random);
 
             prop_assert!(pause <= ceiling && ceiling <= LONGEST);
             prop_assert!((pause.as_secs_f64() - ceiling.as_secs_f64() * random).abs() < 1e-6);
@@ -111,7 +111,7 @@ mod tests {
             let mut backoff = Backoff { failures };
 
             for _attempt in 0..3 {
-                prop_assert!(backoff.pause(Duration::ZERO, 0.5) <= LONGEST);
+                prop_assert!(backoff.next_delay(Duration::ZERO, 0.5) <= LONGEST);
             }
         }
     }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Backoff, Verdict, Watchdog};
+use super::{Backoff, Watchdog, WatchdogAction};
 use crate::protocol::{CloseCode, Push};
 
 /// The time for opening a socket. The system alone would wait for minutes.
@@ -102,12 +102,12 @@ impl Connection {
             .watchdog
             .check(now, std::mem::take(&mut open.is_doubted))
         {
-            Verdict::Wait(time) => Action::Wait(time),
-            Verdict::Probe(_) => {
+            WatchdogAction::Wait(time) => Action::Wait(time),
+            WatchdogAction::Probe(_) => {
                 open.pinged = Some(now);
                 Action::Ping
             }
-            Verdict::Dead => Action::Close(open.watchdog.expire()),
+            WatchdogAction::Dead => Action::Close(open.watchdog.expire()),
         }
     }
 
@@ -167,7 +167,7 @@ impl Connection {
         now: Duration,
         random: f64,
     ) {
-        if !CloseCode::invites_back(code) {
+        if !CloseCode::allows_reconnect(code) {
             self.phase = Phase::Stopped(code);
             return;
         }
@@ -176,13 +176,13 @@ impl Connection {
             Phase::Open(open) => (now.saturating_sub(open.since), open.pause),
             _ => (Duration::ZERO, None),
         };
-        let back_off = self.backoff.pause(lived, random);
+        let back_off = self.backoff.next_delay(lived, random);
         let pause = retry_after.or(announced).unwrap_or(back_off);
         self.phase = Phase::Paused(now + pause.min(MAX_PAUSE));
     }
 
     /// Requests a probe of the open socket at once. Without a socket, ends the pause.
-    pub const fn check(&mut self, now: Duration) {
+    pub const fn request_probe(&mut self, now: Duration) {
         match &mut self.phase {
             Phase::Paused(until) => *until = now,
             Phase::Open(open) => open.is_doubted = true,
@@ -202,8 +202,7 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::Key;
-    use crate::protocol::Offset;
+    use crate::protocol::{Key, Offset};
 
     const fn at(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -230,7 +229,7 @@ mod tests {
     #[test]
     fn the_round_trip_is_the_time_from_a_ping_to_its_answer() {
         let mut connection = open();
-        connection.check(at(1));
+        connection.request_probe(at(1));
         assert_eq!(connection.poll(at(1)), Action::Ping);
 
         connection.on_frame(at(2));
@@ -294,7 +293,7 @@ mod tests {
         let mut connection = open();
         connection.on_close(NO_CLOSE_FRAME, Some(at(60)), at(1), 0.5);
 
-        connection.check(at(2));
+        connection.request_probe(at(2));
 
         assert_eq!(connection.poll(at(2)), Action::Open);
     }
@@ -304,7 +303,7 @@ mod tests {
         let mut connection = open();
 
         connection.on_close(CloseCode::BadToken.number(), None, at(1), 0.5);
-        connection.check(at(2));
+        connection.request_probe(at(2));
 
         assert_eq!(connection.poll(at(3)), Action::Stop(4500));
     }

@@ -63,4 +63,4 @@ pub use backoff::Backoff;
 pub use connection::{Action, Connection, NO_CLOSE_FRAME, OPEN_TIMEOUT};
 pub use cursor::{Cursor, ReadPosition, ReadPositionError, Update};
 pub use outbox::{Outbox, OutgoingMessage, SendMode, SendOutcome, SendStep, Settled};
-pub use watchdog::{Verdict, Watchdog};
+pub use watchdog::{Watchdog, WatchdogAction};

@@ -176,7 +176,7 @@ impl Outbox {
     }
 
     /// Reports whether another message should be added now: there are at most 256 of them, and 1 MiB of text.
-    pub fn has_room(&self) -> bool {
+    pub fn has_capacity(&self) -> bool {
         self.entries.len() < MAX_MESSAGES && self.bytes < MAX_BYTES
     }
 
@@ -188,7 +188,7 @@ impl Outbox {
     }
 
     /// Adds a message behind the others.
-    pub fn push(&mut self, message: OutgoingMessage) {
+    pub fn enqueue(&mut self, message: OutgoingMessage) {
         self.bytes += message.text.len();
         self.entries.push_back(Entry {
             message,

@@ -55,7 +55,7 @@ struct Probe {
 
 /// The next step for a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum WatchdogAction {
     /// Check again after this time.
     Wait(Duration),
     /// Send a ping, and check again after this time.
@@ -92,16 +92,16 @@ impl Watchdog {
     }
 
     /// Returns the next step. `is_doubted` requests a probe at once, for example because the network has changed.
-    pub fn check(&mut self, now: Duration, is_doubted: bool) -> Verdict {
+    pub fn check(&mut self, now: Duration, is_doubted: bool) -> WatchdogAction {
         let was_suspended = now > self.due + LATE;
         if let Some(probe) = self.probe {
             let is_valid = !was_suspended || probe.after_suspension;
             if is_valid && now >= probe.deadline {
-                return Verdict::Dead;
+                return WatchdogAction::Dead;
             }
             // A requested probe must not postpone an earlier deadline.
             if is_valid && (!is_doubted || probe.deadline <= now + PROBE_TIMEOUT) {
-                return Verdict::Wait(self.time_until(probe.deadline, now));
+                return WatchdogAction::Wait(self.time_until(probe.deadline, now));
             }
         }
 
@@ -114,15 +114,20 @@ impl Watchdog {
             return self.send_probe(now, self.last_frame + self.expire, false);
         }
 
-        Verdict::Wait(self.time_until(silent_at, now))
+        WatchdogAction::Wait(self.time_until(silent_at, now))
     }
 
-    fn send_probe(&mut self, now: Duration, deadline: Duration, after_suspension: bool) -> Verdict {
+    fn send_probe(
+        &mut self,
+        now: Duration,
+        deadline: Duration,
+        after_suspension: bool,
+    ) -> WatchdogAction {
         self.probe = Some(Probe {
             deadline,
             after_suspension,
         });
-        Verdict::Probe(self.time_until(deadline, now))
+        WatchdogAction::Probe(self.time_until(deadline, now))
     }
 
     fn time_until(&mut self, due: Duration, now: Duration) -> Duration {
@@ -145,7 +150,7 @@ mod tests {
     fn watchdog() -> Watchdog {
         let mut watchdog = Watchdog::new(at(0));
         watchdog.set_expire(at(60));
-        assert_eq!(watchdog.check(at(0), false), Verdict::Wait(at(30)));
+        assert_eq!(watchdog.check(at(0), false), WatchdogAction::Wait(at(30)));
         watchdog
     }
 
@@ -153,17 +158,17 @@ mod tests {
     fn a_silent_connection_is_probed_and_then_dead() {
         let mut watchdog = watchdog();
 
-        assert_eq!(watchdog.check(at(30), false), Verdict::Probe(at(30)));
-        assert_eq!(watchdog.check(at(60), false), Verdict::Dead);
+        assert_eq!(watchdog.check(at(30), false), WatchdogAction::Probe(at(30)));
+        assert_eq!(watchdog.check(at(60), false), WatchdogAction::Dead);
     }
 
     #[test]
     fn a_server_that_sends_no_welcome_is_dead_after_ten_seconds() {
         let mut watchdog = Watchdog::new(at(0));
 
-        assert_eq!(watchdog.check(at(0), false), Verdict::Wait(at(5)));
-        assert_eq!(watchdog.check(at(5), false), Verdict::Probe(at(5)));
-        assert_eq!(watchdog.check(at(10), false), Verdict::Dead);
+        assert_eq!(watchdog.check(at(0), false), WatchdogAction::Wait(at(5)));
+        assert_eq!(watchdog.check(at(5), false), WatchdogAction::Probe(at(5)));
+        assert_eq!(watchdog.check(at(10), false), WatchdogAction::Dead);
     }
 
     #[test]
@@ -173,7 +178,7 @@ mod tests {
 
         watchdog.on_frame(at(31));
 
-        assert_eq!(watchdog.check(at(31), false), Verdict::Wait(at(30)));
+        assert_eq!(watchdog.check(at(31), false), WatchdogAction::Wait(at(30)));
     }
 
     #[test]
@@ -183,9 +188,9 @@ mod tests {
 
         assert_eq!(
             watchdog.check(at(7200), false),
-            Verdict::Probe(PROBE_TIMEOUT)
+            WatchdogAction::Probe(PROBE_TIMEOUT)
         );
-        assert_eq!(watchdog.check(at(7205), false), Verdict::Dead);
+        assert_eq!(watchdog.check(at(7205), false), WatchdogAction::Dead);
     }
 
     #[test]
@@ -195,8 +200,8 @@ mod tests {
         // The timer of a background tab fires once a minute. Frames arrive at once.
         for minute in 1..100 {
             let verdict = watchdog.check(at(60 * minute), false);
-            assert_ne!(verdict, Verdict::Dead);
-            if matches!(verdict, Verdict::Probe(_)) {
+            assert_ne!(verdict, WatchdogAction::Dead);
+            if matches!(verdict, WatchdogAction::Probe(_)) {
                 watchdog.on_frame(at(60 * minute) + Duration::from_millis(50));
             }
         }
@@ -208,16 +213,22 @@ mod tests {
 
         let verdicts = [1, 2].map(|minute| watchdog.check(at(60 * minute), false));
 
-        assert_eq!(verdicts, [Verdict::Probe(PROBE_TIMEOUT), Verdict::Dead]);
+        assert_eq!(
+            verdicts,
+            [WatchdogAction::Probe(PROBE_TIMEOUT), WatchdogAction::Dead]
+        );
     }
 
     #[test]
     fn a_doubt_is_settled_within_the_time_of_a_probe_and_postpones_nothing() {
         let mut watchdog = watchdog();
 
-        assert_eq!(watchdog.check(at(10), true), Verdict::Probe(PROBE_TIMEOUT));
-        assert_eq!(watchdog.check(at(12), true), Verdict::Wait(at(3)));
-        assert_eq!(watchdog.check(at(15), false), Verdict::Dead);
+        assert_eq!(
+            watchdog.check(at(10), true),
+            WatchdogAction::Probe(PROBE_TIMEOUT)
+        );
+        assert_eq!(watchdog.check(at(12), true), WatchdogAction::Wait(at(3)));
+        assert_eq!(watchdog.check(at(15), false), WatchdogAction::Dead);
     }
 
     proptest! {
@@ -227,7 +238,7 @@ mod tests {
             watchdog.set_expire(at(expire));
 
             let mut now = at(0);
-            while let Verdict::Wait(pause) | Verdict::Probe(pause) = watchdog.check(now, false) {
+            while let WatchdogAction::Wait(pause) | WatchdogAction::Probe(pause) = watchdog.check(now, false) {
                 now += pause;
             }
 

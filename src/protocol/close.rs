@@ -92,7 +92,7 @@ impl CloseCode {
     }
 
     /// Reports whether a client should reconnect after a close with `number`.
-    pub const fn invites_back(number: u16) -> bool {
+    pub const fn allows_reconnect(number: u16) -> bool {
         number < 4500
     }
 }
@@ -116,11 +116,11 @@ mod tests {
     #[test]
     fn clients_come_back_except_after_4500_and_up() {
         for number in [1000, 1001, 1006, 1013, 4000, 4499] {
-            assert!(CloseCode::invites_back(number));
+            assert!(CloseCode::allows_reconnect(number));
         }
 
         for number in [4500, 4999] {
-            assert!(!CloseCode::invites_back(number));
+            assert!(!CloseCode::allows_reconnect(number));
         }
     }
 }

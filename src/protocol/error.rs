@@ -57,7 +57,7 @@ impl ErrorCode {
     }
 
     /// Reports whether the same frame may succeed later.
-    pub const fn invites_retry(self) -> bool {
+    pub const fn is_retryable(self) -> bool {
         matches!(self, Self::RateLimited | Self::StoreUnavailable)
     }
 }

@@ -4,7 +4,7 @@
 //! clock; it depends on no other floor.
 
 mod name;
-mod shown;
+mod visible;
 mod key;
 mod position;
 mod token;
@@ -30,8 +30,8 @@ pub use key::{Key, KeyError};
 pub use name::{NameError, RoomName, UserId};
 pub use position::{Epoch, Offset, Position, PositionError};
 pub use push::{Body, GapReason, Publication, Push, Recovery, Welcome};
-pub use shown::make_visible;
 pub use token::Token;
+pub use visible::make_visible;
 pub use weight::{FULL_WEIGHT, parse_weight};
 
 /// The WebSocket subprotocol (RFC 6455 section 1.9) that selects the typed dialect.

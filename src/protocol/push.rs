@@ -90,7 +90,7 @@ impl Push {
         Self::Error {
             code,
             message,
-            retry: code.invites_retry(),
+            retry: code.is_retryable(),
             key,
         }
     }

@@ -8,7 +8,7 @@ use crate::server::metrics;
 const OWN_FILES: u64 = 32;
 /// The divisor for reserved file descriptors: one in this many is reserved for the ops listener, and as many for
 /// refusals.
-const RESERVED_PART: u64 = 64;
+const RESERVED_DIVISOR: u64 = 64;
 /// The fewest and the most file descriptors reserved for the ops listener.
 const OPS_FILES: (u64, u64) = (16, 4096);
 /// The fewest and the most file descriptors reserved for connections that are refused with a reason.
@@ -17,7 +17,7 @@ const REFUSAL_FILES: (u64, u64) = (16, 64);
 const FILES_WITH_TLS: u64 = 3;
 /// The divisor for HTTP requests, which the Hub does not count: one in this many public connections is reserved for
 /// them.
-const REQUESTS_PART: usize = 8;
+const REQUESTS_DIVISOR: usize = 8;
 
 /// The most sockets that may be open at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl SocketLimits {
     /// Returns the limits for `files` file descriptors.
     fn of(files: u64, is_tls: bool) -> Self {
         let each = if is_tls { FILES_WITH_TLS } else { 1 };
-        let part = files / RESERVED_PART;
+        let part = files / RESERVED_DIVISOR;
         let ops = part.clamp(OPS_FILES.0, OPS_FILES.1);
         let refusals = part.clamp(REFUSAL_FILES.0, REFUSAL_FILES.1);
         let public = files.saturating_sub(OWN_FILES + ops + refusals) / each;
@@ -49,7 +49,7 @@ impl SocketLimits {
 
     /// Returns the most WebSockets and streams, which leaves room for HTTP requests.
     pub(super) fn connections(&self) -> usize {
-        self.public - self.public / REQUESTS_PART
+        self.public - self.public / REQUESTS_DIVISOR
     }
 }
 

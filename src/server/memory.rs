@@ -88,19 +88,19 @@ impl Memory {
 
     /// Returns `true` from the time when the budget is exceeded until [`Memory::relax`] ends the shortage. During that
     /// time no new client should be admitted.
-    pub fn is_tight(&self) -> bool {
+    pub fn is_short(&self) -> bool {
         self.is_tight.load(Ordering::Acquire)
     }
 
     /// Waits until the budget is exceeded.
-    pub async fn tight(&self) {
-        while !self.is_tight() {
+    pub async fn wait_for_shortage(&self) {
+        while !self.is_short() {
             self.became_tight.notified().await;
         }
     }
 
     /// Ends the shortage, unless the budget is still exceeded.
-    pub fn relax(&self) {
+    pub fn end_shortage(&self) {
         self.is_tight.store(false, Ordering::Release);
         self.check(self.held());
     }
@@ -116,7 +116,7 @@ impl Memory {
     }
 
     /// Counts `bytes`, and `beside` bytes of data that belongs to them, until the last reference to them is dropped.
-    pub fn hold(&'static self, bytes: Bytes, beside: usize) -> Bytes {
+    pub fn track(&'static self, bytes: Bytes, beside: usize) -> Bytes {
         if bytes.is_empty() && beside == 0 {
             return bytes;
         }
@@ -185,24 +185,24 @@ mod tests {
     fn memory_is_tight_from_the_budget_until_bytes_are_released_and_it_is_relaxed() {
         let memory = memory(10_000);
         let reservation = memory.reserve(10_000);
-        assert!(!memory.is_tight());
+        assert!(!memory.is_short());
 
         let _excess = memory.reserve(2000);
-        assert!(memory.is_tight());
-        memory.relax();
-        assert!(memory.is_tight(), "the budget is still exceeded");
+        assert!(memory.is_short());
+        memory.end_shortage();
+        assert!(memory.is_short(), "the budget is still exceeded");
 
         drop(reservation);
-        assert!(memory.is_tight(), "not relaxed yet");
-        memory.relax();
-        assert!(!memory.is_tight());
+        assert!(memory.is_short(), "not relaxed yet");
+        memory.end_shortage();
+        assert!(!memory.is_short());
         assert_eq!(memory.held(), 2000);
     }
 
     #[test]
     fn shared_bytes_are_counted_once_until_the_last_reference_is_dropped() {
         let memory = memory(usize::MAX);
-        let held = memory.hold(Bytes::from(vec![7; 5000]), 100);
+        let held = memory.track(Bytes::from(vec![7; 5000]), 100);
 
         let shared = held.clone();
         let part = held.slice(10..20);

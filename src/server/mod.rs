@@ -62,7 +62,7 @@ use crate::server::metrics::Metrics;
 use crate::server::moderation::{ClusterCommand, LoadError, Moderation, TooManyBans};
 use crate::server::run_clock::RunClock;
 use crate::server::session::Rate;
-use crate::server::store::guard;
+use crate::server::store::panic_guard;
 use crate::server::store::{Backend, Health, OpenStoreError, RuleStore, StoreError};
 
 pub use crate::server::keyring::Keyring;
@@ -349,7 +349,7 @@ async fn load_cluster_rules(
         }
     }
 
-    Ok(Moderation::kept_elsewhere(changes)?)
+    Ok(Moderation::from_cluster(changes)?)
 }
 
 /// Tasks that must run as long as the server. They are aborted when this is dropped.
@@ -360,7 +360,7 @@ impl Tasks {
     /// Spawns the task `name`.
     fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         self.0.spawn(async move {
-            let reason = match guard::run_task(task).await {
+            let reason = match panic_guard::run_task(task).await {
                 Ok(()) => "it returned".to_owned(),
                 Err(panic) => format!("it panicked: {panic}"),
             };

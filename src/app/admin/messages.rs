@@ -6,9 +6,7 @@ use super::Page;
 use super::form::link;
 use super::format::count;
 use super::route::PendingAction;
-use crate::protocol::Body;
-use crate::protocol::Publication;
-use crate::protocol::RoomName;
+use crate::protocol::{Body, Publication, RoomName};
 
 /// The number of messages that are shown.
 pub const NEWEST: usize = 30;

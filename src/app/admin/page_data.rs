@@ -1,8 +1,7 @@
 //! The data of the admin page for one request. Every list is bounded.
 
 use super::route::{AdminRoute, CompletedAction};
-use crate::app::Locale;
-use crate::app::Theme;
+use crate::app::{Locale, Theme};
 use crate::protocol::Publication;
 use crate::protocol::admin::{BanList, ConnectionList, ConnectionSummary, RoomList, Stats};
 

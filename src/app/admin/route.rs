@@ -3,8 +3,7 @@
 //!
 //! Pure. Invalid fields of a URL count as absent.
 
-use crate::protocol::Offset;
-use crate::protocol::RoomName;
+use crate::protocol::{Offset, RoomName};
 
 /// The URL of the page, relative to itself, so that it works on every listener and behind every proxy.
 pub const PATH: &str = "admin";

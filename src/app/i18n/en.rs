@@ -1,8 +1,7 @@
 //! English.
 
 use super::Text;
-use crate::app::live::Day;
-use crate::app::live::{Reason, Refusal};
+use crate::app::live::{Day, Reason, Refusal};
 
 const WEEKDAYS: [&str; 7] = [
     "Sunday",

@@ -9,11 +9,11 @@ mod en;
 mod zh_cn;
 #[cfg(feature = "ssr")]
 mod admin;
-mod problem;
+mod error_page;
 
 #[cfg(feature = "ssr")]
 pub use admin::AdminText;
-pub use problem::ProblemText;
+pub use error_page::ProblemText;
 pub use text::Text;
 
 use std::cmp::Reverse;

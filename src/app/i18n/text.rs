@@ -3,8 +3,7 @@
 //! Texts with values in them are functions, because the order of words differs between languages. Buttons are labelled
 //! with a verb. No text claims anything that the page does not know.
 
-use crate::app::live::Day;
-use crate::app::live::{Reason, Refusal};
+use crate::app::live::{Day, Reason, Refusal};
 use crate::protocol::RoomName;
 
 /// The texts of one language.

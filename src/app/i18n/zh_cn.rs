@@ -1,8 +1,7 @@
 //! Chinese, simplified characters.
 
 use super::Text;
-use crate::app::live::Day;
-use crate::app::live::{Reason, Refusal};
+use crate::app::live::{Day, Reason, Refusal};
 
 const WEEKDAYS: [&str; 7] = ["日", "一", "二", "三", "四", "五", "六"];
 

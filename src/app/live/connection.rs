@@ -139,7 +139,7 @@ impl Task {
         match select(next, TimeoutFuture::new(millis(time))).await {
             Either::Left((Either::Left((Some(command), _)), _)) => match command {
                 ConnectionCommand::Send(command) => socket.send(&command),
-                ConnectionCommand::Probe => self.connection.check(clock::since_start()),
+                ConnectionCommand::Probe => self.connection.request_probe(clock::since_start()),
                 ConnectionCommand::Disconnect => return Some(CLOSED),
                 ConnectionCommand::Connect => return Some((NO_CLOSE_FRAME, Some(Duration::ZERO))),
             },
@@ -240,7 +240,7 @@ impl Task {
         if let Either::Left((Some(ConnectionCommand::Connect | ConnectionCommand::Probe), _)) =
             select(self.commands.next(), timer).await
         {
-            self.connection.check(clock::since_start());
+            self.connection.request_probe(clock::since_start());
         }
     }
 }

@@ -8,7 +8,7 @@ mod calendar;
 mod connection;
 mod row;
 mod rows;
-mod window;
+mod row_window;
 mod unread;
 mod pending_message;
 mod message_list;

@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 
 use super::row::{Content, Entry, LAST, Message, MessageState, Row};
-use super::window::Window;
+use super::row_window::Window;
 use crate::protocol::Offset;
 
 /// The most rows that a page holds, about 20 MB. Older messages stay on the server.

@@ -7,9 +7,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::cli::args::{AccessArgs, parse_duration, server_url};
 use crate::cli::client::ServerUrl;
-use crate::protocol::RoomName;
-use crate::protocol::UserId;
 use crate::protocol::admin::ConnectionFilter;
+use crate::protocol::{RoomName, UserId};
 
 /// The arguments of the command.
 #[derive(Debug, Parser)]

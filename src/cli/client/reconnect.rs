@@ -101,7 +101,7 @@ impl ReconnectingSocket {
 
             if let Some(SocketEnd { code, reason }) = self.ended.take() {
                 self.on_close(code, None);
-                if !CloseCode::invites_back(code) {
+                if !CloseCode::allows_reconnect(code) {
                     bail!("the server closed the connection for good: {reason}");
                 }
                 return Ok(SocketEvent::Disconnected(format!(

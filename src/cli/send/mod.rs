@@ -134,7 +134,7 @@ impl Sender {
             let deadline = self.deadline(socket.now());
             tokio::select! {
                 event = socket.next(&self.cursor) => self.on_event(event?, socket.now()),
-                line = next_line(&mut self.input), if self.outbox.has_room() => self.on_line(line, socket.now())?,
+                line = next_line(&mut self.input), if self.outbox.has_capacity() => self.on_line(line, socket.now())?,
                 () = sleep(wake.unwrap_or_default()), if wake.is_some() => {}
                 () = sleep(deadline.unwrap_or_default()), if deadline.is_some() => bail!(self.gave_up()),
             }
@@ -200,7 +200,7 @@ impl Sender {
             self.progress = now;
         }
         match content {
-            Ok(text) => self.outbox.push(OutgoingMessage {
+            Ok(text) => self.outbox.enqueue(OutgoingMessage {
                 id: number,
                 // The key is random, and long enough to be unique.
                 key: Key::parse(&format!("{:032x}", fastrand::u128(..)))?,

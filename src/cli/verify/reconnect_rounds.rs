@@ -299,10 +299,10 @@ async fn publish(mut client: VerifyClient, every: Duration) -> anyhow::Result<Pu
                     outbox.on_disconnect();
                 }
             }
-            _ = tick.tick(), if !is_over && outbox.has_room() => {
+            _ = tick.tick(), if !is_over && outbox.has_capacity() => {
                 let text = format!("{:032x}", fastrand::u128(..));
                 let (key, from) = (Key::parse(&text)?, from.clone());
-                outbox.push(OutgoingMessage { id: 0, key, from, text });
+                outbox.enqueue(OutgoingMessage { id: 0, key, from, text });
             }
             () = sleep(wake.unwrap_or_default()), if wake.is_some() => {}
             () = sleep(time_left(deadline)), if deadline.is_some() => break,

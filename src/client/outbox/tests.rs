@@ -37,7 +37,7 @@ impl TestClient {
     }
 
     fn push(&mut self, number: u64) {
-        self.outbox.push(outgoing(number, number.to_string()));
+        self.outbox.enqueue(outgoing(number, number.to_string()));
     }
 
     fn receive(&mut self, push: Push) -> Option<(u64, SendOutcome)> {
@@ -129,7 +129,7 @@ fn error(number: u64, code: ErrorCode) -> Push {
     Push::Error {
         code,
         message: "no".into(),
-        retry: code.invites_retry(),
+        retry: code.is_retryable(),
         key: Some(key(number)),
     }
 }
@@ -143,7 +143,7 @@ fn refused(number: u64, code: ErrorCode) -> Option<(u64, SendOutcome)> {
     let outcome = SendOutcome::Refused {
         code,
         message: "no".into(),
-        retry: code.invites_retry(),
+        retry: code.is_retryable(),
     };
     Some((number, outcome))
 }
@@ -306,7 +306,7 @@ fn a_limited_connection_sends_a_burst_and_then_at_the_rate() {
 #[test]
 fn a_message_longer_than_the_server_accepts_is_not_sent() {
     let mut client = TestClient::connected(SendMode::Bulk, [], UNLIMITED);
-    client.outbox.push(outgoing(1, "x".repeat(101)));
+    client.outbox.enqueue(outgoing(1, "x".repeat(101)));
     client.push(2);
 
     let too_long = Settled {
@@ -330,15 +330,15 @@ fn a_removed_message_is_not_sent() {
 #[test]
 fn the_outbox_has_room_for_256_messages_and_a_mebibyte() {
     let mut full = Outbox::new(SendMode::Bulk);
-    full.push(outgoing(1, "x".repeat(MAX_BYTES)));
-    assert!(!full.has_room());
+    full.enqueue(outgoing(1, "x".repeat(MAX_BYTES)));
+    assert!(!full.has_capacity());
 
     let mut outbox = Outbox::new(SendMode::Bulk);
     for number in 0..MAX_MESSAGES as u64 {
-        assert!(outbox.has_room());
-        outbox.push(outgoing(number, String::new()));
+        assert!(outbox.has_capacity());
+        outbox.enqueue(outgoing(number, String::new()));
     }
-    assert!(!outbox.has_room());
+    assert!(!outbox.has_capacity());
 }
 
 proptest! {

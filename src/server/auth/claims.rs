@@ -53,13 +53,13 @@ pub enum TokenError {
     Subject(NameError),
     /// The token has no `exp`.
     #[error("the token has no exp, its expiry time")]
-    NoEnd,
+    MissingExpiry,
     /// The token has expired.
     #[error("the token has expired")]
     Expired,
     /// The validity of the token has not begun.
     #[error("the token is not valid yet (nbf)")]
-    Early,
+    NotYetValid,
     /// `rooms` are not valid grants.
     #[error("the token's rooms are not valid grants: {0}")]
     Grants(GrantError),
@@ -104,7 +104,7 @@ impl KeySet {
         for key in candidates {
             match decode::<AccessClaims>(token, &key.key, &validation(key)) {
                 Ok(decoded) => return Ok(decoded.claims),
-                Err(cause) => error = explain(cause.kind()),
+                Err(cause) => error = token_error(cause.kind()),
             }
         }
         Err(error)
@@ -121,7 +121,7 @@ fn validation(key: &VerificationKey) -> Validation {
 }
 
 /// Returns the error for one of the library.
-const fn explain(kind: &ErrorKind) -> TokenError {
+const fn token_error(kind: &ErrorKind) -> TokenError {
     match kind {
         ErrorKind::InvalidSignature => TokenError::Signature,
         ErrorKind::InvalidAudience => TokenError::Audience,
@@ -133,7 +133,10 @@ const fn explain(kind: &ErrorKind) -> TokenError {
 impl AccessClaims {
     /// Returns the principal, if the claims are valid at `now`, in seconds since 1970 UTC.
     fn principal(self, now: u64) -> Result<Principal, TokenError> {
-        let exp = self.exp.map(|exp| exp as u64).ok_or(TokenError::NoEnd)?;
+        let exp = self
+            .exp
+            .map(|exp| exp as u64)
+            .ok_or(TokenError::MissingExpiry)?;
         if exp.saturating_add(LEEWAY_SECONDS) <= now {
             return Err(TokenError::Expired);
         }
@@ -142,7 +145,7 @@ impl AccessClaims {
             .nbf
             .is_some_and(|nbf| nbf as u64 > now + LEEWAY_SECONDS)
         {
-            return Err(TokenError::Early);
+            return Err(TokenError::NotYetValid);
         }
 
         // A token past its `exp` is valid until the tolerance ends. Any other token expires at `exp`.
@@ -217,7 +220,7 @@ mod tests {
             (json!({"exp": -5}), Err(TokenError::Expired)),
             (json!({"exp": u64::MAX}), Ok(Some(u64::MAX))),
             (json!({"nbf": NOW + 30}), Ok(Some(NOW + 60))),
-            (json!({"nbf": NOW + 31}), Err(TokenError::Early)),
+            (json!({"nbf": NOW + 31}), Err(TokenError::NotYetValid)),
         ] {
             let expires_at = verify(&claims_with(&more)).map(|principal| principal.expires_at());
             assert_eq!(expires_at, expected, "{more}");
@@ -227,7 +230,7 @@ mod tests {
     #[test]
     fn a_missing_or_wrong_claim_has_an_error() {
         for (claims, error) in [
-            (json!({"sub": "ann"}), TokenError::NoEnd),
+            (json!({"sub": "ann"}), TokenError::MissingExpiry),
             (json!({"exp": NOW}), TokenError::NoSubject),
             (
                 claims_with(&json!({"sub": ""})),

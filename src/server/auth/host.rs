@@ -69,7 +69,7 @@ enum AllowedHosts {
 
 impl HostPolicy {
     /// Returns the policy of the listener at `listen` that serves the page and the API.
-    pub fn of_page(listen: IpAddr, public: Vec<PublicHost>) -> Self {
+    pub fn for_public_listener(listen: IpAddr, public: Vec<PublicHost>) -> Self {
         Self {
             allowed: AllowedHosts::of_listener(listen, &public, AllowedHosts::None),
             public,
@@ -77,7 +77,7 @@ impl HostPolicy {
     }
 
     /// Returns the policy of the ops listener at `listen`. Monitoring systems often use its IP address.
-    pub fn of_ops(listen: IpAddr, public: Vec<PublicHost>) -> Self {
+    pub fn for_ops_listener(listen: IpAddr, public: Vec<PublicHost>) -> Self {
         Self {
             allowed: AllowedHosts::of_listener(listen, &public, AllowedHosts::Addresses),
             public,
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn a_listener_beyond_loopback_accepts_every_host_without_public_hosts() {
-        let policy = policy(HostPolicy::of_page, "0.0.0.0", &[]);
+        let policy = policy(HostPolicy::for_public_listener, "0.0.0.0", &[]);
 
         assert!(accepts(&policy, "any.example"));
         assert!(accepts(&policy, "192.168.1.7:12345"));
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_listener_beyond_loopback_accepts_only_its_public_hosts() {
-        let policy = policy(HostPolicy::of_page, "::", &["chat.example.org"]);
+        let policy = policy(HostPolicy::for_public_listener, "::", &["chat.example.org"]);
 
         for (host, is_accepted) in [
             ("chat.example.org:12345", true),
@@ -166,7 +166,11 @@ mod tests {
 
     #[test]
     fn the_ops_listener_also_accepts_addresses() {
-        let policy = policy(HostPolicy::of_ops, "0.0.0.0", &["chat.example.org"]);
+        let policy = policy(
+            HostPolicy::for_ops_listener,
+            "0.0.0.0",
+            &["chat.example.org"],
+        );
 
         for (host, is_accepted) in [
             ("10.1.2.3:12346", true),
@@ -181,7 +185,7 @@ mod tests {
 
     #[test]
     fn the_ops_listener_accepts_every_host_without_public_hosts() {
-        let policy = policy(HostPolicy::of_ops, "0.0.0.0", &[]);
+        let policy = policy(HostPolicy::for_ops_listener, "0.0.0.0", &[]);
 
         assert!(accepts(&policy, "fanfare:12346"));
     }
@@ -189,7 +193,7 @@ mod tests {
     #[test]
     fn a_public_host_may_have_a_scheme() {
         let scheme = |public: &[&str]| {
-            policy(HostPolicy::of_page, "127.0.0.1", public)
+            policy(HostPolicy::for_public_listener, "127.0.0.1", public)
                 .served_host(Authority::parse("a.example").expect("a host"))
                 .expect("a public host")
                 .scheme

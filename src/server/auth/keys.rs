@@ -88,7 +88,7 @@ impl KeySet {
     }
 
     /// Returns true if a key is a secret, which can also sign tokens.
-    pub fn holds_secret(&self) -> bool {
+    pub fn can_sign(&self) -> bool {
         self.0.iter().any(|key| key.algorithm == Algorithm::HS256)
     }
 }
@@ -177,7 +177,7 @@ fn pem(text: &str) -> Result<VerificationKey, KeyFileError> {
         .map(|key| (Algorithm::EdDSA, key))
         .or_else(|_| DecodingKey::from_ec_pem(text.as_bytes()).map(|key| (Algorithm::ES256, key)))
         .map_err(|_| KeyFileError::Pem)?;
-    usable(VerificationKey {
+    check_point(VerificationKey {
         id: None,
         algorithm,
         key,
@@ -186,7 +186,7 @@ fn pem(text: &str) -> Result<VerificationKey, KeyFileError> {
 }
 
 /// Returns `key` if it is a point of its curve. The library would only check that with the first token.
-fn usable(key: VerificationKey) -> Option<VerificationKey> {
+fn check_point(key: VerificationKey) -> Option<VerificationKey> {
     let has_valid_length = match key.algorithm {
         // The library does not check the length and panics for a shorter key.
         Algorithm::EdDSA => key
@@ -279,7 +279,7 @@ impl Jwk {
         };
 
         let key = key.map_err(|_| KeyFileError::Jwk)?;
-        usable(VerificationKey {
+        check_point(VerificationKey {
             id: self.kid,
             algorithm,
             key,

@@ -26,7 +26,7 @@ pub use claims::TokenError;
 pub use grants::{Access, GrantError, Grants, Right};
 pub use host::{HostPolicy, PublicHost, ServedHost};
 pub use keys::{KeyFileError, KeySet};
-pub use origin::{Origin, OriginError, OriginPolicy, RequestOrigin};
+pub use origin::{Origin, OriginError, OriginHeaders, OriginPolicy};
 pub use principal::{AuthError, Principal};
 pub use proxy::{Proxies, ProxyHeader};
 pub use signing::{SigningKey, SigningKeyError};

@@ -105,7 +105,7 @@ impl Origin {
     }
 
     /// Returns true if this is the origin of the server's own pages at the host `own`.
-    fn is_own(&self, own: &ServedHost) -> bool {
+    fn is_served_at(&self, own: &ServedHost) -> bool {
         self.scheme.web().is_some_and(|scheme| {
             own.scheme.is_none_or(|own| own == scheme)
                 && self.authority.is_same(&own.authority, Some(scheme))
@@ -121,7 +121,7 @@ impl fmt::Display for Origin {
 
 /// The headers of a request that describe its origin, unparsed.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct RequestOrigin<'a> {
+pub struct OriginHeaders<'a> {
     /// All `Origin` headers. Browsers send at most one.
     pub origins: &'a [&'a str],
     /// `Sec-Fetch-Site`.
@@ -130,7 +130,7 @@ pub struct RequestOrigin<'a> {
     pub mode: Option<&'a str>,
 }
 
-impl RequestOrigin<'_> {
+impl OriginHeaders<'_> {
     /// Returns true for a request of content that is embedded in a page of another origin. `same-site` is another
     /// origin of the same domain, such as another port. Following a link is a `navigate`.
     fn is_embedded_elsewhere(&self) -> bool {
@@ -151,13 +151,13 @@ pub struct OriginPolicy {
 
 impl OriginPolicy {
     /// Returns true if a request with these headers is allowed. `own` is the accepted host of the request, if any.
-    pub fn allows(&self, request: &RequestOrigin<'_>, own: Option<&ServedHost>) -> bool {
+    pub fn allows(&self, request: &OriginHeaders<'_>, own: Option<&ServedHost>) -> bool {
         match request.origins {
             _ if self.any => true,
             [] => !request.is_embedded_elsewhere(),
             ["null"] => self.null,
             [origin] => Origin::parse(origin).is_ok_and(|origin| {
-                own.is_some_and(|own| origin.is_own(own)) || self.listed.contains(&origin)
+                own.is_some_and(|own| origin.is_served_at(own)) || self.listed.contains(&origin)
             }),
             _ => false,
         }
@@ -177,9 +177,9 @@ mod tests {
 
     /// Returns true if `policy` allows a request to `own` with the header `Origin: origin`.
     fn allows(policy: &OriginPolicy, origin: &str, own: &ServedHost) -> bool {
-        let request = RequestOrigin {
+        let request = OriginHeaders {
             origins: &[origin],
-            ..RequestOrigin::default()
+            ..OriginHeaders::default()
         };
         policy.allows(&request, Some(own))
     }

@@ -105,7 +105,7 @@ impl Principal {
     ///
     /// # Errors
     /// [`AuthError::Id`] if the client may not use the requested id.
-    pub fn present_as(&self, requested: Option<UserId>) -> Result<Option<UserId>, AuthError> {
+    pub fn presence_id(&self, requested: Option<UserId>) -> Result<Option<UserId>, AuthError> {
         requested.map_or(Ok(None), |requested| self.user_id(Some(requested)))
     }
 
@@ -118,7 +118,7 @@ impl Principal {
     }
 
     /// Returns the id to which bans apply: the authenticated one, or else the `claimed` one.
-    pub fn proven_or<'a>(&'a self, claimed: Option<&'a UserId>) -> Option<&'a UserId> {
+    pub fn ban_id<'a>(&'a self, claimed: Option<&'a UserId>) -> Option<&'a UserId> {
         self.proven().or(claimed)
     }
 
@@ -212,10 +212,10 @@ mod tests {
         let other = id("other");
         let proven = Principal::with_token(ann.clone(), Grants::default(), 7);
 
-        assert_eq!(proven.proven_or(None), Some(&ann));
-        assert_eq!(proven.proven_or(Some(&other)), Some(&ann));
-        assert_eq!(Principal::open().proven_or(Some(&other)), Some(&other));
-        assert_eq!(Principal::open().proven_or(None), None);
+        assert_eq!(proven.ban_id(None), Some(&ann));
+        assert_eq!(proven.ban_id(Some(&other)), Some(&ann));
+        assert_eq!(Principal::open().ban_id(Some(&other)), Some(&other));
+        assert_eq!(Principal::open().ban_id(None), None);
     }
 
     #[test]

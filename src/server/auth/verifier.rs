@@ -47,7 +47,7 @@ impl Verifier {
     /// Returns true if the key file contains a secret, which can sign tokens.
     pub fn holds_secret(&self) -> bool {
         let keys = self.keys.as_ref();
-        keys.is_some_and(|keys| keys.read().holds_secret())
+        keys.is_some_and(|keys| keys.read().can_sign())
     }
 
     /// Replaces the keys. Ignored in open mode, so that a signal cannot lock out clients of a server that was started

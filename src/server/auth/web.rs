@@ -24,7 +24,7 @@ impl WebSettings {
             .listed
             .extend(self.public.iter().filter_map(PublicHost::origin));
 
-        let hosts = HostPolicy::of_page(listen, self.public.clone());
+        let hosts = HostPolicy::for_public_listener(listen, self.public.clone());
         WebPolicy {
             hosts,
             origins,
@@ -34,7 +34,7 @@ impl WebSettings {
 
     /// Returns the policy of the ops listener at `listen`. It allows no other origin.
     pub fn of_ops(&self, listen: IpAddr) -> WebPolicy {
-        let hosts = HostPolicy::of_ops(listen, self.public.clone());
+        let hosts = HostPolicy::for_ops_listener(listen, self.public.clone());
         WebPolicy {
             hosts,
             origins: OriginPolicy::default(),
@@ -66,7 +66,7 @@ pub struct Embedding {
 
 impl Embedding {
     /// Returns the value of the directive `frame-ancestors` (CSP 3 section 6.4.2.1).
-    pub fn sources(&self) -> String {
+    pub fn frame_ancestors(&self) -> String {
         match self.listed.as_slice() {
             _ if self.any => "*".to_owned(),
             [] => "'none'".to_owned(),

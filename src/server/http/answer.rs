@@ -109,7 +109,7 @@ impl UnsentBytes {
         activity.handed(bytes.len());
         let unsent = Self {
             _unread: share.count_unread(bytes.len()),
-            bytes: Memory::of_process().hold(bytes, 0),
+            bytes: Memory::of_process().track(bytes, 0),
             activity: activity.clone(),
         };
         Bytes::from_owner(unsent)

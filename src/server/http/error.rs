@@ -12,10 +12,10 @@ use utoipa::ToSchema;
 
 use crate::protocol::{KeyError, NameError};
 use crate::server::auth::{AuthError, TokenError};
+use crate::server::http::error_page::ErrorText;
 use crate::server::http::middleware::request_limit::{
     MAX_HEAD_BYTES, MAX_HEADERS, MAX_TARGET_BYTES,
 };
-use crate::server::http::problem::ErrorText;
 use crate::server::hub::{DeleteError, Refusal};
 use crate::server::metrics;
 use crate::server::moderation::Denied;

@@ -107,7 +107,7 @@ pub(super) fn permit(response: &mut Response) {
 /// for connections.
 pub(super) fn page_policy(nonce: &str, reload: Option<&str>, embedding: &Embedding) -> String {
     let reload = reload.map_or(String::new(), |source| format!(" {source}"));
-    let embedders = embedding.sources();
+    let embedders = embedding.frame_ancestors();
 
     format!(
         "default-src 'none'; script-src 'self' 'nonce-{nonce}' 'wasm-unsafe-eval'; style-src 'self'; \

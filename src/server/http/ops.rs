@@ -12,10 +12,10 @@ use tokio::sync::watch;
 
 use crate::server::auth::WebPolicy;
 use crate::server::http::router::{no_cache, with_origin_check, with_security_headers};
-use crate::server::http::{AppState, admin_page, api, content, error};
+use crate::server::http::{AppState, admin_page, api, error, request_content};
 use crate::server::log_writer;
 use crate::server::memory::Memory;
-use crate::server::metrics::{Gauges, Metrics};
+use crate::server::metrics::{MetricSnapshot, Metrics};
 use crate::server::store::Health;
 use crate::server::version;
 
@@ -56,7 +56,7 @@ pub fn router(
         .merge(admin)
         .fallback_service(site.files())
         .method_not_allowed_fallback(error::method_not_allowed)
-        .layer(middleware::from_fn(content::check))
+        .layer(middleware::from_fn(request_content::check))
         .layer(no_cache());
 
     with_security_headers(with_origin_check(router, web.clone()), &web)
@@ -66,11 +66,11 @@ pub fn router(
 async fn gauges(
     AppState { hub, quotas, .. }: &AppState,
     store: &watch::Receiver<Health>,
-) -> Gauges {
+) -> MetricSnapshot {
     let lag = hub.connections().lag().await;
     let (delivered, delivered_bytes) = hub.rooms().delivered();
 
-    Gauges {
+    MetricSnapshot {
         connections: hub.connections().count(),
         max_connections: hub.connections().limits(),
         rooms: hub.rooms().count(),

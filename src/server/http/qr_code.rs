@@ -11,7 +11,7 @@ use fast_qr::convert::svg::SvgBuilder;
 use fast_qr::{ECL, QRBuilder};
 use serde::Deserialize;
 
-use crate::server::auth::{RequestOrigin, ServedHost};
+use crate::server::auth::{OriginHeaders, ServedHost};
 use crate::server::http::AppState;
 use crate::server::http::error::ApiError;
 use crate::server::http::extract::Query;
@@ -37,9 +37,9 @@ pub(super) async fn qr_code(
         return Err(NOT_A_PAGE);
     };
     let origin = format!("{scheme}://{authority}");
-    let origin = RequestOrigin {
+    let origin = OriginHeaders {
         origins: &[&origin],
-        ..RequestOrigin::default()
+        ..OriginHeaders::default()
     };
     let host = host.map(|Extension(host)| host);
     if !state.web.origins.allows(&origin, host.as_ref()) {

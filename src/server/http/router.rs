@@ -15,7 +15,8 @@ use crate::server::http::middleware::{origin_check, trace};
 use crate::server::http::renderer::Renderer;
 use crate::server::http::site::Site;
 use crate::server::http::{
-    admin_page, api, base, content, cors, error, headers, page, problem, qr_code, socket,
+    admin_page, api, base_path, cors, error, error_page, headers, page, qr_code, request_content,
+    socket,
 };
 use crate::server::hub::Hub;
 use crate::server::metrics::RateHistory;
@@ -91,11 +92,11 @@ pub fn router(state: AppState) -> Router {
         .merge(state.site.versioned_files())
         .fallback_service(state.site.files())
         .method_not_allowed_fallback(error::method_not_allowed)
-        .layer(from_fn(content::check))
+        .layer(from_fn(request_content::check))
         .layer(no_cache())
         .layer(cors::layer(&web));
     let router = with_origin_check(router, web.clone())
-        .layer(from_fn_with_state(state.clone(), problem::show));
+        .layer(from_fn_with_state(state.clone(), error_page::show));
     let router = with_security_headers(router, &web);
 
     // Outside of the origin check, so that requests refused there have spans too.
@@ -105,7 +106,7 @@ pub fn router(state: AppState) -> Router {
         router
     };
 
-    base::under(base, router.with_state(state))
+    base_path::under(base, router.with_state(state))
 }
 
 /// Returns a layer that makes browsers revalidate responses without a `Cache-Control` of their own. They are those without

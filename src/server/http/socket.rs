@@ -11,12 +11,12 @@ use tracing::info;
 use crate::protocol::{CloseCode, Epoch, ErrorCode, NameError, Push, RoomName, UserId};
 use crate::server::auth::{AuthError, Principal, Right};
 use crate::server::http::AppState;
-use crate::server::http::client::ClientAddress;
+use crate::server::http::client_address::ClientAddress;
 use crate::server::http::error::ApiError;
 use crate::server::http::extract::{self, Query};
 use crate::server::http::middleware::authenticated;
 use crate::server::moderation::{AccessRequest, Denied, Moderation};
-use crate::server::session::{IpBucket, RateLimit};
+use crate::server::session::{ConnectionLimiter, IpBucket};
 use crate::server::transport::{FrameSender, Handshake, PendingConnection, Permissions, reject};
 
 /// The query parameters of `/ws`.
@@ -79,7 +79,7 @@ impl ConnectParams {
             .user_id(id)?
             .unwrap_or_else(|| UserId::guest(fastrand::u64(..)));
         moderation.admit(&AccessRequest::new(
-            principal.proven_or(Some(&id)),
+            principal.ban_id(Some(&id)),
             address,
             &room,
         ))?;
@@ -124,7 +124,7 @@ pub(super) async fn open(
         .inspect_err(|refusal| info!(%address, ?refusal, "refused"))?;
 
     let host = IpBucket::of(address);
-    let rate_limit = RateLimit::new(
+    let rate_limit = ConnectionLimiter::new(
         state.connection.rate,
         state.quotas.clone(),
         authenticated::rate_limit_key(&principal, id.clone(), host),

@@ -101,7 +101,7 @@ impl Admission {
         if hub.is_draining() {
             return Err(Refusal::Draining);
         }
-        if Memory::of_process().is_tight() {
+        if Memory::of_process().is_short() {
             return Err(Refusal::MemoryFull);
         }
         let slot = ConnectionSlot::new(hub, address)?;

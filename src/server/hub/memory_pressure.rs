@@ -149,10 +149,10 @@ impl MemoryBudget {
     pub(super) async fn enforce(&self) {
         let memory = Memory::of_process();
         loop {
-            memory.tight().await;
+            memory.wait_for_shortage().await;
             let mut shortage = Shortage::begin(memory);
 
-            while tokio::time::timeout(OVER_AFTER, memory.tight())
+            while tokio::time::timeout(OVER_AFTER, memory.wait_for_shortage())
                 .await
                 .is_ok()
             {
@@ -164,7 +164,7 @@ impl MemoryBudget {
                     }
                 }
                 tokio::time::sleep(CALM).await;
-                memory.relax();
+                memory.end_shortage();
             }
             shortage.end(memory);
         }

@@ -11,7 +11,7 @@
 //!   readers, then its log.
 
 mod admission;
-mod catch_up;
+mod resume;
 mod cluster;
 mod cluster_moderation;
 mod connections;
@@ -43,10 +43,10 @@ use crate::server::run_clock::RunClock;
 use crate::server::store::{Backend, BusEvent, Changes, RuleEvent, Store};
 
 pub use admission::{Admission, Membership, Refusal};
-pub use catch_up::{Gap, Resume, StartPosition};
 pub use cluster_moderation::{ClusterModeration, Effect, RuleError};
 pub use connections::{ConnectionEntry, Connections, Listing};
 pub use memory_pressure::{MemoryBudget, MemoryHolder, MemoryRegistration, Reclaimable};
+pub use resume::{Gap, Resume, StartPosition};
 pub use room::{DeleteError, DeletionMark, Room, RoomStats};
 pub use rooms::Rooms;
 pub use subscriber::{Closing, ConnectionStatus, Notice, Subscriber};

@@ -9,8 +9,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::protocol::{Epoch, Offset, Push, RoomName, UserId};
-use crate::server::hub::catch_up::count_between;
 use crate::server::hub::fanout::WRITES_PER_TURN;
+use crate::server::hub::resume::count_between;
 use crate::server::hub::subscriber::Readers;
 use crate::server::hub::{Notice, Subscriber, now_millis};
 use crate::server::memory::{Memory, MemoryReservation};

@@ -2,11 +2,11 @@
 
 use metrics::{counter, gauge};
 
-use crate::server::metrics::table::*;
+use crate::server::metrics::descriptions::*;
 
 /// The values read for one request.
 #[derive(Clone, Copy, Debug)]
-pub struct Gauges {
+pub struct MetricSnapshot {
     /// Connections that are open.
     pub connections: usize,
     /// The limit on connections, and the limit for one address.
@@ -29,7 +29,7 @@ pub struct Gauges {
     pub lag: u64,
 }
 
-impl Gauges {
+impl MetricSnapshot {
     /// Sets the series to these values.
     pub(super) fn record(self) {
         let (max_connections, max_connections_per_address) = self.max_connections;

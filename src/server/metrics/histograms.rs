@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use metrics::{Histogram, histogram};
 
-use super::table::{ACK, COMMIT, COMMIT_MESSAGES, FAN_OUT};
+use super::descriptions::{ACK, COMMIT, COMMIT_MESSAGES, FAN_OUT};
 
 static HISTOGRAMS: OnceLock<Histograms> = OnceLock::new();
 

@@ -5,7 +5,7 @@
 
 mod histograms;
 mod gauges;
-mod table;
+mod descriptions;
 mod rate_history;
 mod published;
 
@@ -17,10 +17,10 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
 
 use crate::protocol::{CloseCode, ErrorCode, GapReason};
+use descriptions::*;
 use histograms::Histograms;
-use table::*;
 
-pub use gauges::Gauges;
+pub use gauges::MetricSnapshot;
 pub use published::{PublishResult, count_published, stored_messages};
 pub use rate_history::{CounterSample, RateHistory, RatePoint, SAMPLE_INTERVAL};
 
@@ -94,7 +94,7 @@ impl AdminAction {
 
 /// Counts an action of an operator on `count` connections, messages or rules.
 pub fn count_admin_action(action: AdminAction, count: usize) {
-    counter!(ACTS, "act" => action.label()).increment(count as u64);
+    counter!(ADMIN_ACTIONS, "act" => action.label()).increment(count as u64);
 }
 
 /// Counts a connection that ended.
@@ -232,7 +232,7 @@ impl Metrics {
     }
 
     /// Returns all series in the text format of Prometheus (version 0.0.4).
-    pub fn render(&self, gauges: Gauges) -> String {
+    pub fn render(&self, gauges: MetricSnapshot) -> String {
         gauges.record();
         for (result, messages) in published::publish_counts() {
             counter!(PUBLISHED, "result" => result).absolute(messages);

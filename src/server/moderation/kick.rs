@@ -4,8 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::RoomName;
-use crate::protocol::UserId;
+use crate::protocol::{RoomName, UserId};
 use crate::server::auth::{Grants, Right};
 use crate::server::session::IpBucket;
 

@@ -21,9 +21,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::protocol::RoomName;
-use crate::protocol::UserId;
 use crate::protocol::admin::BanList;
+use crate::protocol::{RoomName, UserId};
 
 pub use file::{LoadError, load};
 pub use kick::Kick;
@@ -57,7 +56,7 @@ impl Moderation {
     ///
     /// # Errors
     /// If there are too many bans.
-    pub fn kept_elsewhere(
+    pub fn from_cluster(
         changes: impl IntoIterator<Item = RuleChange>,
     ) -> Result<Self, TooManyBans> {
         let mut rules = Rules::default();

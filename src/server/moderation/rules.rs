@@ -6,9 +6,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::RoomName;
-use crate::protocol::UserId;
 use crate::protocol::admin::{Ban, BanList, BanTarget, ClosedRoom};
+use crate::protocol::{RoomName, UserId};
 use crate::server::session::IpBucket;
 
 /// The maximum number of bans, which keeps look-ups fast and the file within a few MB.

@@ -77,7 +77,7 @@ impl Draft {
 
 /// Reserves memory for `payload` and for the later [`Frame`].
 fn hold(payload: Bytes) -> Bytes {
-    Memory::of_process().hold(payload, size_of::<Frame>())
+    Memory::of_process().track(payload, size_of::<Frame>())
 }
 
 /// One message of a room's log.

@@ -252,7 +252,7 @@ impl RingEntry {
         }
 
         let encoding = format.encode(&self.frame);
-        let encoding = Memory::of_process().hold(encoding, size_of::<(Format, Bytes)>());
+        let encoding = Memory::of_process().track(encoding, size_of::<(Format, Bytes)>());
         self.encodings.reserve_exact(1);
         self.encodings.push((format, encoding.clone()));
         encoding
@@ -421,7 +421,7 @@ fn concat(encoded: impl Iterator<Item = (Offset, Bytes)>, max_bytes: usize) -> O
             for (_, frame) in frames {
                 bytes.extend_from_slice(frame);
             }
-            Memory::of_process().hold(bytes.freeze(), 0)
+            Memory::of_process().track(bytes.freeze(), 0)
         }
     };
 

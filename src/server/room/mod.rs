@@ -7,7 +7,7 @@
 //!   format receive the same bytes.
 //! - Offsets only grow.
 
-mod dialect;
+mod encoding;
 mod frame;
 mod log;
 mod member_map;
@@ -18,7 +18,7 @@ mod dedup;
 use std::time::Duration;
 
 pub use dedup::{DedupEntry, DedupLimits, DedupWindow};
-pub use dialect::{Dialect, Format};
+pub use encoding::{Dialect, Format};
 pub use frame::{Draft, Frame, Payload};
 pub use log::{
     Chunk, DeliveryCounters, FanoutBatch, Lagged, Log, LogLimits, MAX_CHUNK_BYTES, concat_frames,

@@ -17,6 +17,6 @@ pub use arrival_timer::ArrivalTimer;
 pub use heartbeat::{Heartbeat, HeartbeatAction, HeartbeatSettings};
 pub use ip_bucket::IpBucket;
 pub use limiter::{Limiter, Limiters, Rate};
-pub use quotas::{Quota, QuotaRates, Quotas, RateLimit, RateLimitKey, RateLimited};
+pub use quotas::{ConnectionLimiter, Quota, QuotaRates, Quotas, RateLimitKey, RateLimited};
 pub use send_buffer::{CatchUpPage, CloseReason, LogCursor, SendBuffer, WriteStep};
 pub use state::{Action, ClientAccess, Session, max_publish_bytes};

@@ -191,7 +191,7 @@ impl Quotas {
     ///
     /// # Errors
     /// The exceeded quota.
-    pub fn check_post(&self, host: IpBucket, now: Tick) -> Result<(), RateLimited> {
+    pub fn check_http(&self, host: IpBucket, now: Tick) -> Result<(), RateLimited> {
         self.posts
             .take(host, 1, now)
             .inspect(|()| self.posts.refund(&host, 1))
@@ -202,7 +202,7 @@ impl Quotas {
     ///
     /// # Errors
     /// The first exceeded quota.
-    pub fn post(
+    pub fn take_http(
         &self,
         host: IpBucket,
         senders: &[(RateLimitKey, u32)],
@@ -330,7 +330,7 @@ impl<K: Eq + Hash> SharedLimiters<K> {
 
 /// The rate limit of one connection: its own, and the quotas of its id and its address.
 #[derive(Debug)]
-pub struct RateLimit {
+pub struct ConnectionLimiter {
     rate: Rate,
     limiter: Limiter,
     quotas: Arc<Quotas>,
@@ -338,7 +338,7 @@ pub struct RateLimit {
     host: IpBucket,
 }
 
-impl RateLimit {
+impl ConnectionLimiter {
     /// Creates the limit of a connection of `sender` from `host`, which was opened at `now` and has the rate `rate`.
     pub const fn new(
         rate: Rate,

@@ -189,12 +189,12 @@ impl SendBuffer {
     }
 
     /// Returns the number of queued bytes for this connection alone. Bytes of the log are shared and not counted.
-    pub const fn waiting(&self) -> usize {
+    pub const fn queued_bytes(&self) -> usize {
         self.queue.len()
     }
 
     /// Returns the capacity of the queue in bytes. Bytes that are being written are counted elsewhere.
-    pub const fn queued(&self) -> usize {
+    pub const fn queue_capacity(&self) -> usize {
         self.queue.capacity()
     }
 
@@ -241,7 +241,7 @@ impl SendBuffer {
             }
             if !self.queue.is_empty() {
                 let queue = std::mem::take(&mut self.queue).into();
-                self.current = Memory::of_process().hold(queue, 0);
+                self.current = Memory::of_process().track(queue, 0);
             } else if self.reads_log() {
                 if cursor.is_behind {
                     return Ok(WriteStep::Behind(cursor.offset));
@@ -409,7 +409,7 @@ impl SendBuffer {
     }
 
     /// Returns the time since which the kernel accepts no bytes; `None` while it does.
-    pub const fn blocked(&self) -> Option<Tick> {
+    pub const fn blocked_since(&self) -> Option<Tick> {
         self.blocked
     }
 }

@@ -8,7 +8,7 @@ use crate::protocol::{
     CloseCode, Command, CommandError, ErrorCode, Key, MAX_HISTORY, Offset, Push, Token, UserId,
 };
 use crate::server::room::{Dialect, Draft, Tick};
-use crate::server::session::{CloseReason, Limiter, Rate, RateLimit, RateLimited};
+use crate::server::session::{CloseReason, ConnectionLimiter, Limiter, Rate, RateLimited};
 use crate::server::wire::Incoming;
 
 /// Maximum number of JSON bytes for one byte of text: a control character is written as `\u0001`.
@@ -28,7 +28,7 @@ const DEFAULT_HISTORY: u16 = 100;
 
 /// Rate of frames that carry no message to the room: pings, pongs, and frames that cause an error. Ordinary clients
 /// stay far below it; a flood of them would take time from other clients.
-const IDLE_RATE: Rate = Rate {
+const NON_MESSAGE_RATE: Rate = Rate {
     per_second: 100,
     burst: 1000,
 };
@@ -91,7 +91,7 @@ impl Action {
 pub struct Session {
     dialect: Dialect,
     id: UserId,
-    rate_limit: RateLimit,
+    rate_limit: ConnectionLimiter,
     /// Limited by [`IDLE_RATE`].
     idle: Limiter,
     /// Maximum length of the text of a `say`, in bytes.
@@ -103,7 +103,7 @@ impl Session {
     pub const fn new(
         dialect: Dialect,
         id: UserId,
-        rate_limit: RateLimit,
+        rate_limit: ConnectionLimiter,
         max_message: usize,
         now: Tick,
     ) -> Self {
@@ -111,7 +111,7 @@ impl Session {
             dialect,
             id,
             rate_limit,
-            idle: Limiter::new(IDLE_RATE, now),
+            idle: Limiter::new(NON_MESSAGE_RATE, now),
             max_message,
         }
     }
@@ -125,7 +125,7 @@ impl Session {
     /// arrive now may have been sent in that time.
     pub fn credit_pause(&mut self, since: Tick, paused: Duration, now: Tick) {
         self.rate_limit.credit_pause(since, paused, now);
-        self.idle.credit_pause(since, paused, IDLE_RATE, now);
+        self.idle.credit_pause(since, paused, NON_MESSAGE_RATE, now);
     }
 
     /// Counts the room that publishing `drafts` creates.
@@ -157,7 +157,7 @@ impl Session {
         };
         let overhead = incoming.payload_bytes().saturating_sub(message_bytes);
         let is_idle = matches!(action, Action::Nothing | Action::Pong(_) | Action::Push(_));
-        let is_allowed = (!is_idle || self.idle.allows(IDLE_RATE, now))
+        let is_allowed = (!is_idle || self.idle.allows(NON_MESSAGE_RATE, now))
             && self.rate_limit.allows_overhead(overhead, now);
 
         if is_allowed {
@@ -282,7 +282,7 @@ mod tests {
         let host = IpBucket::of(IpAddr::from([192, 0, 2, 1]));
         let quotas = Arc::new(Quotas::new(QuotaRates::UNLIMITED));
         let sender = RateLimitKey::claimed(id.clone(), host);
-        let rate_limit = RateLimit::new(RATE, quotas, sender, host, NOW);
+        let rate_limit = ConnectionLimiter::new(RATE, quotas, sender, host, NOW);
         Session::new(dialect, id, rate_limit, 10, NOW)
     }
 

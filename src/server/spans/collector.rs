@@ -43,7 +43,7 @@ impl Collector {
     }
 
     /// Returns the URL to which spans are posted.
-    pub(super) fn traces(&self) -> &str {
+    pub(super) fn traces_url(&self) -> &str {
         &self.traces
     }
 }
@@ -76,7 +76,10 @@ mod tests {
             ("http://collector/", "http://collector/v1/traces"),
             ("http://[::1]:4318/otlp", "http://[::1]:4318/otlp/v1/traces"),
         ] {
-            assert_eq!(Collector::parse(text).expect("an address").traces(), traces);
+            assert_eq!(
+                Collector::parse(text).expect("an address").traces_url(),
+                traces
+            );
         }
     }
 

@@ -65,7 +65,7 @@ impl Exporter {
                 client: HyperClient::with_default_connector(EXPORT_TIMEOUT, None),
             })
             .with_protocol(Protocol::HttpBinary)
-            .with_endpoint(settings.collector.traces())
+            .with_endpoint(settings.collector.traces_url())
             .with_timeout(EXPORT_TIMEOUT)
             .build()?;
         let queued = Arc::new(AtomicUsize::new(0));

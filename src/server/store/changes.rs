@@ -16,8 +16,7 @@ use parking_lot::Mutex;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::{oneshot, watch};
 
-use crate::protocol::Offset;
-use crate::protocol::RoomName;
+use crate::protocol::{Offset, RoomName};
 use crate::server::metrics::{self, PublishResult};
 use crate::server::room::Frame;
 use crate::server::spans::{CommitId, PublishSpan};

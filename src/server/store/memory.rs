@@ -9,9 +9,7 @@ use futures::future::{BoxFuture, ready};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::protocol::Epoch;
-use crate::protocol::Offset;
-use crate::protocol::RoomName;
+use crate::protocol::{Epoch, Offset, RoomName};
 use crate::server::memory::Memory;
 use crate::server::room::{DedupEntry, DedupWindow, Draft, Frame};
 use crate::server::store::changes::{ChangeSender, Changes, LogChange, StoreFuture};
@@ -257,7 +255,7 @@ impl Store for MemoryStore {
         let (call, result) = self.changes.begin(room, drafts.len());
         // Keys must be remembered for the configured time and cannot be dropped, so keyed messages are refused while
         // memory is short.
-        if Memory::of_process().is_tight() && drafts.iter().any(|draft| draft.key().is_some()) {
+        if Memory::of_process().is_short() && drafts.iter().any(|draft| draft.key().is_some()) {
             let reason = "no memory for more keys; try again in a moment (--memory-budget)";
             let refusal = Err(StoreError::Unavailable(reason.to_owned()));
             self.changes

@@ -13,7 +13,7 @@ mod clock;
 mod cluster;
 mod page;
 mod trimmed_run;
-pub mod guard;
+pub mod panic_guard;
 mod memory;
 mod sqlite;
 mod nats;
@@ -26,9 +26,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use tokio::sync::watch;
 
-use crate::protocol::Epoch;
-use crate::protocol::Offset;
-use crate::protocol::RoomName;
+use crate::protocol::{Epoch, Offset, RoomName};
 use crate::server::room::{DedupLimits, Draft, Frame};
 
 pub use changes::{Call, Changes, LogChange, StoreFuture};

@@ -17,8 +17,7 @@ use futures::future::join_all;
 use proptest::prelude::*;
 
 use super::*;
-use crate::protocol::Key;
-use crate::protocol::UserId;
+use crate::protocol::{Key, UserId};
 use subject::Subject;
 
 #[test]

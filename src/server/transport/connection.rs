@@ -241,7 +241,7 @@ impl<O: Output> Connection<O> {
 
     /// Writes like [`Connection::write`] if there is more to write than the log, which the fan-out writes.
     pub(super) fn write_queued(&self, state: &mut ConnectionState) {
-        let is_due = state.send_buffer.waiting() > 0
+        let is_due = state.send_buffer.queued_bytes() > 0
             || state.send_buffer.close_reason().is_some()
             || state.error.is_some();
         if is_due {
@@ -252,7 +252,7 @@ impl<O: Output> Connection<O> {
     /// Updates the memory reservation to the bytes held now.
     pub(super) fn count(&self, state: &ConnectionState) {
         self.reservation
-            .set(state.send_buffer.queued() + state.partial);
+            .set(state.send_buffer.queue_capacity() + state.partial);
     }
 
     /// Reads the messages after `after` from the store, because the ring no longer has them. The connection stays
@@ -358,7 +358,7 @@ impl ConnectionState {
 
     /// Returns true unless the client receives no bytes now or the connection failed.
     fn can_write(&self) -> bool {
-        self.send_buffer.blocked().is_none() && self.error.is_none()
+        self.send_buffer.blocked_since().is_none() && self.error.is_none()
     }
 
     /// Returns true while nothing is read from the client: always for an event stream, and while the store has not
@@ -433,7 +433,7 @@ impl ConnectionState {
         }
 
         let bytes = self.send_buffer.reclaimable() + self.partial;
-        let blocked = self.send_buffer.blocked().into_iter();
+        let blocked = self.send_buffer.blocked_since().into_iter();
         let since = blocked.chain(self.arrival.since()).min()?;
 
         (bytes > 0 && self.error.is_none()).then_some(Reclaimable { since, bytes })
@@ -461,7 +461,7 @@ impl<O: Output> Subscriber for Connection<O> {
         let settings = &self.settings;
         let mut state = self.lock();
 
-        let blocked_since = state.send_buffer.blocked();
+        let blocked_since = state.send_buffer.blocked_since();
         if blocked_since.is_some_and(|since| now.since(since) >= STALL_TIMEOUT) {
             state.error.get_or_insert(TransportError::Stalled);
         }
@@ -505,7 +505,7 @@ impl<O: Output> Subscriber for Connection<O> {
             return;
         }
 
-        if state.send_buffer.waiting() + frame.len() > self.settings.send_buffer {
+        if state.send_buffer.queued_bytes() + frame.len() > self.settings.send_buffer {
             state.close(CloseCode::TooSlow);
         } else {
             state.send_buffer.push_encoded(frame);
@@ -518,7 +518,7 @@ impl<O: Output> Subscriber for Connection<O> {
             Closing::Code(code) => state.close(code),
             Closing::Drain(reconnect_after) => state.drain(reconnect_after, self.hub.now()),
             // A Close frame would not be delivered either.
-            Closing::Evict if state.send_buffer.blocked().is_some() => {
+            Closing::Evict if state.send_buffer.blocked_since().is_some() => {
                 state.error.get_or_insert(TransportError::Stalled);
                 state.send_buffer.clear();
             }
@@ -536,7 +536,7 @@ impl<O: Output> Subscriber for Connection<O> {
         ConnectionStatus {
             dialect: state.send_buffer.dialect(),
             offset: state.subscription.cursor.offset(),
-            waiting: state.send_buffer.waiting(),
+            waiting: state.send_buffer.queued_bytes(),
             reclaimable: state.reclaimable(),
         }
     }

@@ -1,7 +1,7 @@
 //! Open WebSockets and event streams. No other floor reads or writes a client's socket.
 //!
 //! Both are a [`Connection`](connection::Connection), which begins in [`opening`] and has a subscription to a room. They
-//! differ in the way in which bytes reach the client: [`websocket`] and [`stream`]. The frames of a WebSocket's client
+//! differ in the way in which bytes reach the client: [`websocket`] and [`event_stream`]. The frames of a WebSocket's client
 //! are read by [`reader`].
 //!
 //! # Invariants
@@ -21,7 +21,7 @@ mod connection;
 mod opening;
 mod reader;
 mod websocket;
-mod stream;
+mod event_stream;
 mod tls;
 
 #[cfg(test)]
@@ -29,10 +29,10 @@ mod tests;
 
 pub use activity::{Activity, RequestPhase};
 pub use connection::{ConnectionSettings, message_timeout};
+pub use event_stream::EventStreamBody;
 pub use opening::PendingConnection;
 pub use permissions::{Permissions, unix_time};
 pub use stall_timeout::{StallTimeout, StallTimeoutHandle};
-pub use stream::EventStreamBody;
 pub use tls::{CertificateError, Tls};
 pub use upgrade::{Handshake, UpgradeError};
 pub use websocket::{FrameSender, reject};

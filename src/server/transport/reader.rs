@@ -135,7 +135,7 @@ impl FrameReader {
                 return Poll::Ready(ReadPause::Behind(after));
             }
             // A client that does not read its answers is not read from.
-            if state.send_buffer.waiting() >= connection.settings.send_buffer {
+            if state.send_buffer.queued_bytes() >= connection.settings.send_buffer {
                 return Poll::Pending;
             }
             if state.is_publishing {
@@ -289,7 +289,7 @@ impl FrameReader {
         let has_completed = self.decoder.has_completed();
         let is_partial = self.decoder.is_partial();
         state.arrival.on_read(has_completed, is_partial, now);
-        state.partial = self.decoder.held() + self.undecoded.len();
+        state.partial = self.decoder.buffered_bytes() + self.undecoded.len();
         connection.count(&state);
         drop(state);
 

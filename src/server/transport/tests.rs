@@ -21,7 +21,7 @@ use crate::server::hub::{Admission, Closing, Hub, Membership, Resume, Room, Subs
 use crate::server::room::{Dialect, Draft, Format, Tick};
 use crate::server::run_clock::RunClock;
 use crate::server::session::{
-    HeartbeatSettings, IpBucket, QuotaRates, Quotas, Rate, RateLimit, RateLimitKey,
+    ConnectionLimiter, HeartbeatSettings, IpBucket, QuotaRates, Quotas, Rate, RateLimitKey,
 };
 use crate::server::store::{Deleted, Span};
 
@@ -166,7 +166,7 @@ pub(super) fn sender() -> FrameSender {
 
     FrameSender {
         id,
-        rate_limit: RateLimit::new(Rate::UNLIMITED, quotas, key, host, Tick::default()),
+        rate_limit: ConnectionLimiter::new(Rate::UNLIMITED, quotas, key, host, Tick::default()),
         verifier: Verifier::open(),
     }
 }

@@ -16,7 +16,7 @@ use crate::server::hub::TraceEvent;
 use crate::server::metrics::{self, DisconnectReason};
 use crate::server::room::{FanoutBatch, Format, Tick};
 use crate::server::run_clock::RunClock;
-use crate::server::session::{CloseReason, RateLimit, WriteStep};
+use crate::server::session::{CloseReason, ConnectionLimiter, WriteStep};
 use crate::server::transport::connection::{
     CloseCause, Connection, ConnectionState, OpenConnection, Output, TransportError,
 };
@@ -45,7 +45,7 @@ pub struct FrameSender {
     /// The user id under which it publishes.
     pub id: UserId,
     /// The limits on its messages.
-    pub rate_limit: RateLimit,
+    pub rate_limit: ConnectionLimiter,
     /// Verifies its later tokens.
     pub verifier: Verifier,
 }
@@ -155,7 +155,7 @@ impl Output for TcpStream {
 
         let needs_task = state.error.is_some()
             || state.send_buffer.close_reason().is_some()
-            || state.send_buffer.blocked().is_some()
+            || state.send_buffer.blocked_since().is_some()
             || state.behind().is_some();
         if needs_task {
             connection.waker.wake();
@@ -191,7 +191,7 @@ impl Connection<TcpStream> {
 
     /// Continues to write when the kernel accepts bytes again. Ready once no bytes wait for the kernel.
     pub(super) fn poll_write(&self, cx: &mut Context<'_>) -> Poll<()> {
-        while self.lock().send_buffer.blocked().is_some() {
+        while self.lock().send_buffer.blocked_since().is_some() {
             // The write returns the same error.
             let _ = std::task::ready!(self.output.poll_write_ready(cx));
 

@@ -73,7 +73,7 @@ impl Decoder {
     }
 
     /// Returns the memory that a partial message or frame takes, in bytes.
-    pub fn held(&self) -> usize {
+    pub fn buffered_bytes(&self) -> usize {
         self.partial.as_ref().map_or(0, |partial| partial.held())
     }
 

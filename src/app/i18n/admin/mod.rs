@@ -5,8 +5,7 @@ mod zh_cn;
 
 use super::Locale;
 use crate::app::admin::Event;
-use crate::protocol::Offset;
-use crate::protocol::RoomName;
+use crate::protocol::{Offset, RoomName};
 
 /// The texts of one language.
 #[derive(Debug)]

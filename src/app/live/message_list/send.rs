@@ -166,7 +166,7 @@ impl MessageList {
 
     fn queue(&mut self, id: u64, message: &Message) {
         if let (Content::Text(text), Some(key)) = (&message.content, &message.key) {
-            self.outbox.push(OutgoingMessage {
+            self.outbox.enqueue(OutgoingMessage {
                 id,
                 key: key.clone(),
                 from: message.from.clone(),

@@ -4,7 +4,7 @@ mod receiving;
 mod sending;
 
 use super::super::row::{Content, Reason};
-use super::super::window::{FOLLOWED, WINDOW};
+use super::super::row_window::{FOLLOWED, WINDOW};
 use super::*;
 use crate::protocol::{
     Body, Epoch, ErrorCode, GapReason, Publication, Push, Recovery, RoomName, Welcome,
@@ -70,7 +70,7 @@ fn refusal(given: &str, code: ErrorCode) -> Push {
     Push::Error {
         code,
         message: String::new(),
-        retry: code.invites_retry(),
+        retry: code.is_retryable(),
         key: Some(key(given)),
     }
 }

@@ -4,9 +4,8 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 
 use crate::app::admin::{AdminRoute, CompletedAction, PageAction};
-use crate::protocol::RoomName;
-use crate::protocol::UserId;
 use crate::protocol::admin::{BanRequest, BanTarget};
+use crate::protocol::{RoomName, UserId};
 use crate::server::http::AppState;
 use crate::server::http::api::admin::bans;
 use crate::server::http::api::admin::connections::{kick_connection, parse_number};

@@ -1,10 +1,8 @@
 //! Gathers the data of the page: one page of each list.
 
 use crate::app::admin::{ActionOutcome, AdminRoute, Dashboard, NEWEST, PendingAction};
-use crate::protocol::Publication;
-use crate::protocol::RoomName;
-use crate::protocol::UserId;
 use crate::protocol::admin::{ConnectionFilter, ConnectionList, ConnectionSummary, RoomList};
+use crate::protocol::{Publication, RoomName, UserId};
 use crate::server::http::AppState;
 use crate::server::http::api::admin::operator::Operator;
 use crate::server::http::api::admin::{bans, connections, now_millis, rooms, stats};

@@ -116,7 +116,7 @@ pub(super) async fn publish(
 ) -> Result<(StatusCode, Json<Published>), ApiError> {
     // Checked before the body is read.
     client.check_write(&state, &room)?;
-    state.quotas.check_post(client.host(), state.hub.now())?;
+    state.quotas.check_http(client.host(), state.hub.now())?;
     let format = BodyFormat::of(&headers)?;
 
     let max_message = state.connection.max_message;
@@ -167,7 +167,7 @@ pub(in crate::server::http) async fn store(
     drafts: Vec<Draft>,
 ) -> Result<(Arc<Room>, Vec<Stored>), ApiError> {
     for draft in &drafts {
-        let id = client.principal.proven_or(Some(draft.from()));
+        let id = client.principal.ban_id(Some(draft.from()));
         let request = AccessRequest::new(id, client.address, name);
         state.moderation.admit(&request)?;
     }
@@ -211,5 +211,5 @@ fn check_rate_limits(
         .map(|(id, count)| (key(id), count))
         .collect();
 
-    Ok(state.quotas.post(host, &counts, state.hub.now())?)
+    Ok(state.quotas.take_http(host, &counts, state.hub.now())?)
 }

@@ -98,9 +98,9 @@ pub(super) async fn stream(
 ) -> Result<Response, ApiError> {
     let AuthenticatedClient { principal, address } = client;
     principal.check(Right::Read, &room)?;
-    let id = principal.present_as(params.id.as_deref().map(UserId::parse).transpose()?)?;
+    let id = principal.presence_id(params.id.as_deref().map(UserId::parse).transpose()?)?;
     state.moderation.admit(&AccessRequest::new(
-        principal.proven_or(id.as_ref()),
+        principal.ban_id(id.as_ref()),
         address,
         &room,
     ))?;

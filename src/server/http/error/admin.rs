@@ -2,8 +2,7 @@
 
 use axum::http::StatusCode;
 
-use crate::protocol::Offset;
-use crate::protocol::RoomName;
+use crate::protocol::{Offset, RoomName};
 use crate::server::hub::RuleError;
 use crate::server::moderation::TooManyBans;
 

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderName, Uri, header};
 use crate::protocol::{RoomName, TOKEN_SUBPROTOCOL_PREFIX, UserId};
 use crate::server::auth::{Principal, Right, TokenError};
 use crate::server::http::AppState;
-use crate::server::http::client::ClientAddress;
+use crate::server::http::client_address::ClientAddress;
 use crate::server::http::error::ApiError;
 use crate::server::moderation::AccessRequest;
 use crate::server::session::{IpBucket, RateLimitKey};

@@ -10,8 +10,8 @@ use axum::middleware::Next;
 use axum::response::Response;
 use tracing::info;
 
-use crate::server::auth::{Authority, RequestOrigin, ServedHost, WebPolicy};
-use crate::server::http::client::ClientAddress;
+use crate::server::auth::{Authority, OriginHeaders, ServedHost, WebPolicy};
+use crate::server::http::client_address::ClientAddress;
 use crate::server::http::error::ApiError;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -76,7 +76,7 @@ fn check_origin(
         .map(|value| value.to_str().unwrap_or_default())
         .collect();
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let origin = RequestOrigin {
+    let origin = OriginHeaders {
         origins: &origins,
         site: text(SEC_FETCH_SITE),
         mode: text(SEC_FETCH_MODE),

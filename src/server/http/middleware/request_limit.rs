@@ -9,7 +9,7 @@ use axum::http::Method;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use crate::server::http::client::ClientAddress;
+use crate::server::http::client_address::ClientAddress;
 use crate::server::http::connection_table::ConnectionPermit;
 use crate::server::http::error::ApiError;
 use crate::server::http::middleware::connection_limit::{ConnectionRateLimit, ConnectionRefusal};

@@ -6,7 +6,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use opentelemetry::trace::FutureExt;
 
-use crate::server::http::client::ClientAddress;
+use crate::server::http::client_address::ClientAddress;
 use crate::server::spans;
 
 /// Runs `request` within a span.

@@ -32,23 +32,23 @@ fn id(name: &str) -> UserId {
 }
 
 /// Returns the limit of a connection that may send four messages at once.
-fn connection(quotas: &Arc<Quotas>, sender: RateLimitKey, number: u8) -> RateLimit {
-    RateLimit::new(rate(4), quotas.clone(), sender, host(number), NOW)
+fn connection(quotas: &Arc<Quotas>, sender: RateLimitKey, number: u8) -> ConnectionLimiter {
+    ConnectionLimiter::new(rate(4), quotas.clone(), sender, host(number), NOW)
 }
 
 /// Returns the limit of an unauthenticated connection of `name`.
-fn claimed(quotas: &Arc<Quotas>, name: &str, number: u8) -> RateLimit {
+fn claimed(quotas: &Arc<Quotas>, name: &str, number: u8) -> ConnectionLimiter {
     let sender = RateLimitKey::claimed(id(name), host(number));
     connection(quotas, sender, number)
 }
 
 /// Returns the limit of an authenticated connection of `name`.
-fn proven(quotas: &Arc<Quotas>, name: &str, number: u8) -> RateLimit {
+fn proven(quotas: &Arc<Quotas>, name: &str, number: u8) -> ConnectionLimiter {
     connection(quotas, RateLimitKey::proven(id(name)), number)
 }
 
 /// Returns the number of messages that pass, and the quota that refuses the next one.
-fn passes(limit: &mut RateLimit) -> (usize, Quota) {
+fn passes(limit: &mut ConnectionLimiter) -> (usize, Quota) {
     let mut passed = 0;
     loop {
         match limit.take(NOW) {
@@ -65,7 +65,7 @@ fn post(quotas: &Quotas, messages: &[(&str, u32)]) -> Result<(), Quota> {
         .map(|(name, messages)| (RateLimitKey::claimed(id(name), host(1)), *messages))
         .collect();
     quotas
-        .post(host(1), &senders, NOW)
+        .take_http(host(1), &senders, NOW)
         .map_err(|error| error.quota)
 }
 

@@ -46,11 +46,10 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::protocol::Offset;
-use crate::protocol::RoomName;
+use crate::protocol::{Offset, RoomName};
 use crate::server::room::Draft;
 use crate::server::store::changes::{Changes, LogChange, StoreFuture};
-use crate::server::store::guard;
+use crate::server::store::panic_guard;
 use crate::server::store::{
     Backend, Bounds, ClusterBackend, Deleted, Health, Limit, Page, Span, Store, StoreError, Stored,
 };
@@ -135,7 +134,7 @@ impl NatsStore {
 
 /// Runs the task `name`. If it panics, the store is marked corrupt, because the other tasks depend on it.
 async fn guarded(health: Arc<HealthTracker>, name: &'static str, task: impl Future<Output = ()>) {
-    if let Err(panic) = guard::run_task(task).await {
+    if let Err(panic) = panic_guard::run_task(task).await {
         health.set_corrupt(format!("the {name} task panicked: {panic}"));
     }
 }

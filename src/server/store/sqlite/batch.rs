@@ -9,10 +9,7 @@ use std::vec;
 use rusqlite::Connection;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 
-use crate::protocol::Key;
-use crate::protocol::Offset;
-use crate::protocol::RoomName;
-use crate::protocol::UserId;
+use crate::protocol::{Key, Offset, RoomName, UserId};
 use crate::server::room::{DedupEntry, DedupWindow, Draft, Frame, Payload};
 use crate::server::store::sqlite::file::ReadConnection;
 use crate::server::store::sqlite::retention;

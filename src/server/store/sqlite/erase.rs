@@ -6,8 +6,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use crate::protocol::Offset;
-use crate::protocol::RoomName;
+use crate::protocol::{Offset, RoomName};
 use crate::server::store::Deleted;
 use crate::server::store::sqlite::room_index::{RoomIndex, RoomRow};
 

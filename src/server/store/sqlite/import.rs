@@ -6,10 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use futures::executor::block_on;
 use serde::Deserialize;
 
-use crate::protocol::Body;
-use crate::protocol::Key;
-use crate::protocol::RoomName;
-use crate::protocol::UserId;
+use crate::protocol::{Body, Key, RoomName, UserId};
 use crate::server::room::Draft;
 use crate::server::store::sqlite::{OpenError, SqliteSettings, SqliteStore};
 use crate::server::store::{Store, StoreError, Stored};

@@ -45,8 +45,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 use tracing::error;
 
-use crate::protocol::Offset;
-use crate::protocol::RoomName;
+use crate::protocol::{Offset, RoomName};
 use crate::server::room::Draft;
 use crate::server::store::changes::{Changes, StoreFuture};
 use crate::server::store::clock::{Clock, ClockLimits, SavedClock};

@@ -8,8 +8,7 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension};
 use tokio::sync::Semaphore;
 
-use crate::protocol::Offset;
-use crate::protocol::RoomName;
+use crate::protocol::{Offset, RoomName};
 use crate::server::store::sqlite::OpenError;
 use crate::server::store::sqlite::damage::DamageLog;
 use crate::server::store::sqlite::fault::Fault;

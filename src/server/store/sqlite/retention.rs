@@ -3,9 +3,7 @@
 
 use rusqlite::{Connection, Row};
 
-use crate::protocol::Key;
-use crate::protocol::Offset;
-use crate::protocol::UserId;
+use crate::protocol::{Key, Offset, UserId};
 use crate::server::room::{DedupEntry, DedupLimits, DedupWindow};
 use crate::server::store::Retention;
 use crate::server::store::sqlite::room_index::RoomRow;

@@ -12,9 +12,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use parking_lot::Mutex;
 use rusqlite::{Connection, Row};
 
-use crate::protocol::Epoch;
-use crate::protocol::Offset;
-use crate::protocol::RoomName;
+use crate::protocol::{Epoch, Offset, RoomName};
 use crate::server::store::sqlite::OpenError;
 use crate::server::store::sqlite::file::File;
 use crate::server::store::sqlite::scan::is_damaged_row;

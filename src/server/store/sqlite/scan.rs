@@ -9,10 +9,7 @@ use std::ops::{ControlFlow, Range, RangeInclusive};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Error, ErrorCode, OptionalExtension, Row, ffi};
 
-use crate::protocol::Epoch;
-use crate::protocol::Key;
-use crate::protocol::Offset;
-use crate::protocol::UserId;
+use crate::protocol::{Epoch, Key, Offset, UserId};
 use crate::server::room::{Draft, Frame};
 
 /// The columns of a [`Frame`].

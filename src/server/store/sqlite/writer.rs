@@ -9,14 +9,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
-use crate::protocol::Offset;
-use crate::protocol::RoomName;
+use crate::protocol::{Offset, RoomName};
 use crate::server::metrics;
 use crate::server::room::{DedupWindow, Draft};
 use crate::server::spans::{CommitId, CommitSpan};
 use crate::server::store::changes::LogChange;
 use crate::server::store::clock::{Clock, ClockLimits, SavedClock};
-use crate::server::store::guard;
+use crate::server::store::panic_guard;
 use crate::server::store::sqlite::SqliteSettings;
 use crate::server::store::sqlite::batch::{Batch, BatchChanges, DamagedRooms};
 use crate::server::store::sqlite::erase;
@@ -101,7 +100,7 @@ impl Writer {
     /// Writes until the queue is closed. If this panics, the store is corrupt, and all further writes are refused.
     pub(super) fn run(self) {
         let (queue, health) = (self.queue.clone(), self.health.clone());
-        if let Err(panic) = guard::run(|| self.write_until_closed()) {
+        if let Err(panic) = panic_guard::run(|| self.write_until_closed()) {
             let reason = format!("the thread that writes to the database panicked: {panic}");
             health.send_replace(Health::Corrupt(reason.clone()));
             error!(reason, "the store is rejecting writes");

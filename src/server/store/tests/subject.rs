@@ -8,10 +8,7 @@ use std::time::{Duration, Instant};
 use futures::executor::block_on;
 use tokio::runtime::Runtime;
 
-use crate::protocol::Key;
-use crate::protocol::Offset;
-use crate::protocol::RoomName;
-use crate::protocol::UserId;
+use crate::protocol::{Key, Offset, RoomName, UserId};
 use crate::server::room::{DedupLimits, Draft};
 use crate::server::store::clock::Clock;
 use crate::server::store::nats::test_server::NatsServer;

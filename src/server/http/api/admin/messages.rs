@@ -4,9 +4,8 @@ use axum::Json;
 use axum::extract::{Path, State as Shared};
 use tracing::info;
 
-use crate::protocol::Offset;
-use crate::protocol::RoomName;
 use crate::protocol::admin::DeletedMessage;
+use crate::protocol::{Offset, RoomName};
 use crate::server::http::AppState;
 use crate::server::http::api::admin::OperatorErrors;
 use crate::server::http::api::admin::operator::Operator;

@@ -10,11 +10,10 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{Method, header};
 
-use crate::protocol::RoomName;
-use crate::protocol::UserId;
+use crate::protocol::{RoomName, UserId};
 use crate::server::auth::{Grants, Principal, Right};
 use crate::server::http::AppState;
-use crate::server::http::client::ClientAddress;
+use crate::server::http::client_address::ClientAddress;
 use crate::server::http::error::{AdminError, ApiError};
 use crate::server::http::middleware::authenticated;
 use crate::server::moderation::{Denied, Moderation};

@@ -1,7 +1,7 @@
 //! The texts of the error page. Only the server uses them.
 
 use super::Locale;
-use crate::app::problem::ProblemKind;
+use crate::app::error_page::ProblemKind;
 
 /// The texts of one language.
 #[derive(Debug)]

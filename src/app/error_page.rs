@@ -4,11 +4,9 @@
 
 use leptos::prelude::*;
 
-use super::Locale;
-use super::Theme;
-use crate::protocol::BasePath;
-use crate::protocol::RoomName;
+use super::{Locale, Theme};
 use crate::protocol::make_visible;
+use crate::protocol::{BasePath, RoomName};
 
 /// The maximum number of characters of an invalid room name that are shown.
 const MAX_SHOWN_CHARS: usize = 64;

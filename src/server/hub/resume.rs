@@ -1,12 +1,7 @@
 //! The position at which a client begins to read: the newest message, or the last one that it has seen. A client
 //! whose messages are no longer kept gets a [`Gap`].
 
-use crate::protocol::Epoch;
-use crate::protocol::GapReason;
-use crate::protocol::Offset;
-use crate::protocol::Push;
-use crate::protocol::Recovery;
-use crate::protocol::RoomName;
+use crate::protocol::{Epoch, GapReason, Offset, Push, Recovery, RoomName};
 use crate::server::store::{Bounds, Store, StoreError};
 
 /// The position of a client that resumes.

@@ -11,7 +11,7 @@ pub(super) const REFUSED: &str = "fanfare_requests_refused_total";
 /// Frames of `fanfare.v1` that were answered with an error.
 pub(super) const FRAMES_REFUSED: &str = "fanfare_frames_refused_total";
 /// Actions of operators.
-pub(super) const ACTS: &str = "fanfare_admin_acts_total";
+pub(super) const ADMIN_ACTIONS: &str = "fanfare_admin_acts_total";
 /// Gaps that were sent to clients.
 pub(super) const GAPS: &str = "fanfare_gaps_total";
 /// Published messages, by result.
@@ -176,7 +176,7 @@ pub(super) const TABLE: &[MetricSeries] = &[
         "Frames of fanfare.v1 that got an error, by its code",
     ),
     line(
-        ACTS,
+        ADMIN_ACTIONS,
         MetricKind::Counter,
         "Actions of operators, counted once for each affected connection or message",
     ),
