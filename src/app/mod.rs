@@ -21,7 +21,7 @@
 //!                     one row's RowView (memo) ─ LogRow        Timeline: RowViews (memo) ─ <For>
 //! ```
 //!
-//! The task in [`live::connection`] decodes frames and passes them to the [`live::MessageList`], at most twenty times a
+//! The task in `live::connection` decodes frames and passes them to the [`live::MessageList`], at most twenty times a
 //! second. The list is a signal. `Timeline` reads the rows that are near the visible part of the log, `<For>` adds and
 //! removes rows by their ids, and each `LogRow` changes with its own [`live::RowView`] alone.
 //!

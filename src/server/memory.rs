@@ -8,7 +8,7 @@
 //! - Counted: messages and their encodings until the last reference is dropped, bytes that wait to be written to a
 //!   connection, partial messages, request heads and bodies, answers until the kernel has accepted them, remembered
 //!   keys, rooms, members, connections and the events of a trace.
-//! - Bytes that several holders share are counted once: see [`Memory::hold`].
+//! - Bytes that several holders share are counted once: see [`Memory::track`].
 //! - Dropping a reservation releases all bytes that it counted.
 //!
 //! Not counted: the kernel's socket buffers, bans and closed rooms (their number is bounded), and caches of a fixed
@@ -32,8 +32,8 @@ static PROCESS: Memory = Memory::new(usize::MAX);
 pub struct Memory {
     budget: AtomicUsize,
     held: AtomicUsize,
-    /// True from the time when the budget is exceeded until [`Memory::relax`] finds that it is no longer exceeded.
-    is_tight: AtomicBool,
+    /// True from the time when the budget is exceeded until [`Memory::end_shortage`] finds that it is no longer exceeded.
+    is_short: AtomicBool,
     became_tight: Notify,
 }
 
@@ -56,7 +56,7 @@ impl Memory {
         Self {
             budget: AtomicUsize::new(budget),
             held: AtomicUsize::new(0),
-            is_tight: AtomicBool::new(false),
+            is_short: AtomicBool::new(false),
             became_tight: Notify::const_new(),
         }
     }
@@ -86,10 +86,10 @@ impl Memory {
         self.held() > self.budget()
     }
 
-    /// Returns `true` from the time when the budget is exceeded until [`Memory::relax`] ends the shortage. During that
+    /// Returns `true` from the time when the budget is exceeded until [`Memory::end_shortage`] ends the shortage. During that
     /// time no new client should be admitted.
     pub fn is_short(&self) -> bool {
-        self.is_tight.load(Ordering::Acquire)
+        self.is_short.load(Ordering::Acquire)
     }
 
     /// Waits until the budget is exceeded.
@@ -101,7 +101,7 @@ impl Memory {
 
     /// Ends the shortage, unless the budget is still exceeded.
     pub fn end_shortage(&self) {
-        self.is_tight.store(false, Ordering::Release);
+        self.is_short.store(false, Ordering::Release);
         self.check(self.held());
     }
 
@@ -134,7 +134,7 @@ impl Memory {
     }
 
     fn check(&self, held: usize) {
-        if held > self.budget() && !self.is_tight.swap(true, Ordering::AcqRel) {
+        if held > self.budget() && !self.is_short.swap(true, Ordering::AcqRel) {
             self.became_tight.notify_one();
         }
     }
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_tight_from_the_budget_until_bytes_are_released_and_it_is_relaxed() {
+    fn memory_is_short_from_the_budget_until_bytes_are_released_and_the_shortage_ends() {
         let memory = memory(10_000);
         let reservation = memory.reserve(10_000);
         assert!(!memory.is_short());

@@ -1,5 +1,8 @@
 //! The settings, from which flags, environment variables, file keys, help and defaults are generated.
 
+// The doc comments of the fields are the texts of --help, not Markdown.
+#![allow(rustdoc::bare_urls, rustdoc::broken_intra_doc_links)]
+
 use std::sync::LazyLock;
 
 use clap::{Arg, ArgAction, Args, Command};

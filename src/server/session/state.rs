@@ -92,7 +92,7 @@ pub struct Session {
     dialect: Dialect,
     id: UserId,
     rate_limit: ConnectionLimiter,
-    /// Limited by [`IDLE_RATE`].
+    /// Limited by [`NON_MESSAGE_RATE`].
     idle: Limiter,
     /// Maximum length of the text of a `say`, in bytes.
     max_message: usize,
