@@ -23,11 +23,11 @@ const HEALTHY: Duration = Duration::from_secs(5);
 ///
 /// let mut backoff = Backoff::default();
 /// // The random number 1.0 selects the ceiling, which doubles with each failure.
-/// assert_eq!(backoff.pause(Duration::ZERO, 1.0), Duration::from_millis(500));
-/// assert_eq!(backoff.pause(Duration::ZERO, 1.0), Duration::from_secs(1));
+/// assert_eq!(backoff.next_delay(Duration::ZERO, 1.0), Duration::from_millis(500));
+/// assert_eq!(backoff.next_delay(Duration::ZERO, 1.0), Duration::from_secs(1));
 ///
 /// backoff.on_progress();
-/// assert_eq!(backoff.pause(Duration::ZERO, 0.5), Duration::from_millis(250));
+/// assert_eq!(backoff.next_delay(Duration::ZERO, 0.5), Duration::from_millis(250));
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Backoff {

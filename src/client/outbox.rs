@@ -35,7 +35,7 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 /// let now = Duration::ZERO;
 /// let mut cursor = Cursor::new(None);
 /// let mut outbox = Outbox::new(SendMode::Bulk);
-/// outbox.push(OutgoingMessage {
+/// outbox.enqueue(OutgoingMessage {
 ///     id: 1,
 ///     key: Key::parse("a key of its own").unwrap(),
 ///     from: UserId::parse("ann").unwrap(),

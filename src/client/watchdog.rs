@@ -25,16 +25,16 @@ const LATE: Duration = Duration::from_secs(2);
 ///
 /// ```
 /// use std::time::Duration;
-/// use fanfare::client::{Verdict, Watchdog};
+/// use fanfare::client::{Watchdog, WatchdogAction};
 ///
 /// let seconds = Duration::from_secs;
 /// let mut watchdog = Watchdog::new(seconds(0));
 /// watchdog.set_expire(seconds(60));
 ///
-/// assert_eq!(watchdog.check(seconds(0), false), Verdict::Wait(seconds(30)));
-/// assert_eq!(watchdog.check(seconds(30), false), Verdict::Probe(seconds(30)));
+/// assert_eq!(watchdog.check(seconds(0), false), WatchdogAction::Wait(seconds(30)));
+/// assert_eq!(watchdog.check(seconds(30), false), WatchdogAction::Probe(seconds(30)));
 /// watchdog.on_frame(seconds(31));
-/// assert_eq!(watchdog.check(seconds(60), false), Verdict::Wait(seconds(1)));
+/// assert_eq!(watchdog.check(seconds(60), false), WatchdogAction::Wait(seconds(1)));
 /// ```
 #[derive(Clone, Debug)]
 pub struct Watchdog {
