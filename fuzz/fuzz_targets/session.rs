@@ -8,21 +8,29 @@ use std::time::Duration;
 use floors::protocol::UserId;
 use floors::server::room::{Dialect, Tick};
 use floors::server::session::{
-    Action, ClientAccess, IpBucket, QuotaRates, Quotas, Rate, RateLimit, RateLimitKey, Session,
+    Action, ClientAccess, ConnectionLimiter, IpBucket, QuotaRates, Quotas, Rate, RateLimitKey,
+    Session,
 };
 use floors::server::wire::Incoming;
 use libfuzzer_sys::fuzz_target;
 
-const RATE: Rate = Rate { per_second: 10, burst: 20 };
+const RATE: Rate = Rate {
+    per_second: 10,
+    burst: 20,
+};
 
 fuzz_target!(|input: (bool, Vec<(u8, u8, String)>)| {
     let (is_typed, messages) = input;
-    let dialect = if is_typed { Dialect::Typed } else { Dialect::Plain };
+    let dialect = if is_typed {
+        Dialect::Typed
+    } else {
+        Dialect::Plain
+    };
     let id = UserId::guest(0);
     let host = IpBucket::of(IpAddr::from([192, 0, 2, 1]));
     let quotas = Arc::new(Quotas::new(QuotaRates::UNLIMITED));
     let sender = RateLimitKey::claimed(id.clone(), host);
-    let rate_limit = RateLimit::new(RATE, quotas, sender, host, Tick::default());
+    let rate_limit = ConnectionLimiter::new(RATE, quotas, sender, host, Tick::default());
     let mut session = Session::new(dialect, id, rate_limit, 100, Tick::default());
 
     let mut millis = 0;
@@ -41,5 +49,8 @@ fuzz_target!(|input: (bool, Vec<(u8, u8, String)>)| {
         }
     }
 
-    assert!(published <= 20 + millis * 10 / 1000 + 1, "{published} in {millis} ms");
+    assert!(
+        published <= 20 + millis * 10 / 1000 + 1,
+        "{published} in {millis} ms"
+    );
 });
