@@ -223,9 +223,10 @@ async fn presence_lists_each_id_once_with_its_connections_and_its_time() {
         json!({ "count": 0, "members": [] })
     );
 
-    let _bob = server.join("bob").await;
-    let _ann = server.join("ann").await;
-    let _ann_again = server.join("ann").await;
+    // A welcome is sent to a member, so each of them has joined before the next one connects.
+    let _bob = join(&server, "id=bob").await;
+    let _ann = join(&server, "id=ann").await;
+    let _ann_again = join(&server, "id=ann").await;
 
     let presence = get(&server, path).await;
     let ann = &presence["members"][0];
