@@ -1,6 +1,7 @@
 //! The search for words in the messages that a room keeps: a scan from the newest message to the oldest, in pages. Rooms
 //! are bounded, so no index is needed.
 
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use unicase::UniCase;
@@ -101,10 +102,13 @@ impl SearchWords {
                 .collect()
         };
 
-        // The task panics only if the search does, and is cancelled only when the server ends.
-        tokio::task::spawn_blocking(search)
-            .await
-            .unwrap_or_default()
+        match tokio::task::spawn_blocking(search).await {
+            Ok(messages) => messages,
+            // An empty result would hide the fault. The task is cancelled only when the runtime ends.
+            Err(error) => error
+                .try_into_panic()
+                .map_or_else(|_| Vec::new(), |panic| resume_unwind(panic)),
+        }
     }
 
     fn match_message(&self, message: &Publication) -> bool {
