@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
-use fanfare::protocol::{Epoch, Offset, UserId};
+use fanfare::protocol::{Epoch, Offset, RoomName, UserId};
 use fanfare::server::room::{Dialect, Draft, FanoutBatch, Format, Frame, Log, LogLimits};
 use fanfare::server::wire::{self, Decoder, Opcode};
 use parking_lot::Mutex;
@@ -23,6 +23,7 @@ fn main() {
 fn frame(offset: u64) -> Arc<Frame> {
     let draft = Draft::text(UserId::guest(0), None, TEXT);
     Arc::new(Frame::new(
+        RoomName::lobby(),
         draft,
         Epoch::new(0),
         Offset(offset),

@@ -115,6 +115,7 @@ fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
 
 fn search(text: String, query: String) -> Box<dyn Fn()> {
     let publication = Publication {
+        room: RoomName::lobby(),
         offset: Offset(1),
         prev: Offset(0),
         at: 0,

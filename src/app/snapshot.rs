@@ -89,6 +89,7 @@ mod tests {
     fn a_snapshot_is_read_as_it_was_written_and_no_message_ends_its_element() {
         let text = "</script><!-- <script>".to_owned();
         let publication = Publication {
+            room: RoomName::lobby(),
             offset: Offset(1),
             prev: Offset(0),
             at: 0,

@@ -115,11 +115,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::protocol::{Offset, UserId};
+    use crate::protocol::{Offset, RoomName, UserId};
 
     fn said(body: Body) -> Publication {
         let from = UserId::parse("ann").expect("a name");
         Publication {
+            room: RoomName::lobby(),
             offset: Offset(1),
             prev: Offset(0),
             at: 1_795_443_709_662,

@@ -382,6 +382,7 @@ mod tests {
     #[test]
     fn a_message_is_encoded_as_the_json_of_the_contract() {
         let publication = Publication {
+            room: RoomName::lobby(),
             offset: Offset(8),
             prev: Offset(7),
             at: 1000,
@@ -390,7 +391,7 @@ mod tests {
             key: Key::parse("k").ok(),
         };
         let push = Push::Message(publication);
-        let text = r#"{"type":"message","offset":8,"prev":7,"at":1000,"from":"ann","text":"<b>\"hi\"</b>","key":"k"}"#;
+        let text = r#"{"type":"message","room":"lobby","offset":8,"prev":7,"at":1000,"from":"ann","text":"<b>\"hi\"</b>","key":"k"}"#;
 
         assert_eq!(push.encode(), text);
         assert_eq!(Push::decode(text).expect("a push"), push);
@@ -398,8 +399,7 @@ mod tests {
 
     #[test]
     fn a_deleted_message_keeps_its_offset_and_has_no_content() {
-        let text =
-            r#"{"type":"message","offset":8,"prev":7,"at":1000,"from":"ann","deleted":true}"#;
+        let text = r#"{"type":"message","room":"lobby","offset":8,"prev":7,"at":1000,"from":"ann","deleted":true}"#;
 
         let push = Push::decode(text).expect("a push");
 
@@ -436,6 +436,7 @@ mod tests {
             members: None,
         };
         let publication = Publication {
+            room: RoomName::lobby(),
             offset,
             prev: Offset(0),
             at: 1,

@@ -195,9 +195,11 @@ impl GapReason {
     }
 }
 
-/// One entry of a room's log.
+/// A message of a room.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Publication {
+    /// The room.
+    pub room: RoomName,
     /// The offset of the message.
     pub offset: Offset,
     /// The offset of the message before it in the room. A client that has not seen that message has a gap.

@@ -26,6 +26,7 @@ fn welcome(epoch: &str, first: u64, head: u64, recovery: Recovery) -> Push {
 
 fn message(offset: u64, prev: u64) -> Push {
     Push::Message(Publication {
+        room: RoomName::lobby(),
         offset: Offset(offset),
         prev: Offset(prev),
         at: 0,

@@ -116,6 +116,7 @@ fn ack(number: u64, offset: u64, duplicate: bool) -> Push {
 
 fn message(from: UserId, number: u64, offset: u64) -> Push {
     Push::Message(Publication {
+        room: RoomName::lobby(),
         offset: Offset(offset),
         prev: Offset(offset - 1),
         at: 0,

@@ -5,7 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
-use crate::protocol::{Body, Epoch, Key, Offset, Position, Publication, UserId};
+use crate::protocol::{Body, Epoch, Key, Offset, Position, Publication, RoomName, UserId};
 use crate::server::memory::Memory;
 
 /// The payload of a message.
@@ -83,6 +83,7 @@ fn hold(payload: Bytes) -> Bytes {
 /// One message of a room's log.
 #[derive(Debug)]
 pub struct Frame {
+    room: RoomName,
     draft: Draft,
     epoch: Epoch,
     offset: Offset,
@@ -94,10 +95,18 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// Creates the frame of `draft`: in the log with `epoch`, at `offset`, after the frame at `prev`, stored at
-    /// `at`, in milliseconds since 1970 UTC.
-    pub const fn new(draft: Draft, epoch: Epoch, offset: Offset, prev: Offset, at: u64) -> Self {
+    /// Creates the frame of `draft`: in `room`, in the log with `epoch`, at `offset`, after the room's frame at `prev`,
+    /// stored at `at`, in milliseconds since 1970 UTC.
+    pub const fn new(
+        room: RoomName,
+        draft: Draft,
+        epoch: Epoch,
+        offset: Offset,
+        prev: Offset,
+        at: u64,
+    ) -> Self {
         Self {
+            room,
             draft,
             epoch,
             offset,
@@ -118,6 +127,7 @@ impl Frame {
     /// Returns the frame that replaces this one when it is deleted: the same without its payload.
     pub fn tombstone(&self) -> Self {
         let Self {
+            room,
             draft: Draft { from, key, .. },
             epoch,
             offset,
@@ -130,13 +140,18 @@ impl Frame {
         let draft = Draft::text(from.clone(), key.clone(), "");
         Self {
             is_deleted: true,
-            ..Self::new(draft, epoch.clone(), *offset, *prev, *at).numbered(*number)
+            ..Self::new(room.clone(), draft, epoch.clone(), *offset, *prev, *at).numbered(*number)
         }
     }
 
     /// Returns true if the message was deleted.
     pub const fn is_deleted(&self) -> bool {
         self.is_deleted
+    }
+
+    /// Returns the room.
+    pub const fn room(&self) -> &RoomName {
+        &self.room
     }
 
     /// Returns the offset.
@@ -149,7 +164,7 @@ impl Frame {
         &self.draft.from
     }
 
-    /// Returns the offset of the previous frame.
+    /// Returns the offset of the previous frame of the room.
     pub const fn prev(&self) -> Offset {
         self.prev
     }
@@ -186,6 +201,7 @@ impl Frame {
         };
 
         Publication {
+            room: self.room.clone(),
             offset: self.offset,
             prev: self.prev,
             at: self.at,

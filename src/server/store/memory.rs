@@ -103,9 +103,10 @@ impl Kept {
         self.trimmed + self.frames.len() as u64
     }
 
-    /// Stores `draft` after `newest`, the newest offset of all rooms, unless it is a duplicate.
+    /// Stores `draft` in `room` after `newest`, the newest offset of all rooms, unless it is a duplicate.
     fn store(
         &mut self,
+        room: &RoomName,
         draft: Draft,
         epoch: &Epoch,
         newest: &mut u64,
@@ -134,7 +135,8 @@ impl Kept {
             });
         }
 
-        let frame = Frame::new(draft, epoch.clone(), self.head, prev, at).numbered(number);
+        let frame =
+            Frame::new(room.clone(), draft, epoch.clone(), self.head, prev, at).numbered(number);
         let frame = Arc::new(frame);
         self.bytes += frame.size();
         self.frames.push_back((frame.clone(), now));
@@ -263,14 +265,14 @@ impl Store for MemoryStore {
             return result;
         }
 
-        let room = self.room(room);
-        let mut kept = room.lock();
+        let log = self.room(room);
+        let mut kept = log.lock();
         let now = self.clock.now();
         kept.trim(now, &self.retention);
         let mut newest = self.newest.lock();
         let stored = drafts
             .into_iter()
-            .map(|draft| kept.store(draft, &self.epoch, &mut newest, at, now))
+            .map(|draft| kept.store(room, draft, &self.epoch, &mut newest, at, now))
             .collect();
 
         // Sent under the lock, so that changes are in the order of the offsets.

@@ -41,6 +41,7 @@ fn welcome(epoch: u32, head: u64, recovery: Recovery) -> Push {
 
 fn publication(offset: u64, from: &str, text: &str, given: Option<&str>) -> Publication {
     Publication {
+        room: RoomName::lobby(),
         offset: Offset(offset),
         prev: Offset(offset - 1),
         at: offset,

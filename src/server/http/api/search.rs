@@ -129,10 +129,11 @@ fn fold(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::UserId;
+    use crate::protocol::{RoomName, UserId};
 
     fn message(body: Body) -> Publication {
         Publication {
+            room: RoomName::lobby(),
             offset: Offset(1),
             prev: Offset(0),
             at: 0,

@@ -3,13 +3,14 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::protocol::{Epoch, UserId};
+use crate::protocol::{Epoch, RoomName, UserId};
 use crate::server::room::{Dialect, Draft};
 
 const PLAIN: Format = Format::new(Dialect::Plain);
 
 fn frame(offset: u64, draft: Draft) -> Arc<Frame> {
     Arc::new(Frame::new(
+        RoomName::lobby(),
         draft,
         Epoch::new(0),
         Offset(offset),

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use parking_lot::Mutex;
 
 use super::*;
-use crate::protocol::{Epoch, UserId};
+use crate::protocol::{Epoch, RoomName, UserId};
 use crate::server::room::{Draft, Log, LogLimits};
 
 const DIALECTS: [Dialect; 4] = [
@@ -21,7 +21,8 @@ fn frames(texts: &[&str]) -> Vec<Arc<Frame>> {
         .map(|(offset, text)| {
             let draft = Draft::text(UserId::guest(0), None, *text);
             let (epoch, prev) = (Epoch::new(0), Offset(offset - 1));
-            Arc::new(Frame::new(draft, epoch, Offset(offset), prev, 0).numbered(offset))
+            let room = RoomName::lobby();
+            Arc::new(Frame::new(room, draft, epoch, Offset(offset), prev, 0).numbered(offset))
         })
         .collect()
 }

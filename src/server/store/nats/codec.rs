@@ -180,8 +180,8 @@ impl Record {
         prev.unwrap_or(self.offset.saturating_sub(1))
     }
 
-    /// Converts the record into a frame after `prev`.
-    pub(super) fn into_frame(self, epoch: Epoch, prev: u64) -> Frame {
+    /// Converts the record into a frame of `room` after `prev`.
+    pub(super) fn into_frame(self, room: RoomName, epoch: Epoch, prev: u64) -> Frame {
         let StreamEntry { from, key, at, .. } = self.entry;
         let is_deleted = self.entry.deleted.is_some();
 
@@ -192,7 +192,7 @@ impl Record {
             let text = std::str::from_utf8(&self.payload).unwrap_or_default();
             Draft::text(from, key, text)
         };
-        let frame = Frame::new(draft, epoch, Offset(self.offset), Offset(prev), at);
+        let frame = Frame::new(room, draft, epoch, Offset(self.offset), Offset(prev), at);
         if is_deleted { frame.tombstone() } else { frame }
     }
 }
@@ -347,8 +347,8 @@ mod tests {
             let record = Record::parse(&message(headers, payload(&draft)));
             prop_assert_eq!(&record.entry, &entry);
 
-            let frame = record.into_frame(Epoch::new(1), 3);
-            let expected = Frame::new(draft, Epoch::new(1), Offset(7), Offset(3), at);
+            let frame = record.into_frame(RoomName::lobby(), Epoch::new(1), 3);
+            let expected = Frame::new(RoomName::lobby(), draft, Epoch::new(1), Offset(7), Offset(3), at);
             prop_assert_eq!(frame.publication(), expected.publication());
         }
 
@@ -402,8 +402,8 @@ mod tests {
         let parsed = Record::tombstone(&message(headers, Bytes::new()), 7).expect("a tombstone");
         assert_eq!(parsed.entry, tombstone);
 
-        let frame = deleted.into_frame(Epoch::new(1), 3);
-        let placed = parsed.into_frame(Epoch::new(1), 3);
+        let frame = deleted.into_frame(RoomName::lobby(), Epoch::new(1), 3);
+        let placed = parsed.into_frame(RoomName::lobby(), Epoch::new(1), 3);
         assert_eq!(placed.publication(), frame.tombstone().publication());
     }
 
@@ -411,7 +411,9 @@ mod tests {
     fn a_message_of_another_program_is_one_of_the_anonymous_user() {
         let record = Record::parse(&message(HeaderMap::new(), "hello".into()));
 
-        let publication = record.into_frame(Epoch::new(1), 1).publication();
+        let publication = record
+            .into_frame(RoomName::lobby(), Epoch::new(1), 1)
+            .publication();
 
         assert_eq!((publication.from, publication.at), (UserId::anonymous(), 0));
     }

@@ -130,7 +130,7 @@ impl HistoryReader {
             (None, None, Span::After(after)) => after.0,
             (None, None, _) => 0,
         };
-        let mut frames = frames(&self.rooms.streams.epoch, records, start);
+        let mut frames = frames(room, &self.rooms.streams.epoch, records, start);
         if reaches_cache {
             self.rooms
                 .prepend(room, frames.make_contiguous(), start, floor);
@@ -237,9 +237,14 @@ impl HistoryReader {
     }
 }
 
-/// Converts `records` into frames; `start` is the `prev` of the first. If a later record names an entry that is not
+/// Converts `records` of `room` into frames; `start` is the `prev` of the first. If a later record names an entry that is not
 /// among the records, that entry was removed. It becomes the `prev` of the next frame, so readers detect the gap.
-fn frames(epoch: &Epoch, records: Vec<Record>, start: u64) -> VecDeque<Arc<Frame>> {
+fn frames(
+    room: &RoomName,
+    epoch: &Epoch,
+    records: Vec<Record>,
+    start: u64,
+) -> VecDeque<Arc<Frame>> {
     let seen = records.iter().filter_map(|record| record.entry.seen);
     let mut seen: Vec<u64> = seen.map(|seen| seen.0).collect();
     seen.sort_unstable();
@@ -250,7 +255,7 @@ fn frames(epoch: &Epoch, records: Vec<Record>, start: u64) -> VecDeque<Arc<Frame
         let newest_seen = seen[..seen.partition_point(|seen| *seen < offset)].last();
         let before = prev.max(newest_seen.copied().unwrap_or_default());
         prev = offset;
-        Arc::new(record.into_frame(epoch.clone(), before))
+        Arc::new(record.into_frame(room.clone(), epoch.clone(), before))
     });
     frames.collect()
 }
@@ -284,7 +289,12 @@ mod tests {
                 payload: Bytes::new(),
             }
         };
-        let frames = frames(&Epoch::new(1), records.iter().map(record).collect(), start);
+        let frames = frames(
+            &RoomName::lobby(),
+            &Epoch::new(1),
+            records.iter().map(record).collect(),
+            start,
+        );
         frames.iter().map(|frame| frame.prev().0).collect()
     }
 

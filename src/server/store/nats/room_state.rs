@@ -175,7 +175,7 @@ impl RoomState {
             head
         };
 
-        let frame = Arc::new(record.into_frame(epoch, prev));
+        let frame = Arc::new(record.into_frame(self.name.clone(), epoch, prev));
         self.push(frame.clone(), quota);
         Some(LogChange::Appended(self.name.clone(), vec![frame]))
     }
@@ -452,7 +452,14 @@ mod tests {
     fn frame(offset: u64, bytes: usize) -> Arc<Frame> {
         let draft = Draft::binary(UserId::guest(0), &vec![0; bytes]);
         let (offset, prev) = (Offset(offset), Offset(offset - 1));
-        Arc::new(Frame::new(draft, Epoch::new(0), offset, prev, 0))
+        Arc::new(Frame::new(
+            RoomName::lobby(),
+            draft,
+            Epoch::new(0),
+            offset,
+            prev,
+            0,
+        ))
     }
 
     fn record(offset: u64, prev: Option<u64>) -> Record {

@@ -108,13 +108,19 @@ impl Batch<'_> {
 
         let stored = drafts
             .into_iter()
-            .map(|draft| self.append_one(&mut row, draft, at))
+            .map(|draft| self.append_one(&room, &mut row, draft, at))
             .collect::<rusqlite::Result<_>>()?;
         self.changes.rows.insert(room, row);
         Ok(Ok(stored))
     }
 
-    fn append_one(&mut self, row: &mut RoomRow, draft: Draft, at: u64) -> rusqlite::Result<Stored> {
+    fn append_one(
+        &mut self,
+        room: &RoomName,
+        row: &mut RoomRow,
+        draft: Draft,
+        at: u64,
+    ) -> rusqlite::Result<Stored> {
         if let Some(key) = draft.key()
             && let Some((offset, at)) = self.find(row, draft.from(), key)?
         {
@@ -166,7 +172,7 @@ impl Batch<'_> {
         }
 
         let epoch = self.index.epoch().clone();
-        let frame = Frame::new(draft, epoch, offset, prev, at).numbered(number);
+        let frame = Frame::new(room.clone(), draft, epoch, offset, prev, at).numbered(number);
         Ok(Stored::New(Arc::new(frame)))
     }
 

@@ -66,6 +66,7 @@ pub fn export(
     let scan = Scan {
         connection: &snapshot,
         epoch: &epoch,
+        name: room,
         room: id,
         columns: &columns,
         direction: Direction::Forward,

@@ -189,6 +189,7 @@ impl ReaderPool {
         let scan = Scan {
             connection: &snapshot,
             epoch: self.index.epoch(),
+            name: room,
             room: row.id,
             columns: scan::COLUMNS,
             direction,

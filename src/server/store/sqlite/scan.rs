@@ -9,7 +9,7 @@ use std::ops::{ControlFlow, Range, RangeInclusive};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Error, ErrorCode, OptionalExtension, Row, ffi};
 
-use crate::protocol::{Epoch, Key, Offset, UserId};
+use crate::protocol::{Epoch, Key, Offset, RoomName, UserId};
 use crate::server::room::{Draft, Frame};
 
 /// The columns of a [`Frame`].
@@ -29,6 +29,7 @@ pub(super) enum Direction {
 pub(super) struct Scan<'a> {
     pub(super) connection: &'a Connection,
     pub(super) epoch: &'a Epoch,
+    pub(super) name: &'a RoomName,
     /// The room's id in the file.
     pub(super) room: i64,
     /// [`COLUMNS`], or expressions for them in a table of an older version.
@@ -181,7 +182,9 @@ impl Scan<'_> {
             "SELECT {columns} FROM messages WHERE offset = ?1 AND room = ?2"
         ))?;
         select
-            .query_row((offset, self.room), |row| frame_of(row, self.epoch))
+            .query_row((offset, self.room), |row| {
+                frame_of(row, self.name, self.epoch)
+            })
             .optional()
     }
 }
@@ -214,8 +217,8 @@ fn is_disk_error(error: &Error) -> bool {
     )
 }
 
-/// Converts a row of [`COLUMNS`] to a message in the epoch `epoch`.
-fn frame_of(row: &Row<'_>, epoch: &Epoch) -> rusqlite::Result<Frame> {
+/// Converts a row of [`COLUMNS`] to a message of `room` in the epoch `epoch`.
+fn frame_of(row: &Row<'_>, room: &RoomName, epoch: &Epoch) -> rusqlite::Result<Frame> {
     let (offset, number, prev) = (Offset(row.get(0)?), row.get(1)?, Offset(row.get(2)?));
     let from = UserId::parse(row.get_ref(4)?.as_str()?).map_err(|error| malformed(4, error))?;
     let key = row
@@ -233,7 +236,8 @@ fn frame_of(row: &Row<'_>, epoch: &Epoch) -> rusqlite::Result<Frame> {
         text => Draft::text(from, key, text.as_str()?),
     };
 
-    let frame = Frame::new(draft, epoch.clone(), offset, prev, row.get(3)?).numbered(number);
+    let (room, epoch, at) = (room.clone(), epoch.clone(), row.get(3)?);
+    let frame = Frame::new(room, draft, epoch, offset, prev, at).numbered(number);
     let is_deleted = matches!(body, ValueRef::Integer(_));
     Ok(if is_deleted { frame.tombstone() } else { frame })
 }
