@@ -4,6 +4,7 @@
 //! clock; it depends on no other floor.
 
 mod name;
+mod selector;
 mod visible;
 mod key;
 mod position;
@@ -30,6 +31,7 @@ pub use key::{Key, KeyError};
 pub use name::{NameError, RoomName, UserId};
 pub use position::{Epoch, Offset, Position, PositionError};
 pub use push::{Body, GapReason, Publication, Push, Recovery, Welcome};
+pub use selector::{RoomPattern, RoomSelector};
 pub use token::Token;
 pub use visible::make_visible;
 pub use weight::{FULL_WEIGHT, parse_weight};

@@ -36,7 +36,7 @@ impl RoomName {
     /// # Ok::<(), fanfare::protocol::NameError>(())
     /// ```
     pub fn parse(name: &str) -> Result<Self, NameError> {
-        Self::check_prefix(name)?;
+        check_characters(name)?;
         if name
             .split('/')
             .any(|segment| matches!(segment, "" | "." | ".."))
@@ -47,16 +47,16 @@ impl RoomName {
         Ok(Self(name.into()))
     }
 
-    /// Checks that a room name can begin with `prefix`.
+    /// Checks that a room name can begin with `prefix`, which must not be empty.
     ///
     /// # Errors
     /// Returns the rule that `prefix` breaks.
-    pub fn check_prefix(prefix: &str) -> Result<(), NameError> {
-        check_length("room", prefix, Self::MAX_CHARS)?;
-        match prefix.chars().find(|c| !is_room_character(*c)) {
-            Some(found) => Err(NameError::RoomCharacter { found }),
-            None => Ok(()),
-        }
+    pub(super) fn check_prefix(prefix: &str) -> Result<(), NameError> {
+        check_characters(prefix)?;
+        let is_longest = prefix.len() == Self::MAX_CHARS;
+        let name = format!("{prefix}{}", if is_longest { "" } else { "x" });
+
+        Self::parse(&name).map(|_| ())
     }
 
     /// Returns the name as one segment of a URL's path, with `%2F` in place of slashes.
@@ -167,6 +167,8 @@ pub enum NameError {
     },
     /// A segment of a room name is empty, `.` or `..`.
     RoomSegment,
+    /// A pattern has no `*` at its end, or another one.
+    Pattern,
     /// A user id has a control character.
     IdControl {
         /// The first such character.
@@ -189,6 +191,9 @@ impl fmt::Display for NameError {
             Self::RoomSegment => f.write_str(
                 "room has an empty part, \".\" or \"..\" between slashes; allowed are names like builds or builds/linux",
             ),
+            Self::Pattern => f.write_str(
+                "a pattern of rooms is the beginning of their names followed by one *, like class-* or *",
+            ),
             Self::IdControl { found } => {
                 write!(
                     f,
@@ -203,6 +208,14 @@ impl std::error::Error for NameError {}
 
 const fn is_room_character(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '@' | '~' | '/')
+}
+
+fn check_characters(name: &str) -> Result<(), NameError> {
+    check_length("room", name, RoomName::MAX_CHARS)?;
+    match name.chars().find(|c| !is_room_character(*c)) {
+        Some(found) => Err(NameError::RoomCharacter { found }),
+        None => Ok(()),
+    }
 }
 
 fn check_length(what: &'static str, name: &str, max: usize) -> Result<(), NameError> {
@@ -224,7 +237,6 @@ mod tests {
     fn no_segment_of_a_room_name_is_empty_or_one_or_two_dots() {
         for bad in [".", "..", "/", "/a", "a/", "a//b", "a/.", "../a", "a/../b"] {
             assert_eq!(RoomName::parse(bad), Err(NameError::RoomSegment), "{bad}");
-            assert_eq!(RoomName::check_prefix(bad), Ok(()));
         }
 
         for good in ["...", ".a", "..a", "a.", "a..", "a/...", "a/.b/c."] {

@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::RoomName;
+use crate::protocol::{RoomName, RoomPattern, RoomSelector};
 
 /// A kind of action in a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,44 +76,6 @@ impl Access {
     }
 }
 
-/// The rooms of a grant.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum RoomPattern {
-    /// One room.
-    Named(RoomName),
-    /// All rooms whose names have this prefix; the empty prefix matches every room.
-    Prefix(String),
-}
-
-impl RoomPattern {
-    fn parse(text: &str) -> Result<Self, GrantError> {
-        match text.strip_suffix('*') {
-            Some("") => Ok(Self::Prefix(String::new())),
-            Some(prefix) => {
-                RoomName::check_prefix(prefix).map(|()| Self::Prefix(prefix.to_owned()))
-            }
-            None => RoomName::parse(text).map(Self::Named),
-        }
-        .map_err(|_| GrantError::Rooms)
-    }
-
-    fn matches(&self, room: &RoomName) -> bool {
-        match self {
-            Self::Named(name) => name == room,
-            Self::Prefix(prefix) => room.as_str().starts_with(prefix.as_str()),
-        }
-    }
-}
-
-impl fmt::Display for RoomPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Named(name) => name.fmt(f),
-            Self::Prefix(prefix) => write!(f, "{prefix}*"),
-        }
-    }
-}
-
 /// The error of a text that is not a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GrantError {
@@ -136,12 +98,12 @@ pub enum GrantError {
     try_from = "BTreeMap<String, String>",
     into = "BTreeMap<String, String>"
 )]
-pub struct Grants(Vec<(RoomPattern, Access)>);
+pub struct Grants(Vec<(RoomSelector, Access)>);
 
 impl Grants {
     /// Returns the grant of `access` to every room.
     pub fn everywhere(access: Access) -> Self {
-        Self(vec![(RoomPattern::Prefix(String::new()), access)])
+        Self(vec![(RoomPattern::every_room().into(), access)])
     }
 
     /// Adds a grant in the form `ROOM:ACCESS`.
@@ -173,20 +135,27 @@ impl Grants {
 
     /// Returns true if the grants allow `right` in every room, including future ones.
     pub fn allow_everywhere(&self, right: Right) -> bool {
-        let everywhere = RoomPattern::Prefix(String::new());
-        self.0
-            .iter()
-            .any(|(rooms, access)| access.allows(right) && *rooms == everywhere)
+        self.covers(right, &RoomPattern::every_room())
+    }
+
+    /// Returns true if one grant allows `right` in every room that `pattern` matches, including future ones.
+    pub fn covers(&self, right: Right, pattern: &RoomPattern) -> bool {
+        self.0.iter().any(|(rooms, access)| {
+            access.allows(right)
+                && matches!(rooms, RoomSelector::Pattern(granted) if granted.covers(pattern))
+        })
     }
 }
 
 /// Parses a grant from its two halves.
-fn grant(rooms: &str, access: &str) -> Result<(RoomPattern, Access), GrantError> {
+fn grant(rooms: &str, access: &str) -> Result<(RoomSelector, Access), GrantError> {
     let access = Access::ALL
         .into_iter()
         .find(|known| known.as_str() == access)
         .ok_or(GrantError::Access)?;
-    Ok((RoomPattern::parse(rooms)?, access))
+    let rooms = RoomSelector::parse(rooms).map_err(|_| GrantError::Rooms)?;
+
+    Ok((rooms, access))
 }
 
 impl TryFrom<BTreeMap<String, String>> for Grants {
@@ -271,6 +240,28 @@ mod tests {
     }
 
     #[test]
+    fn a_pattern_is_covered_by_one_grant_for_all_of_its_rooms() {
+        let grants = grants(&["class-*:r", "lobby:rw", "ops-:w", "ops-*:w"]);
+
+        for (pattern, expected) in [
+            ("class-*", [true, false, false]),
+            ("class-7*", [true, false, false]),
+            ("class*", [false, false, false]),
+            ("*", [false, false, false]),
+            ("lobby*", [false, false, false]),
+            ("ops-*", [false, true, false]),
+        ] {
+            let rooms = RoomPattern::parse(pattern).expect("a pattern");
+
+            assert_eq!(
+                RIGHTS.map(|right| grants.covers(right, &rooms)),
+                expected,
+                "{pattern}"
+            );
+        }
+    }
+
+    #[test]
     fn a_malformed_grant_has_an_error_for_its_wrong_part() {
         for (text, error) in [
             ("lobby", GrantError::Form),
@@ -282,6 +273,7 @@ mod tests {
             ("a*b:rw", GrantError::Rooms),
             ("**:rw", GrantError::Rooms),
             ("a//b:rw", GrantError::Rooms),
+            ("a//*:rw", GrantError::Rooms),
         ] {
             assert_eq!(Grants::default().add(text), Err(error), "{text}");
         }

@@ -285,6 +285,7 @@ impl ApiError {
                 NameError::Length { .. }
                 | NameError::RoomCharacter { .. }
                 | NameError::RoomSegment
+                | NameError::Pattern
                 | NameError::IdControl { .. },
             ) => (StatusCode::BAD_REQUEST, "bad_name"),
             Self::Key(_) | Self::KeyOfBatch => (StatusCode::BAD_REQUEST, "bad_key"),
