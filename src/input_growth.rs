@@ -252,7 +252,7 @@ const CASES: &[Case] = &[
     }),
     ("a command with escapes", |n| {
         command(format!(
-            r#"{{"type":"say","text":"{}"}}"#,
+            r#"{{"type":"publish","text":"{}"}}"#,
             r"\u0001\n".repeat(n)
         ))
     }),

@@ -233,7 +233,7 @@ async fn an_event_stream_has_a_gap_where_messages_were_removed_from_the_database
 
     assert_eq!(
         stream.next().await,
-        json!({ "type": "gap", "after": 3, "before": 6, "count": 2, "reason": "damaged" })
+        json!({ "type": "gap", "room": "lobby", "after": 3, "before": 6, "count": 2, "reason": "damaged" })
     );
     assert_eq!(stream.next().await["offset"], 6);
 }

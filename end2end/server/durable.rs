@@ -35,7 +35,7 @@ async fn publish(mut peer: Peer, name: String, acks: Arc<(AtomicU64, Notify)>) -
 
     for number in 0u64.. {
         let key = format!("{name}-{number}");
-        let frame = json!({ "type": "say", "text": format!("text of {key}"), "key": key });
+        let frame = json!({ "type": "publish", "text": format!("text of {key}"), "key": key });
 
         published.open.push(key);
         if !peer.try_send(frame.to_string()).await {
@@ -229,7 +229,7 @@ async fn a_restarted_server_continues_its_log_and_clients_resume() {
     say(&mut ann, "before", Some("k1")).await;
     assert_eq!(
         find(&mut ann, "ack").await,
-        json!({ "type": "ack", "key": "k1", "offset": 1, "duplicate": true })
+        json!({ "type": "ack", "room": "class", "key": "k1", "offset": 1, "duplicate": true })
     );
 
     say(&mut ann, "after", None).await;

@@ -52,7 +52,7 @@ pub(crate) fn faulty(data: &Path, settings: &[(&str, &str)]) -> Command {
 /// Publishes `text` with itself as its key; returns the `ack` or the `error`, or `None` if the server ended.
 async fn publish(peer: &mut Peer, text: &str) -> Option<Value> {
     if !peer
-        .try_send(json!({ "type": "say", "text": text, "key": text }).to_string())
+        .try_send(json!({ "type": "publish", "text": text, "key": text }).to_string())
         .await
     {
         return None;
@@ -157,7 +157,7 @@ async fn publish_until_refused(peer: &mut Peer) -> Value {
     let big = "x".repeat(60_000);
 
     for number in 0.. {
-        let frame = json!({ "type": "say", "text": format!("{number} {big}"), "key": format!("big-{number}") });
+        let frame = json!({ "type": "publish", "text": format!("{number} {big}"), "key": format!("big-{number}") });
 
         peer.send(frame.to_string()).await;
         let answer = loop {

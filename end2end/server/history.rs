@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::client::{fetch, get, publish};
 use crate::harness::Server;
-use crate::typed::join;
+use crate::typed::{join, joined};
 
 const MESSAGES: &str = "/api/v1/rooms/lobby/messages";
 
@@ -68,7 +68,7 @@ async fn a_page_has_the_bounds_of_the_log_and_messages_as_in_frames() {
 
     for number in 1..=3 {
         ann.send(
-            json!({ "type": "say", "text": number.to_string(), "key": format!("k{number}") })
+            json!({ "type": "publish", "text": number.to_string(), "key": format!("k{number}") })
                 .to_string(),
         )
         .await;
@@ -207,10 +207,13 @@ async fn an_empty_field_of_the_query_is_ignored() {
     }
 
     let mut typed = server
-        .try_join("after=&epoch=", &[("sec-websocket-protocol", "fanfare.v1")])
+        .try_join(
+            "room=lobby&after=&epoch=",
+            &[("sec-websocket-protocol", "fanfare.v1")],
+        )
         .await
         .expect("accepted");
-    assert_eq!(typed.json().await["recovery"], "fresh");
+    assert_eq!(joined(&mut typed).await["recovery"], "fresh");
 }
 
 #[tokio::test]

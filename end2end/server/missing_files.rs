@@ -15,7 +15,7 @@ type Act = fn(&Path);
 /// Publishes `text`; returns the `ack` or the `error`.
 async fn publish(server: &Server, text: &str) -> Value {
     let (mut peer, _) = join(server, "id=ann").await;
-    peer.send(json!({ "type": "say", "text": text, "key": text }).to_string())
+    peer.send(json!({ "type": "publish", "text": text, "key": text }).to_string())
         .await;
 
     soon(async {

@@ -73,7 +73,7 @@ async fn a_client_that_resumes_gets_the_missed_messages_or_a_gap() {
     let gap = next(&mut late, "gap").await;
     assert_eq!(
         gap,
-        json!({ "type": "gap", "after": 1, "before": 4, "count": 2, "reason": "expired" })
+        json!({ "type": "gap", "room": "lobby", "after": 1, "before": 4, "count": 2, "reason": "expired" })
     );
     assert_eq!(next(&mut late, "message").await["offset"], 4);
 
@@ -112,7 +112,7 @@ async fn a_gap_counts_the_messages_of_its_room_only() {
 
         assert_eq!(welcome["recovery"], "lost");
         let gap = json!({
-            "type": "gap", "after": offsets[0], "before": offsets[4] + 1, "count": 4, "reason": "expired"
+            "type": "gap", "room": "lobby", "after": offsets[0], "before": offsets[4] + 1, "count": 4, "reason": "expired"
         });
         assert_eq!(next(&mut late, "gap").await, gap);
         for kept in 5..8 {
@@ -180,7 +180,8 @@ async fn a_reader_that_falls_behind_the_ring_is_served_from_the_store() {
             seen += 1;
         } else {
             assert!(
-                ["welcome", "presence"].contains(&frame["type"].as_str().expect("a type")),
+                ["welcome", "subscribed", "presence"]
+                    .contains(&frame["type"].as_str().expect("a type")),
                 "{frame}"
             );
         }

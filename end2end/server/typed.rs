@@ -7,16 +7,34 @@ use serde_json::{Value, json};
 use crate::eventually::soon;
 use crate::harness::{Peer, Server};
 
-/// Opens a typed client; returns it and its `welcome`.
+/// Opens a typed client that subscribes to the room of `query`, by default the lobby. Returns it and the fields of
+/// `welcome` and `subscribed`.
 pub(crate) async fn join(server: &Server, query: &str) -> (Peer, Value) {
+    let query = if query.contains("room=") {
+        query.to_owned()
+    } else {
+        format!("{query}&room=lobby")
+    };
     let mut peer = server
-        .try_join(query, &[("sec-websocket-protocol", "fanfare.v1")])
+        .try_join(&query, &[("sec-websocket-protocol", "fanfare.v1")])
         .await
         .expect("accepted");
-    let welcome = peer.json().await;
-    assert_eq!(welcome["type"], "welcome", "{welcome}");
 
-    (peer, welcome)
+    let joined = joined(&mut peer).await;
+    (peer, joined)
+}
+
+/// Returns the fields of the first two frames, `welcome` and `subscribed`.
+pub(crate) async fn joined(peer: &mut Peer) -> Value {
+    let mut joined = peer.json().await;
+    assert_eq!(joined["type"], "welcome", "{joined}");
+    let subscribed = peer.json().await;
+    assert_eq!(subscribed["type"], "subscribed", "{subscribed}");
+
+    for (field, value) in subscribed.as_object().into_iter().flatten() {
+        joined[field] = value.clone();
+    }
+    joined
 }
 
 /// Returns the next frame, which must be of `kind`. Presence frames are skipped.
@@ -46,9 +64,9 @@ pub(crate) async fn find(peer: &mut Peer, kind: &str) -> Value {
     .await
 }
 
-/// Sends a `say` frame.
+/// Sends a `publish` frame.
 pub(crate) async fn say(peer: &mut Peer, text: &str, key: Option<&str>) {
-    let mut frame = json!({ "type": "say", "text": text });
+    let mut frame = json!({ "type": "publish", "text": text });
     if let Some(key) = key {
         frame["key"] = key.into();
     }
@@ -78,7 +96,7 @@ async fn the_welcome_has_the_position_and_the_limits() {
         ("expire_ms", json!(11000)),
         ("max_message", json!(2048)),
         ("count", json!(1)),
-        ("members", json!(["ann"])),
+        ("members", json!([{ "id": "ann" }])),
     ] {
         assert_eq!(welcome[field], value, "{field} in {welcome}");
     }
@@ -133,7 +151,7 @@ async fn a_message_carries_offset_prev_sender_and_key_and_its_sender_gets_an_ack
         if let Some(ack) = ack {
             assert_eq!(
                 ack,
-                json!({ "type": "ack", "key": "k1", "offset": 2, "duplicate": false })
+                json!({ "type": "ack", "room": "lobby", "key": "k1", "offset": 2, "duplicate": false })
             );
         }
     }
@@ -202,13 +220,13 @@ async fn a_bad_frame_is_answered_with_an_error_and_the_connection_stays_open() {
     let server = Server::start(&["--max-message", "1KiB"]);
 
     let (mut ann, _) = join(&server, "id=ann").await;
-    let long = json!({ "type": "say", "text": "x".repeat(1025), "key": "long" }).to_string();
+    let long = json!({ "type": "publish", "text": "x".repeat(1025), "key": "long" }).to_string();
 
     for (frame, code, text, key) in [
         ("not json", "bad_json", "not JSON", None),
-        (r#"{"type":"shout"}"#, "unknown_type", "say", None),
+        (r#"{"type":"shout"}"#, "unknown_type", "publish", None),
         (
-            r#"{"type":"say","key":"k"}"#,
+            r#"{"type":"publish","key":"k"}"#,
             "bad_field",
             "text",
             Some("k"),
@@ -274,7 +292,10 @@ async fn presence_changes_are_collected_and_a_quick_return_is_not_announced() {
 
     let (mut ann, _) = join(&server, "id=ann").await;
     let (bob, welcome) = join(&server, "id=bob").await;
-    assert_eq!(welcome["members"], json!(["ann", "bob"]));
+    assert_eq!(
+        welcome["members"],
+        json!([{ "id": "ann" }, { "id": "bob" }])
+    );
 
     let mut joined: Vec<Value> = Vec::new();
 
@@ -287,7 +308,7 @@ async fn presence_changes_are_collected_and_a_quick_return_is_not_announced() {
         );
     }
 
-    assert_eq!(joined, [json!("ann"), json!("bob")]);
+    assert_eq!(joined, [json!({ "id": "ann" }), json!({ "id": "bob" })]);
 
     bob.leave().await;
     let (bob, _) = join(&server, "id=bob").await;
@@ -297,7 +318,7 @@ async fn presence_changes_are_collected_and_a_quick_return_is_not_announced() {
     let gone = next(&mut ann, "presence").await;
     assert_eq!(
         gone,
-        json!({ "type": "presence", "count": 1, "left": ["bob"] })
+        json!({ "type": "presence", "room": "lobby", "count": 1, "left": ["bob"] })
     );
 }
 

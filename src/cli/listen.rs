@@ -51,22 +51,23 @@ enum Shown {
 
 pub(super) fn run(args: ListenArgs) -> Result<(), Failure> {
     let (server, credentials) = args.server.open()?;
-    let socket = ReconnectingSocket::new(server, args.room, None, credentials);
+    let socket = ReconnectingSocket::new(server, args.room.clone(), None, credentials);
     let shown = match (args.json, is_coloured()) {
         (true, _) => Shown::Json,
         (false, true) => Shown::Line(Style::Coloured),
         (false, false) => Shown::Line(Style::Plain),
     };
-    start(listen(socket, Cursor::new(args.after), shown))
+    start(listen(socket, args.room, Cursor::new(args.after), shown))
 }
 
 async fn listen(
     mut socket: ReconnectingSocket,
+    room: RoomName,
     cursor: Cursor,
     shown: Shown,
 ) -> anyhow::Result<()> {
     let result = tokio::select! {
-        result = follow(&mut socket, cursor, shown) => result,
+        result = follow(&mut socket, &room, cursor, shown) => result,
         result = interrupted() => result,
         () = unread() => Ok(()),
     };
@@ -78,6 +79,7 @@ async fn listen(
 /// Writes each update, until the server forbids a reconnect or standard output is closed.
 async fn follow(
     socket: &mut ReconnectingSocket,
+    room: &RoomName,
     mut cursor: Cursor,
     shown: Shown,
 ) -> anyhow::Result<()> {
@@ -93,7 +95,7 @@ async fn follow(
                 let lines: String = pushes
                     .iter()
                     .flat_map(|push| cursor.on_push(push))
-                    .filter_map(|update| show(update, shown))
+                    .filter_map(|update| show(room, update, shown))
                     .collect();
                 let written = match out.write_all(lines.as_bytes()).await {
                     Ok(()) => out.flush().await,
@@ -112,8 +114,8 @@ async fn follow(
     }
 }
 
-/// Returns the line of `update` for standard output, and reports gaps on standard error.
-fn show(update: Update, shown: Shown) -> Option<String> {
+/// Returns the line of `update` in `room` for standard output, and reports gaps on standard error.
+fn show(room: &RoomName, update: Update, shown: Shown) -> Option<String> {
     let push = match (update, shown) {
         // A gap follows, and is reported.
         (Update::Restarted, _) => return None,
@@ -125,7 +127,11 @@ fn show(update: Update, shown: Shown) -> Option<String> {
             note(&format!("message {offset} was deleted"));
             return None;
         }
-        (Update::Deleted { offset, at }, Shown::Json) => Push::Deleted { offset, at },
+        (Update::Deleted { offset, at }, Shown::Json) => Push::Deleted {
+            room: room.clone(),
+            offset,
+            at,
+        },
         (
             Update::Gap {
                 after,
@@ -138,6 +144,7 @@ fn show(update: Update, shown: Shown) -> Option<String> {
             note(&format::gap(count, reason));
             let Shown::Json = shown else { return None };
             Push::Gap {
+                room: room.clone(),
                 after,
                 before,
                 count,

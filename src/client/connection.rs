@@ -202,7 +202,7 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{Key, Offset};
+    use crate::protocol::{Key, Offset, RoomName};
 
     const fn at(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -274,6 +274,7 @@ mod tests {
             for attempt in 0..4 {
                 connection.on_open(at(attempt));
                 let ack = Push::Ack {
+                    room: RoomName::lobby(),
                     key: Key::parse("k").expect("a key"),
                     offset: Offset(1),
                     duplicate: false,

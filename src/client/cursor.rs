@@ -9,7 +9,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::protocol::{
-    Epoch, GapReason, Offset, Position, Publication, Push, Recovery, RoomName, UserId, Welcome,
+    Epoch, GapReason, Offset, Position, Publication, Push, Recovery, RoomName, Subscribed, UserId,
 };
 
 /// The position after which a reader continues: `OFFSET` or `EPOCH:OFFSET` as text.
@@ -24,7 +24,7 @@ use crate::protocol::{
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReadPosition {
-    /// The epoch of the offset; `None` before the first welcome.
+    /// The epoch of the offset; `None` before the first `subscribed`.
     pub epoch: Option<Epoch>,
     /// The last offset that was read. Without an epoch, 0 stands for all messages that are kept.
     pub offset: Offset,
@@ -68,24 +68,24 @@ pub enum Update {
 /// use fanfare::protocol::Push;
 ///
 /// let mut cursor = Cursor::new("5f3e9a01:7".parse().ok());
-/// let welcome = r#"{"type":"welcome","room":"lobby","id":"ann","connection":1,"epoch":"5f3e9a01","head":9,
-///     "first":1,"recovery":"resumed","heartbeat_ms":25000,"expire_ms":60000,"max_message":65536,"count":1}"#;
-/// assert_eq!(cursor.on_push(&Push::decode(welcome).unwrap()), []);
+/// let subscribed = r#"{"type":"subscribed","room":"lobby","epoch":"5f3e9a01","head":9,"first":1,
+///     "recovery":"resumed","count":1}"#;
+/// assert_eq!(cursor.on_push(&Push::decode(subscribed).unwrap()), []);
 /// assert!(!cursor.has_caught_up());
 ///
 /// // The message before this one was not read.
-/// let message = r#"{"type":"message","offset":9,"prev":8,"at":0,"from":"bob","text":"hello"}"#;
+/// let message = r#"{"type":"message","room":"lobby","offset":9,"prev":8,"at":0,"from":"bob","text":"hello"}"#;
 /// let updates = cursor.on_push(&Push::decode(message).unwrap());
 /// assert!(matches!(updates[..], [Update::Gap { .. }, Update::Message(_)]));
 /// assert!(cursor.has_caught_up());
 /// ```
 #[derive(Clone, Debug)]
 pub struct Cursor {
-    /// `None` before the first welcome of a reader that started without a position.
+    /// `None` before the first `subscribed` of a reader that started without a position.
     position: Option<ReadPosition>,
-    /// The newest offset at the last welcome; `None` while disconnected.
+    /// The newest offset at the last `subscribed`; `None` while disconnected.
     head: Option<Offset>,
-    /// True if the welcome announced missing messages and no gap has been reported since.
+    /// True if `subscribed` announced missing messages and no gap has been reported since.
     has_lost: bool,
 }
 
@@ -123,13 +123,13 @@ impl Cursor {
         query.finish()
     }
 
-    /// Reports whether every message that the log had at the welcome has been read; `false` while disconnected.
+    /// Reports whether every message that the log had at the start of the subscription has been read; `false` while disconnected.
     pub fn has_caught_up(&self) -> bool {
         self.head.is_some_and(|head| self.offset() >= head)
     }
 
-    /// Reports whether the server has sent a welcome on this connection.
-    pub const fn is_connected(&self) -> bool {
+    /// Reports whether the server has sent `subscribed` on this connection.
+    pub const fn is_subscribed(&self) -> bool {
         self.head.is_some()
     }
 
@@ -148,13 +148,14 @@ impl Cursor {
     /// Records a frame of the server, and returns what it changes, in order.
     pub fn on_push(&mut self, push: &Push) -> Vec<Update> {
         match push {
-            Push::Welcome(welcome) => self.on_welcome(welcome).into_iter().collect(),
+            Push::Subscribed(subscribed) => self.on_subscribed(subscribed).into_iter().collect(),
             Push::Message(publication) => self.on_message(publication),
             Push::Gap {
                 after,
                 before,
                 count,
                 reason,
+                ..
             } => {
                 let last = Offset(before.0.saturating_sub(1));
                 // This gap is already known. After a restart of the log, even an empty gap is reported.
@@ -171,7 +172,7 @@ impl Cursor {
                     reason: *reason,
                 }]
             }
-            Push::Deleted { offset, at } => vec![Update::Deleted {
+            Push::Deleted { offset, at, .. } => vec![Update::Deleted {
                 offset: *offset,
                 at: *at,
             }],
@@ -179,14 +180,14 @@ impl Cursor {
         }
     }
 
-    fn on_welcome(&mut self, welcome: &Welcome) -> Option<Update> {
-        let Welcome {
+    fn on_subscribed(&mut self, subscribed: &Subscribed) -> Option<Update> {
+        let Subscribed {
             epoch,
             head,
             first,
             recovery,
             ..
-        } = welcome;
+        } = subscribed;
         let known = self.position.as_ref();
         let is_same_log = known.is_none_or(|known| {
             known.offset <= *head && known.epoch.as_ref().is_none_or(|known| known == epoch)

@@ -33,9 +33,9 @@
 //!
 //! // The caller passes each frame on.
 //! let frames = [
-//!     r#"{"type":"welcome","room":"lobby","id":"ann","connection":1,"epoch":"5f3e9a01","head":7,"first":1,
-//!         "recovery":"fresh","heartbeat_ms":25000,"expire_ms":60000,"max_message":65536,"count":1}"#,
-//!     r#"{"type":"message","offset":8,"prev":7,"at":1764600000000,"from":"bob","text":"hello"}"#,
+//!     r#"{"type":"welcome","connection":1,"id":"ann","heartbeat_ms":25000,"expire_ms":60000,"max_message":65536}"#,
+//!     r#"{"type":"subscribed","room":"lobby","epoch":"5f3e9a01","head":7,"first":1,"recovery":"fresh","count":1}"#,
+//!     r#"{"type":"message","room":"lobby","offset":8,"prev":7,"at":1764600000000,"from":"bob","text":"hello"}"#,
 //! ];
 //! for frame in frames {
 //!     let push = Push::decode(frame).unwrap();

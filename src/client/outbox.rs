@@ -43,14 +43,15 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 /// });
 /// assert_eq!(outbox.next(&cursor, now), SendStep::Idle);
 ///
-/// let welcome = r#"{"type":"welcome","room":"lobby","id":"ann","connection":1,"epoch":"5f3e9a01","head":7,"first":1,
-///     "recovery":"fresh","heartbeat_ms":25000,"expire_ms":60000,"max_message":65536,"count":1}"#;
-/// let welcome = Push::decode(welcome).unwrap();
-/// cursor.on_push(&welcome);
-/// outbox.on_push(&welcome, now);
+/// let welcome = r#"{"type":"welcome","connection":1,"id":"ann","heartbeat_ms":25000,"expire_ms":60000,
+///     "max_message":65536}"#;
+/// let subscribed = r#"{"type":"subscribed","room":"lobby","epoch":"5f3e9a01","head":7,"first":1,
+///     "recovery":"fresh","count":1}"#;
+/// outbox.on_push(&Push::decode(welcome).unwrap(), now);
+/// cursor.on_push(&Push::decode(subscribed).unwrap());
 /// assert!(matches!(outbox.next(&cursor, now), SendStep::Send(_)));
 ///
-/// let ack = r#"{"type":"ack","key":"a key of its own","offset":8,"duplicate":false}"#;
+/// let ack = r#"{"type":"ack","room":"lobby","key":"a key of its own","offset":8,"duplicate":false}"#;
 /// let settled = outbox.on_push(&Push::decode(ack).unwrap(), now).unwrap();
 /// assert_eq!(settled.id, 1);
 /// assert!(matches!(settled.outcome, SendOutcome::Stored { offset, .. } if offset.0 == 8));
@@ -240,7 +241,8 @@ impl Outbox {
             Some(Duration::ZERO) => {
                 let entry = &mut self.entries[at];
                 entry.is_in_flight = true;
-                SendStep::Send(Command::Say {
+                SendStep::Send(Command::Publish {
+                    room: None,
                     text: entry.message.text.clone(),
                     key: Some(entry.message.key.clone()),
                 })
@@ -274,6 +276,7 @@ impl Outbox {
                 key,
                 offset,
                 duplicate,
+                ..
             } => {
                 let outcome = SendOutcome::Stored {
                     offset: *offset,
@@ -287,6 +290,7 @@ impl Outbox {
                 code,
                 message,
                 retry,
+                ..
             } => {
                 let at = self.find(key)?;
                 if self.is_retried(*code, *retry) {

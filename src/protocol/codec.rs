@@ -6,7 +6,7 @@ use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 
-use super::{Command, ErrorCode, Key, MAX_HISTORY, Offset, Push, Token};
+use super::{Command, ErrorCode, Key, MAX_HISTORY, Offset, Push, RoomName, Token};
 
 /// The error for a text that is not a valid [`Command`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,9 +15,15 @@ pub struct CommandError {
     pub code: ErrorCode,
     /// A sentence that names the mistake.
     pub message: String,
-    /// The key of the rejected `say`, if it had a valid one.
+    /// The room of the rejected frame, if it named a valid one.
+    pub room: Option<RoomName>,
+    /// The key of the rejected publish, if it had a valid one.
     pub key: Option<Key>,
 }
+
+/// The message of the error for a frame whose type is not a command.
+const UNKNOWN_TYPE: &str =
+    "type must be one of \"publish\", \"delete\", \"history\", \"token\", \"ping\"";
 
 impl Command {
     /// Decodes a frame from a client in one pass. Unknown fields are skipped without being built.
@@ -61,6 +67,7 @@ impl Push {
 struct Fields {
     #[serde(rename = "type")]
     kind: Option<Field>,
+    room: Option<Field>,
     text: Option<Field>,
     key: Option<Field>,
     token: Option<Field>,
@@ -71,39 +78,38 @@ struct Fields {
 
 impl Fields {
     fn into_command(self) -> Result<Command, CommandError> {
-        let key = self.key.map(|field| field.into_key()).transpose();
+        let room = self.room.map(Field::into_room).transpose();
+        let key = self.key.map(Field::into_key).transpose();
+        let known_room = room.as_ref().ok().cloned().flatten();
         let known_key = key.as_ref().ok().cloned().flatten();
-        let kind = self.kind.map(|field| field.into_string("type"));
-        let is_missing = |name: &str| format!("{name} is missing");
+        let kind = self.kind.and_then(|kind| kind.into_string("type").ok());
 
-        let command = match kind.and_then(Result::ok).as_deref() {
-            Some("say") => self
-                .text
-                .ok_or_else(|| is_missing("text"))
-                .and_then(|field| field.into_string("text"))
-                .and_then(|text| Ok(Command::Say { text, key: key? })),
-            Some("token") => self
-                .token
-                .ok_or_else(|| is_missing("token"))
-                .and_then(|field| field.into_string("token"))
-                .map(|token| Command::Token {
-                    token: Token::new(token),
-                }),
-            Some("delete") => self
-                .offset
-                .ok_or_else(|| is_missing("offset"))
-                .and_then(|field| field.into_number("offset", u64::MAX))
-                .map(|offset| Command::Delete {
-                    offset: Offset(offset),
-                }),
+        let command = match kind.as_deref() {
+            Some("publish") => required("text", self.text).and_then(|text| {
+                Ok(Command::Publish {
+                    room: room?,
+                    text: text.into_string("text")?,
+                    key: key?,
+                })
+            }),
+            Some("delete") => required("offset", self.offset).and_then(|offset| {
+                Ok(Command::Delete {
+                    room: room?,
+                    offset: offset.into_offset("offset")?,
+                })
+            }),
+            Some("history") => room.and_then(|room| history(room, self.before, self.limit)),
+            Some("token") => required("token", self.token).and_then(|token| {
+                Ok(Command::Token {
+                    token: Token::new(token.into_string("token")?),
+                })
+            }),
             Some("ping") => Ok(Command::Ping),
-            Some("history") => history(self.before, self.limit),
             _ => {
                 return Err(CommandError {
                     code: ErrorCode::UnknownType,
-                    message:
-                        "type must be one of \"say\", \"delete\", \"ping\", \"history\", \"token\""
-                            .to_owned(),
+                    message: UNKNOWN_TYPE.to_owned(),
+                    room: known_room,
                     key: known_key,
                 });
             }
@@ -112,17 +118,28 @@ impl Fields {
         command.map_err(|message| CommandError {
             code: ErrorCode::BadField,
             message,
+            room: known_room,
             key: known_key,
         })
     }
 }
 
-fn history(before: Option<Field>, limit: Option<Field>) -> Result<Command, String> {
-    let before = before.map(|field| field.into_number("before", u64::MAX));
+/// Returns the field `name`, or the error that it is missing.
+fn required(name: &str, field: Option<Field>) -> Result<Field, String> {
+    field.ok_or_else(|| format!("{name} is missing"))
+}
+
+fn history(
+    room: Option<RoomName>,
+    before: Option<Field>,
+    limit: Option<Field>,
+) -> Result<Command, String> {
+    let before = before.map(|field| field.into_offset("before"));
     let limit = limit.map(|field| field.into_number("limit", MAX_HISTORY.into()));
 
     Ok(Command::History {
-        before: before.transpose()?.map(Offset),
+        room,
+        before: before.transpose()?,
         // Fits: it is at most `MAX_HISTORY`.
         limit: limit.transpose()?.map(|limit| limit as u16),
     })
@@ -151,6 +168,15 @@ impl Field {
                 "{name} must be a whole number up to {most}, not {other}"
             )),
         }
+    }
+
+    fn into_offset(self, name: &str) -> Result<Offset, String> {
+        self.into_number(name, u64::MAX).map(Offset)
+    }
+
+    fn into_room(self) -> Result<RoomName, String> {
+        let text = self.into_string("room")?;
+        RoomName::parse(&text).map_err(|error| error.to_string())
     }
 
     fn into_key(self) -> Result<Key, String> {
@@ -223,12 +249,15 @@ impl<'de> Visitor<'de> for FieldVisitor {
 /// Returns the error for a text that does not begin with `{`.
 fn not_an_object(text: &str) -> CommandError {
     let message = match serde_json::from_str::<IgnoredAny>(text) {
-        Ok(_) => "a frame is one JSON object like {\"type\":\"say\",\"text\":\"...\"}".to_owned(),
+        Ok(_) => {
+            "a frame is one JSON object like {\"type\":\"publish\",\"text\":\"...\"}".to_owned()
+        }
         Err(error) => format!("not JSON: {error}"),
     };
     CommandError {
         code: ErrorCode::BadJson,
         message,
+        room: None,
         key: None,
     }
 }
@@ -245,6 +274,7 @@ fn bad_object(error: &serde_json::Error) -> CommandError {
     CommandError {
         code,
         message,
+        room: None,
         key: None,
     }
 }
@@ -255,7 +285,7 @@ mod tests {
 
     use super::*;
     use crate::protocol::{
-        Body, Epoch, GapReason, Offset, Publication, Recovery, RoomName, UserId, Welcome,
+        Body, Epoch, GapReason, Offset, Publication, Recovery, Subscribed, UserId, Welcome,
     };
 
     #[test]
@@ -264,15 +294,17 @@ mod tests {
 
         for (text, command) in [
             (
-                r#"{"type":"say","text":"hi"}"#,
-                Command::Say {
+                r#"{"type":"publish","text":"hi"}"#,
+                Command::Publish {
+                    room: None,
                     text: "hi".into(),
                     key: None,
                 },
             ),
             (
-                r#"{"key":"k1","text":"hi","type":"say"}"#,
-                Command::Say {
+                r#"{"key":"k1","text":"hi","type":"publish"}"#,
+                Command::Publish {
+                    room: None,
                     text: "hi".into(),
                     key,
                 },
@@ -280,11 +312,15 @@ mod tests {
             (r#"{"type":"ping"}"#, Command::Ping),
             (
                 r#"{"type":"delete","offset":9}"#,
-                Command::Delete { offset: Offset(9) },
+                Command::Delete {
+                    room: None,
+                    offset: Offset(9),
+                },
             ),
             (
-                r#"{"type":"history","before":9,"limit":2}"#,
+                r#"{"type":"history","room":"a/b","before":9,"limit":2}"#,
                 Command::History {
+                    room: RoomName::parse("a/b").ok(),
                     before: Some(Offset(9)),
                     limit: Some(2),
                 },
@@ -297,16 +333,23 @@ mod tests {
 
     #[test]
     fn an_error_names_the_mistake_and_the_allowed_values() {
-        let long = format!(r#"{{"type":"say","text":"x","key":"{}"}}"#, "k".repeat(65));
+        let long = format!(
+            r#"{{"type":"publish","text":"x","key":"{}"}}"#,
+            "k".repeat(65)
+        );
 
         for (text, code, part) in [
             ("hello", ErrorCode::BadJson, "not JSON"),
             ("[1]", ErrorCode::BadJson, "one JSON object"),
-            (r#"{"type":"shout"}"#, ErrorCode::UnknownType, "say"),
-            (r#"{"text":"x"}"#, ErrorCode::UnknownType, "say"),
-            (r#"{"type":"say"}"#, ErrorCode::BadField, "text"),
+            (r#"{"type":"shout"}"#, ErrorCode::UnknownType, "publish"),
+            (r#"{"text":"x"}"#, ErrorCode::UnknownType, "publish"),
+            (r#"{"type":"publish"}"#, ErrorCode::BadField, "text"),
             (r#"{"type":"delete"}"#, ErrorCode::BadField, "offset"),
-            (r#"{"type":"say","text":7}"#, ErrorCode::BadField, "string"),
+            (
+                r#"{"type":"publish","text":7}"#,
+                ErrorCode::BadField,
+                "string",
+            ),
             (long.as_str(), ErrorCode::BadField, "1 to 64"),
             (
                 r#"{"type":"history","limit":-1}"#,
@@ -319,18 +362,18 @@ mod tests {
                 "not 1001",
             ),
             (
-                r#"{"type":"say","text":["x"]}"#,
+                r#"{"type":"publish","text":["x"]}"#,
                 ErrorCode::BadField,
                 "text must be a string, not an array",
             ),
             (
-                r#"{"type":"say","text":"x","text":"y"}"#,
+                r#"{"type":"publish","text":"x","text":"y"}"#,
                 ErrorCode::BadField,
                 "duplicate field `text`",
             ),
-            (r#"{"type":"say""#, ErrorCode::BadJson, "not JSON"),
+            (r#"{"type":"publish""#, ErrorCode::BadJson, "not JSON"),
             ("[1", ErrorCode::BadJson, "not JSON"),
-            (r#"["say","x"]"#, ErrorCode::BadJson, "one JSON object"),
+            (r#"["publish","x"]"#, ErrorCode::BadJson, "one JSON object"),
         ] {
             let error = Command::decode(text).expect_err(text);
             assert_eq!(error.code, code, "{text}: {error:?}");
@@ -340,7 +383,7 @@ mod tests {
 
     #[test]
     fn an_error_has_the_key_of_the_message_that_it_rejects() {
-        let error = Command::decode(r#"{"type":"say","key":"mine"}"#).expect_err("no text");
+        let error = Command::decode(r#"{"type":"publish","key":"mine"}"#).expect_err("no text");
 
         assert_eq!(error.key, Key::parse("mine").ok());
     }
@@ -370,7 +413,7 @@ mod tests {
         for text in [
             format!(r#"{{"type":"{long}"}}"#),
             format!(r#"{{"type":"history","limit":"{long}"}}"#),
-            format!(r#"{{"type":"say","text":"x","key":"{long}"}}"#),
+            format!(r#"{{"type":"publish","text":"x","key":"{long}"}}"#),
             format!(r#"{{"{long}":1}}"#),
             long.clone(),
         ] {
@@ -419,24 +462,27 @@ mod tests {
     #[test]
     fn the_kind_of_a_push_is_the_type_of_its_json() {
         let (key, offset) = (Key::parse("k").expect("a key"), Offset(1));
+        let room = RoomName::lobby();
         let welcome = Welcome {
-            room: RoomName::lobby(),
-            id: UserId::anonymous(),
             connection: 1,
-            epoch: Epoch::new(1),
-            head: offset,
-            first: offset,
-            recovery: Recovery::Fresh,
+            id: UserId::anonymous(),
             heartbeat_ms: 1,
             expire_ms: 2,
             max_message: 3,
             message_rate: None,
             message_burst: None,
+        };
+        let subscribed = Subscribed {
+            room: room.clone(),
+            epoch: Epoch::new(1),
+            head: offset,
+            first: offset,
+            recovery: Recovery::Fresh,
             count: 1,
             members: None,
         };
         let publication = Publication {
-            room: RoomName::lobby(),
+            room: room.clone(),
             offset,
             prev: Offset(0),
             at: 1,
@@ -447,23 +493,28 @@ mod tests {
 
         for push in [
             Push::Welcome(welcome),
+            Push::Subscribed(subscribed),
             Push::Message(publication),
             Push::Ack {
+                room: room.clone(),
                 key,
                 offset,
                 duplicate: false,
             },
             Push::History {
+                room: room.clone(),
                 messages: Vec::new(),
                 more: false,
             },
             Push::Gap {
+                room: room.clone(),
                 after: offset,
                 before: offset,
                 count: None,
                 reason: GapReason::Expired,
             },
             Push::Presence {
+                room: room.clone(),
                 count: 0,
                 joined: Vec::new(),
                 left: Vec::new(),
@@ -472,12 +523,17 @@ mod tests {
                 code: ErrorCode::BadJson,
                 message: String::new(),
                 retry: false,
+                room: None,
                 key: None,
             },
             Push::Token {
                 expires_at: Some(1),
             },
-            Push::Deleted { offset, at: 1 },
+            Push::Deleted {
+                room: room.clone(),
+                offset,
+                at: 1,
+            },
             Push::Drain {
                 reconnect_after_ms: 1,
             },

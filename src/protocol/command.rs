@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Key, Offset, Token};
+use super::{Key, Offset, RoomName, Token};
 
 /// The largest number of messages in one `history` frame.
 pub const MAX_HISTORY: u16 = 1000;
@@ -11,8 +11,11 @@ pub const MAX_HISTORY: u16 = 1000;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Command {
-    /// Publishes a message to the room.
-    Say {
+    /// Publishes a message.
+    Publish {
+        /// The room; may be absent while the connection has one subscription.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        room: Option<RoomName>,
         /// The text of the message.
         text: String,
         /// The key that makes a repeated send safe and requests an `ack`.
@@ -21,6 +24,9 @@ pub enum Command {
     },
     /// Deletes a message that the sender published. A tombstone replaces it. Needs a token: only then is the id verified.
     Delete {
+        /// The room; may be absent while the connection has one subscription.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        room: Option<RoomName>,
         /// The offset of the message.
         offset: Offset,
     },
@@ -33,6 +39,9 @@ pub enum Command {
     Ping,
     /// Requests a page of older messages.
     History {
+        /// The room; may be absent while the connection has one subscription.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        room: Option<RoomName>,
         /// Only messages with a smaller offset; if absent, the newest messages.
         #[serde(skip_serializing_if = "Option::is_none")]
         before: Option<Offset>,
@@ -40,4 +49,16 @@ pub enum Command {
         #[serde(skip_serializing_if = "Option::is_none")]
         limit: Option<u16>,
     },
+}
+
+impl Command {
+    /// Returns the room that the frame names.
+    pub const fn room(&self) -> Option<&RoomName> {
+        match self {
+            Self::Publish { room, .. } | Self::Delete { room, .. } | Self::History { room, .. } => {
+                room.as_ref()
+            }
+            Self::Token { .. } | Self::Ping => None,
+        }
+    }
 }

@@ -30,7 +30,7 @@ pub use error::ErrorCode;
 pub use key::{Key, KeyError};
 pub use name::{NameError, RoomName, UserId};
 pub use position::{Epoch, Offset, Position, PositionError};
-pub use push::{Body, GapReason, Publication, Push, Recovery, Welcome};
+pub use push::{Body, GapReason, Member, Publication, Push, Recovery, Subscribed, Welcome};
 pub use selector::{RoomPattern, RoomSelector};
 pub use token::Token;
 pub use visible::make_visible;

@@ -8,21 +8,27 @@ use super::{Epoch, ErrorCode, Key, Offset, RoomName, UserId};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Push {
-    /// The first frame: the room, the client's id and the position that it reads from.
+    /// The first frame: the client's id and the limits of the connection.
     Welcome(Welcome),
-    /// A message of the room.
+    /// The client is subscribed to a room. The room's messages follow.
+    Subscribed(Subscribed),
+    /// A message.
     Message(Publication),
-    /// A `say` with a key was stored, as durably as the server is configured to.
+    /// A publish with a key was stored, as durably as the server is configured to.
     Ack {
-        /// The key of the `say`.
+        /// The room.
+        room: RoomName,
+        /// The key of the publish.
         key: Key,
         /// The offset of the message.
         offset: Offset,
-        /// True if an earlier `say` with this key had stored it.
+        /// True if an earlier publish with this key had stored it.
         duplicate: bool,
     },
     /// The answer to a `history` command.
     History {
+        /// The room.
+        room: RoomName,
         /// The messages, oldest first.
         messages: Vec<Publication>,
         /// True if the room keeps older messages.
@@ -30,6 +36,8 @@ pub enum Push {
     },
     /// Messages that will not be delivered.
     Gap {
+        /// The room.
+        room: RoomName,
         /// The last offset before the gap.
         after: Offset,
         /// The first offset after the gap.
@@ -41,11 +49,13 @@ pub enum Push {
     },
     /// The users who joined and left since the last `presence` frame.
     Presence {
+        /// The room.
+        room: RoomName,
         /// The number of users in the room.
         count: usize,
         /// Users who joined; empty in a large room.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        joined: Vec<UserId>,
+        joined: Vec<Member>,
         /// Users who left; empty in a large room.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         left: Vec<UserId>,
@@ -58,7 +68,10 @@ pub enum Push {
         message: String,
         /// True if the same frame may succeed later.
         retry: bool,
-        /// The key of the rejected `say`.
+        /// The room of the rejected frame, if it named one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        room: Option<RoomName>,
+        /// The key of the rejected publish.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<Key>,
     },
@@ -70,6 +83,8 @@ pub enum Push {
     },
     /// The message at `offset` was deleted: clients that show it should remove it.
     Deleted {
+        /// The room.
+        room: RoomName,
         /// The offset of the deleted message.
         offset: Offset,
         /// The time of the deletion, in milliseconds since 1970 UTC.
@@ -85,13 +100,45 @@ pub enum Push {
 }
 
 impl Push {
-    /// Creates the error `code`, about the publish with `key` if it has one.
-    pub const fn error(code: ErrorCode, message: String, key: Option<Key>) -> Self {
+    /// Creates the error `code`, about no room and no publish.
+    pub const fn error(code: ErrorCode, message: String) -> Self {
         Self::Error {
             code,
             message,
             retry: code.is_retryable(),
+            room: None,
+            key: None,
+        }
+    }
+
+    /// Creates the error `code` about `room`, and about the publish with `key` if it has one.
+    pub const fn room_error(
+        code: ErrorCode,
+        message: String,
+        room: RoomName,
+        key: Option<Key>,
+    ) -> Self {
+        Self::Error {
+            code,
+            message,
+            retry: code.is_retryable(),
+            room: Some(room),
             key,
+        }
+    }
+
+    /// Returns the room that the frame is about.
+    pub const fn room(&self) -> Option<&RoomName> {
+        match self {
+            Self::Subscribed(subscribed) => Some(&subscribed.room),
+            Self::Message(publication) => Some(&publication.room),
+            Self::Ack { room, .. }
+            | Self::History { room, .. }
+            | Self::Gap { room, .. }
+            | Self::Presence { room, .. }
+            | Self::Deleted { room, .. } => Some(room),
+            Self::Error { room, .. } => room.as_ref(),
+            Self::Welcome(_) | Self::Token { .. } | Self::Drain { .. } | Self::Pong => None,
         }
     }
 
@@ -107,6 +154,7 @@ impl Push {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Welcome(_) => "welcome",
+            Self::Subscribed(_) => "subscribed",
             Self::Message(_) => "message",
             Self::Ack { .. } => "ack",
             Self::History { .. } => "history",
@@ -124,20 +172,10 @@ impl Push {
 /// The first frame of a connection.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Welcome {
-    /// The room.
-    pub room: RoomName,
-    /// The client's user id.
-    pub id: UserId,
     /// The number of the connection, unique until the server restarts.
     pub connection: u64,
-    /// The epoch that the offsets belong to.
-    pub epoch: Epoch,
-    /// The newest offset; 0 if the room never had a message.
-    pub head: Offset,
-    /// The oldest offset that is kept; 0 if none is.
-    pub first: Offset,
-    /// The result of resuming from the client's position.
-    pub recovery: Recovery,
+    /// The client's user id.
+    pub id: UserId,
     /// The time without data from the client after which the server sends a ping, in milliseconds.
     pub heartbeat_ms: u64,
     /// The time without data from the client after which the server closes the connection, in milliseconds.
@@ -150,11 +188,39 @@ pub struct Welcome {
     /// Messages that a client may send at once after a pause. Absent if the server does not report it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_burst: Option<u32>,
+}
+
+/// The start of a subscription.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subscribed {
+    /// The room.
+    pub room: RoomName,
+    /// The epoch that the offsets belong to.
+    pub epoch: Epoch,
+    /// The newest offset of the room; 0 if it never had a message.
+    pub head: Offset,
+    /// The oldest offset that is kept; 0 if none is.
+    pub first: Offset,
+    /// The result of resuming from the client's position.
+    pub recovery: Recovery,
     /// The number of users in the room.
     pub count: usize,
-    /// Their ids; absent in a large room.
+    /// Those users; absent in a large room.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub members: Option<Vec<UserId>>,
+    pub members: Option<Vec<Member>>,
+}
+
+/// A user who is present in a room.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Member {
+    /// The user id.
+    pub id: UserId,
+}
+
+impl From<UserId> for Member {
+    fn from(id: UserId) -> Self {
+        Self { id }
+    }
 }
 
 /// The result of resuming from a client's position.

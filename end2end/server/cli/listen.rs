@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures::{SinkExt, StreamExt};
+use futures::StreamExt;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -35,7 +35,7 @@ async fn a_message_is_printed_as_one_line_without_control_characters() {
     )
     .await;
 
-    ann.send(json!({ "type": "say", "text": "last" }).to_string())
+    ann.send(json!({ "type": "publish", "text": "last" }).to_string())
         .await;
 
     for words in [
@@ -126,7 +126,7 @@ async fn missing_messages_are_reported_on_standard_error_and_as_json() {
         "listen", "lobby", "--json", "--after", &after, "--url", &url,
     ]);
 
-    let gap = json!({ "type": "gap", "after": 1, "before": 4, "count": 2, "reason": "expired" });
+    let gap = json!({ "type": "gap", "room": "lobby", "after": 1, "before": 4, "count": 2, "reason": "expired" });
     assert_eq!(listen.json().await, gap);
     assert_eq!(listen.json().await["offset"], 4);
 
@@ -239,8 +239,8 @@ async fn a_silent_server_is_pinged_and_then_left_after_the_expiry_of_its_welcome
     let mut listen = Client::start(&["listen", "lobby", "--url", &server.url]);
 
     let mut silent = server.accept().await;
-    let welcome = welcome(json!({ "heartbeat_ms": 100, "expire_ms": 300 }));
-    soon(silent.send(welcome)).await.expect("sent");
+    let timeouts = json!({ "heartbeat_ms": 100, "expire_ms": 300 });
+    welcome(&mut silent, timeouts).await;
 
     // It reconnects while the first connection is still open.
     let _second = server.accept().await;
@@ -262,8 +262,8 @@ async fn a_client_that_was_stopped_pings_the_server_before_it_disconnects() {
     let listen = Client::start(&["listen", "lobby", "--url", &server.url]);
 
     let mut silent = server.accept().await;
-    let welcome = welcome(json!({ "heartbeat_ms": 500, "expire_ms": 1000 }));
-    soon(silent.send(welcome)).await.expect("sent");
+    let timeouts = json!({ "heartbeat_ms": 500, "expire_ms": 1000 });
+    welcome(&mut silent, timeouts).await;
 
     listen.signal("STOP").await;
 

@@ -1,5 +1,6 @@
 //! A server of `fanfare.v1` whose frames the test writes.
 
+use futures::SinkExt;
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::WebSocketStream;
@@ -42,15 +43,21 @@ impl ScriptedServer {
     }
 }
 
-/// Returns a `welcome` to an empty lobby, with `fields` added or replaced.
-pub(super) fn welcome(fields: Value) -> Message {
+/// Sends `welcome`, with `fields` added or replaced, and the subscription to an empty lobby.
+pub(super) async fn welcome(socket: &mut WebSocketStream<TcpStream>, fields: Value) {
     let mut welcome = json!({
-        "type": "welcome", "room": "lobby", "id": "x", "connection": 1, "epoch": "e", "head": 0, "first": 0,
-        "recovery": "fresh", "heartbeat_ms": 25000, "expire_ms": 60000, "max_message": 100, "count": 1,
+        "type": "welcome", "connection": 1, "id": "x", "heartbeat_ms": 25000, "expire_ms": 60000, "max_message": 100,
     });
     for (name, value) in fields.as_object().into_iter().flatten() {
         welcome[name] = value.clone();
     }
 
-    Message::text(welcome.to_string())
+    let subscribed = json!({
+        "type": "subscribed", "room": "lobby", "epoch": "e", "head": 0, "first": 0, "recovery": "fresh", "count": 1,
+    });
+    for frame in [welcome, subscribed] {
+        soon(socket.send(Message::text(frame.to_string())))
+            .await
+            .expect("sent");
+    }
 }

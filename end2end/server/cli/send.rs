@@ -68,8 +68,7 @@ async fn each_line_of_standard_input_is_sent_at_once_and_acknowledged_as_json() 
         let message = next(&mut ann, "message").await;
         assert_eq!(message["offset"], offset);
         assert_eq!(message["text"], text);
-        let ack =
-            json!({ "type": "ack", "key": message["key"], "offset": offset, "duplicate": false });
+        let ack = json!({ "type": "ack", "room": "lobby", "key": message["key"], "offset": offset, "duplicate": false });
         assert_eq!(send.json().await, ack);
     }
 
@@ -210,9 +209,8 @@ async fn a_temporary_refusal_is_retried_and_the_order_is_kept() {
 
     send.write("one\ntwo\n").await;
     let mut socket = server.accept().await;
-    soon(socket.send(welcome(json!({ "message_rate": 0, "message_burst": 1 }))))
-        .await
-        .expect("sent");
+    let limits = json!({ "message_rate": 0, "message_burst": 1 });
+    welcome(&mut socket, limits).await;
 
     let mut received = 0;
     let mut stored = Vec::new();
@@ -226,11 +224,11 @@ async fn a_temporary_refusal_is_retried_and_the_order_is_kept() {
         // The first two frames are refused, whether they are two lines or one line twice. Later ones are stored.
         let answer = if received <= 2 {
             json!({
-                "type": "error", "code": "rate_limited", "message": "too fast", "retry": true, "key": frame["key"],
+                "type": "error", "room": "lobby", "code": "rate_limited", "message": "too fast", "retry": true, "key": frame["key"],
             })
         } else {
             stored.push(frame["text"].as_str().expect("text").to_owned());
-            json!({ "type": "ack", "key": frame["key"], "offset": stored.len(), "duplicate": false })
+            json!({ "type": "ack", "room": "lobby", "key": frame["key"], "offset": stored.len(), "duplicate": false })
         };
 
         soon(socket.send(Message::text(answer.to_string())))
@@ -258,11 +256,11 @@ async fn connections_that_break_after_each_line_do_not_slow_send_down() {
     soon(async {
         for offset in 1..=LINES {
             let mut socket = server.accept().await;
-            socket.send(welcome(json!({}))).await.expect("sent");
+            welcome(&mut socket, json!({})).await;
             let frame = socket.next().await.expect("open").expect("a frame");
             let frame: Value = serde_json::from_str(frame.to_text().expect("text")).expect("JSON");
             let ack =
-                json!({ "type": "ack", "key": frame["key"], "offset": offset, "duplicate": false });
+                json!({ "type": "ack", "room": "lobby", "key": frame["key"], "offset": offset, "duplicate": false });
             socket
                 .send(Message::text(ack.to_string()))
                 .await

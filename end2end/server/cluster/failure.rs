@@ -73,7 +73,7 @@ async fn messages_acknowledged_by_a_killed_node_are_kept_and_its_clients_move() 
 
     for text in &texts {
         speaker
-            .send(json!({ "type": "say", "text": text, "key": text }).to_string())
+            .send(json!({ "type": "publish", "text": text, "key": text }).to_string())
             .await;
     }
 
@@ -167,7 +167,7 @@ async fn a_node_cut_off_from_nats_is_not_ready_and_keeps_the_order() {
     }
 
     // A publish on the node is refused at once and may be retried.
-    ann.send(json!({ "type": "say", "text": "from here", "key": "k" }).to_string())
+    ann.send(json!({ "type": "publish", "text": "from here", "key": "k" }).to_string())
         .await;
     let error = next(&mut ann, "error").await;
     assert_eq!(error["code"], "store_unavailable");

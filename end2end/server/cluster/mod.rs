@@ -60,7 +60,7 @@ pub(crate) async fn publish_all(
         while in_flight < ahead
             && let Some(text) = open.pop()
         {
-            peer.send(json!({ "type": "say", "text": text, "key": text }).to_string())
+            peer.send(json!({ "type": "publish", "text": text, "key": text }).to_string())
                 .await;
             in_flight += 1;
         }

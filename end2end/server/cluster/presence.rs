@@ -38,7 +38,9 @@ async fn until_announced(peer: &mut Peer, change: &str, id: &str) -> Vec<Value> 
         let frame = next(peer, "presence").await;
         let is_announced = frame[change]
             .as_array()
-            .is_some_and(|ids| ids.contains(&json!(id)));
+            .into_iter()
+            .flatten()
+            .any(|member| *member == json!(id) || *member == json!({ "id": id }));
         frames.push(frame);
 
         if is_announced {

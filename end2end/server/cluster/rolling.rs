@@ -54,7 +54,7 @@ async fn run_client(
 
         while let Some(frame) = frame(&mut peer, &done).await {
             match frame["type"].as_str() {
-                Some("welcome") => {
+                Some("subscribed") => {
                     assert!(attempt == 0 || frame["recovery"] != "lost", "{frame}");
                     frame["epoch"]
                         .as_str()

@@ -16,7 +16,9 @@ use super::{ConnectionStatus, RoomPresence, RoomState};
 use crate::browser::clock;
 use crate::browser::socket::{self, Socket};
 use crate::client::{Action, Connection, NO_CLOSE_FRAME};
-use crate::protocol::{Command, ErrorCode, Push, Recovery, Token, Welcome};
+use crate::protocol::{
+    Command, ErrorCode, Member, Push, Recovery, Subscribed, Token, UserId, Welcome,
+};
 
 /// The minimum time between two batches: messages are drawn at most twenty times a second.
 const BATCH_INTERVAL: Duration = Duration::from_millis(50);
@@ -50,7 +52,7 @@ pub(super) async fn keep_connected(
         commands,
         connection: Connection::new(clock::since_start()),
         batch_due: Duration::ZERO,
-        was_welcomed: false,
+        was_subscribed: false,
     };
     let mut socket = None;
 
@@ -92,8 +94,8 @@ struct Task {
     connection: Connection,
     /// The time of the next batch.
     batch_due: Duration,
-    /// True after the first welcome.
-    was_welcomed: bool,
+    /// True after the first `subscribed`.
+    was_subscribed: bool,
 }
 
 /// The close code of a connection that ended, and the pause before the next attempt if the page chose it.
@@ -184,16 +186,18 @@ impl Task {
         let live = self.live;
         match push {
             Push::Welcome(welcome) => self.on_welcome(welcome),
+            Push::Subscribed(subscribed) => self.on_subscribed(subscribed),
             Push::Presence {
                 count,
                 joined,
                 left,
+                ..
             } => {
                 // The server sends presence again after an outage of the store.
                 live.end_stall();
                 live.present.update(|present| {
                     if let Some(present) = present {
-                        present.update(*count, joined, left);
+                        present.update(*count, &ids(joined), left);
                     }
                 });
             }
@@ -213,14 +217,18 @@ impl Task {
         if !live.is_open {
             live.me.set(Some(welcome.id.clone()));
         }
+    }
+
+    fn on_subscribed(&mut self, subscribed: &Subscribed) {
+        let live = self.live;
         live.present.set(Some(RoomPresence {
-            count: welcome.count,
-            names: welcome.members.clone(),
+            count: subscribed.count,
+            names: subscribed.members.as_ref().map(|members| ids(members)),
         }));
 
         // The first connection continues after the rendered history, which is not a reconnect.
-        let is_first = !std::mem::replace(&mut self.was_welcomed, true);
-        if welcome.recovery != Recovery::Fresh && !is_first {
+        let is_first = !std::mem::replace(&mut self.was_subscribed, true);
+        if subscribed.recovery != Recovery::Fresh && !is_first {
             live.stats.update(|stats| stats.resumes += 1);
         }
     }
@@ -243,6 +251,11 @@ impl Task {
             self.connection.request_probe(clock::since_start());
         }
     }
+}
+
+/// Returns the ids of `members`.
+fn ids(members: &[Member]) -> Vec<UserId> {
+    members.iter().map(|member| member.id.clone()).collect()
 }
 
 /// Returns `first` and the frames that arrive until `due`. Reports whether the connection ended.

@@ -171,7 +171,7 @@ impl MessageList {
         &self.cursor
     }
 
-    /// Returns the position in the log; `None` before the first welcome.
+    /// Returns the position in the log; `None` before the first `subscribed`.
     pub const fn position(&self) -> Option<&ReadPosition> {
         self.cursor.position()
     }

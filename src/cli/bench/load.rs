@@ -139,7 +139,8 @@ async fn publish(
                 None
             };
             let text = if options.is_typed() {
-                Command::Say { text, key }.encode()
+                let room = None;
+                Command::Publish { room, text, key }.encode()
             } else {
                 text
             };

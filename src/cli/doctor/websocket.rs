@@ -139,12 +139,13 @@ struct Denied {
 async fn send(socket: &mut Socket) -> anyhow::Result<(Duration, Duration)> {
     let began = Instant::now();
     let key = Key::parse(&format!("doctor-{:016x}", fastrand::u64(..)))?;
-    let say = Command::Say {
+    let publish = Command::Publish {
+        room: None,
         text: "fanfare doctor was here".to_owned(),
         key: Some(key.clone()),
     };
     socket
-        .send(Message::text(say.encode()))
+        .send(Message::text(publish.encode()))
         .await
         .context("the connection broke off")?;
 

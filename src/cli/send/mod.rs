@@ -74,12 +74,13 @@ pub(super) fn run(args: SendArgs) -> Result<(), Failure> {
         (None, None) => UserId::anonymous(),
     };
 
-    let socket = ReconnectingSocket::new(server, args.room, Some(from.clone()), credentials);
+    let socket =
+        ReconnectingSocket::new(server, args.room.clone(), Some(from.clone()), credentials);
     let sender = Sender {
         cursor: Cursor::new(None),
         outbox: Outbox::new(SendMode::Bulk),
         from,
-        report: SendReport::new(args.text.is_none(), args.json),
+        report: SendReport::new(args.room, args.text.is_none(), args.json),
         input: Input::Waiting { text: args.text },
         timeout: args.timeout,
         progress: Duration::ZERO,
@@ -170,12 +171,15 @@ impl Sender {
         };
 
         for push in &pushes {
-            if let Push::Welcome(welcome) = push {
-                if self.away.take().is_some() {
-                    note("connected again");
+            match push {
+                Push::Welcome(welcome) => {
+                    if self.away.take().is_some() {
+                        note("connected again");
+                    }
+                    self.input.open(welcome.max_message);
                 }
-                self.report.enter(&welcome.epoch);
-                self.input.open(welcome.max_message);
+                Push::Subscribed(subscribed) => self.report.enter(&subscribed.epoch),
+                _ => {}
             }
             // Received messages are not printed, but they move the position from which the next connection continues.
             let _ = self.cursor.on_push(push);

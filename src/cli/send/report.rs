@@ -5,10 +5,11 @@ use anyhow::bail;
 use crate::cli::format;
 use crate::cli::output::{self, OutputError, note};
 use crate::client::{SendOutcome, Settled};
-use crate::protocol::{Epoch, Offset, Push};
+use crate::protocol::{Epoch, Offset, Push, RoomName};
 
 /// The report of one run.
 pub(super) struct SendReport {
+    room: RoomName,
     /// True if the messages are lines with numbers.
     are_lines: bool,
     prints_acks: bool,
@@ -20,9 +21,10 @@ pub(super) struct SendReport {
 }
 
 impl SendReport {
-    /// Creates the report of lines, or of one message.
-    pub(super) fn new(are_lines: bool, prints_acks: bool) -> Self {
+    /// Creates the report of lines to `room`, or of one message.
+    pub(super) fn new(room: RoomName, are_lines: bool, prints_acks: bool) -> Self {
         Self {
+            room,
             are_lines,
             prints_acks,
             failed: 0,
@@ -45,6 +47,7 @@ impl SendReport {
             SendOutcome::Stored { offset, duplicate } => {
                 if self.prints_acks && self.unprinted.is_none() {
                     let ack = Push::Ack {
+                        room: self.room.clone(),
                         key,
                         offset,
                         duplicate,

@@ -43,7 +43,7 @@ impl DeliveryChecker {
     /// Records a frame of the server.
     pub(super) fn on_push(&mut self, push: &Push) {
         match push {
-            Push::Welcome(welcome) => match welcome.recovery {
+            Push::Subscribed(subscribed) => match subscribed.recovery {
                 Recovery::Fresh => {}
                 Recovery::Resumed => self.faults.resumed += 1,
                 Recovery::Lost => self.faults.misplaced += 1,
@@ -136,7 +136,7 @@ mod tests {
 
     fn message(offset: u64) -> Push {
         let frame = format!(
-            r#"{{"type":"message","offset":{offset},"prev":{},"at":1,"from":"ann","text":"{offset}"}}"#,
+            r#"{{"type":"message","room":"lobby","offset":{offset},"prev":{},"at":1,"from":"ann","text":"{offset}"}}"#,
             offset - 1
         );
         Push::decode(&frame).expect("a frame")

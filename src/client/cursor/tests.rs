@@ -5,20 +5,13 @@ use proptest::prelude::*;
 use super::*;
 use crate::protocol::{Body, RoomName, UserId};
 
-fn welcome(epoch: &str, first: u64, head: u64, recovery: Recovery) -> Push {
-    Push::Welcome(Welcome {
+fn subscribed(epoch: &str, first: u64, head: u64, recovery: Recovery) -> Push {
+    Push::Subscribed(Subscribed {
         room: RoomName::lobby(),
-        id: UserId::anonymous(),
-        connection: 1,
         epoch: Epoch::from(epoch.to_owned()),
         head: Offset(head),
         first: Offset(first),
         recovery,
-        heartbeat_ms: 25_000,
-        expire_ms: 60_000,
-        max_message: 100,
-        message_rate: None,
-        message_burst: None,
         count: 1,
         members: None,
     })
@@ -38,6 +31,7 @@ fn message(offset: u64, prev: u64) -> Push {
 
 fn gap(after: u64, before: u64, count: Option<u64>) -> Push {
     Push::Gap {
+        room: RoomName::lobby(),
         after: Offset(after),
         before: Offset(before),
         count,
@@ -112,11 +106,11 @@ fn the_query_names_the_room_the_id_and_the_position() {
 }
 
 #[test]
-fn a_reader_that_received_no_message_continues_from_the_head_of_its_first_welcome() {
+fn a_reader_that_received_no_message_continues_from_the_head_of_its_first_subscribed() {
     let mut cursor = Cursor::new(None);
     assert!(!cursor.has_caught_up());
 
-    let updates = receive(&mut cursor, [welcome("a", 1, 7, Recovery::Fresh)]);
+    let updates = receive(&mut cursor, [subscribed("a", 1, 7, Recovery::Fresh)]);
     assert_eq!(updates, []);
     assert!(cursor.has_caught_up());
 
@@ -130,7 +124,7 @@ fn a_reader_of_all_that_is_kept_sees_no_gap_before_it() {
     let mut cursor = Cursor::new(position("0"));
 
     let pushes = [
-        welcome("a", 3, 4, Recovery::Resumed),
+        subscribed("a", 3, 4, Recovery::Resumed),
         message(3, 2),
         message(4, 3),
     ];
@@ -145,7 +139,7 @@ fn a_reader_of_all_that_is_kept_sees_no_gap_before_it() {
 fn a_reader_of_all_that_is_kept_has_caught_up_with_an_empty_log() {
     let mut cursor = Cursor::new(position("0"));
 
-    let updates = receive(&mut cursor, [welcome("a", 0, 9, Recovery::Resumed)]);
+    let updates = receive(&mut cursor, [subscribed("a", 0, 9, Recovery::Resumed)]);
 
     assert_eq!(updates, []);
     assert_eq!(cursor.position(), position("a:9").as_ref());
@@ -156,7 +150,7 @@ fn a_message_that_arrives_again_is_not_reported() {
     let mut cursor = Cursor::new(position("a:1"));
 
     let pushes = [
-        welcome("a", 1, 2, Recovery::Resumed),
+        subscribed("a", 1, 2, Recovery::Resumed),
         message(1, 0),
         message(2, 1),
         message(2, 1),
@@ -170,7 +164,7 @@ fn a_gap_of_the_server_is_reported_once() {
     let mut cursor = Cursor::new(position("a:1"));
 
     let pushes = [
-        welcome("a", 5, 6, Recovery::Lost),
+        subscribed("a", 5, 6, Recovery::Lost),
         gap(1, 5, Some(3)),
         gap(1, 5, Some(3)),
         message(5, 4),
@@ -188,7 +182,7 @@ fn a_message_whose_predecessor_was_not_read_reports_a_gap() {
     let mut cursor = Cursor::new(position("a:1"));
 
     let pushes = [
-        welcome("a", 1, 1, Recovery::Resumed),
+        subscribed("a", 1, 1, Recovery::Resumed),
         message(4, 3),
         message(5, 4),
     ];
@@ -204,7 +198,7 @@ fn a_log_that_began_anew_is_reported_even_if_it_is_empty() {
     let mut cursor = Cursor::new(position("a:5"));
 
     let pushes = [
-        welcome("b", 0, 0, Recovery::Lost),
+        subscribed("b", 0, 0, Recovery::Lost),
         gap(0, 1, None),
         message(1, 0),
     ];
@@ -221,7 +215,7 @@ fn a_log_that_began_anew_is_reported_even_if_it_is_longer_than_the_old_one() {
     let mut cursor = Cursor::new(position("a:2"));
 
     let pushes = [
-        welcome("b", 1, 9, Recovery::Lost),
+        subscribed("b", 1, 9, Recovery::Lost),
         gap(0, 1, None),
         message(1, 0),
         message(2, 1),
@@ -238,7 +232,7 @@ fn a_log_that_began_anew_is_reported_even_if_it_is_longer_than_the_old_one() {
 fn a_log_that_lost_its_end_is_reported_as_one_that_began_anew() {
     let mut cursor = Cursor::new(position("a:2"));
 
-    let pushes = [welcome("a", 1, 1, Recovery::Lost), message(1, 0)];
+    let pushes = [subscribed("a", 1, 1, Recovery::Lost), message(1, 0)];
 
     assert_eq!(
         receive(&mut cursor, pushes),
@@ -268,7 +262,7 @@ fn serve(cursor: &Cursor, first: u64, head: u64, sent: usize) -> Vec<Push> {
     };
 
     let messages = (after.max(first - 1) + 1..=head).map(|offset| message(offset, offset - 1));
-    [welcome("a", first, head, recovery)]
+    [subscribed("a", first, head, recovery)]
         .into_iter()
         .chain(lost)
         .chain(messages)

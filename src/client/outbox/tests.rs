@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::protocol::{Body, Epoch, Recovery, RoomName, Welcome};
+use crate::protocol::{Body, Epoch, Recovery, RoomName, Subscribed, Welcome};
 
 const NOW: Duration = Duration::ZERO;
 const UNLIMITED: Option<(u32, u32)> = Some((0, 1));
@@ -32,8 +32,14 @@ impl TestClient {
         limit: Option<(u32, u32)>,
     ) -> Self {
         let mut client = Self::new(mode, numbers);
-        assert_eq!(client.receive(welcome(limit)), None);
+        assert_eq!(client.connect(limit), None);
         client
+    }
+
+    /// Connects to a server with this limit.
+    fn connect(&mut self, limit: Option<(u32, u32)>) -> Option<(u64, SendOutcome)> {
+        let settled = self.receive(welcome(limit));
+        settled.or(self.receive(subscribed()))
     }
 
     fn push(&mut self, number: u64) {
@@ -58,7 +64,9 @@ impl TestClient {
     /// Sends all messages that may be sent at `now`, and returns their numbers.
     fn sent(&mut self, now: Duration) -> Vec<u64> {
         std::iter::from_fn(|| match self.next(now) {
-            SendStep::Send(Command::Say { text, key: Some(_) }) => text.parse().ok(),
+            SendStep::Send(Command::Publish {
+                text, key: Some(_), ..
+            }) => text.parse().ok(),
             _ => None,
         })
         .collect()
@@ -89,18 +97,23 @@ fn outgoing(number: u64, text: String) -> OutgoingMessage {
 
 fn welcome(limit: Option<(u32, u32)>) -> Push {
     Push::Welcome(Welcome {
-        room: RoomName::lobby(),
-        id: user(),
         connection: 1,
-        epoch: Epoch::new(1),
-        head: Offset(0),
-        first: Offset(0),
-        recovery: Recovery::Fresh,
+        id: user(),
         heartbeat_ms: 25_000,
         expire_ms: 60_000,
         max_message: 100,
         message_rate: limit.map(|(rate, _)| rate),
         message_burst: limit.map(|(_, burst)| burst),
+    })
+}
+
+fn subscribed() -> Push {
+    Push::Subscribed(Subscribed {
+        room: RoomName::lobby(),
+        epoch: Epoch::new(1),
+        head: Offset(0),
+        first: Offset(0),
+        recovery: Recovery::Fresh,
         count: 1,
         members: None,
     })
@@ -108,6 +121,7 @@ fn welcome(limit: Option<(u32, u32)>) -> Push {
 
 fn ack(number: u64, offset: u64, duplicate: bool) -> Push {
     Push::Ack {
+        room: RoomName::lobby(),
         key: key(number),
         offset: Offset(offset),
         duplicate,
@@ -128,6 +142,7 @@ fn message(from: UserId, number: u64, offset: u64) -> Push {
 
 fn error(number: u64, code: ErrorCode) -> Push {
     Push::Error {
+        room: None,
         code,
         message: "no".into(),
         retry: code.is_retryable(),
@@ -155,7 +170,7 @@ fn no_message_is_sent_before_the_welcome() {
 
     assert_eq!(client.next(NOW), SendStep::Idle);
 
-    client.receive(welcome(UNLIMITED));
+    client.connect(UNLIMITED);
     assert_eq!(client.sent(NOW), [1]);
 }
 
@@ -168,7 +183,7 @@ fn messages_without_an_answer_are_sent_again_on_the_next_connection() {
     client.disconnect();
     assert_eq!((client.next(NOW), client.outbox.len()), (SendStep::Idle, 3));
 
-    client.receive(welcome(UNLIMITED));
+    client.connect(UNLIMITED);
     assert_eq!(client.sent(NOW), [2, 3, 4]);
 }
 
@@ -177,7 +192,7 @@ fn a_message_that_an_earlier_connection_stored_is_settled_by_the_log_and_not_sen
     let mut client = TestClient::connected(SendMode::Bulk, 1..=2, UNLIMITED);
     client.sent(NOW);
     client.disconnect();
-    client.receive(welcome(UNLIMITED));
+    client.connect(UNLIMITED);
 
     let settled = client.receive(message(user(), 1, 1));
 
@@ -357,7 +372,7 @@ proptest! {
         let lives = breaks.into_iter().chain([(usize::MAX, usize::MAX, false)]);
         for (arrives, answered, sends_log) in lives {
             client.disconnect();
-            settled.extend(client.receive(welcome(UNLIMITED)));
+            settled.extend(client.connect(UNLIMITED));
             for (at, number) in log.iter().enumerate().filter(|_| sends_log) {
                 settled.extend(client.receive(message(user(), *number, at as u64 + 1)));
             }

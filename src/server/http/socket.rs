@@ -56,7 +56,7 @@ impl ConnectRejection {
             return None;
         };
 
-        Some(Push::error(ErrorCode::NotAllowed, denied.to_string(), None))
+        Some(Push::error(ErrorCode::NotAllowed, denied.to_string()))
     }
 }
 

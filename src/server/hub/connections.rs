@@ -302,7 +302,7 @@ impl ConnectionEntry {
 /// Returns the notice that the store is unreachable.
 pub(super) fn unreachable_notice() -> Notice {
     let code = ErrorCode::StoreUnavailable;
-    Notice::new(Push::error(code, UNREACHABLE.to_owned(), None))
+    Notice::new(Push::error(code, UNREACHABLE.to_owned()))
 }
 
 /// The first of many items, in order.

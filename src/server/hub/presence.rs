@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::protocol::Push;
+use crate::protocol::{Member, Push};
 use crate::server::hub::cluster::Cluster;
 use crate::server::hub::{Notice, Room};
 use crate::server::run_clock::RunClock;
@@ -82,8 +82,9 @@ impl DirtyPresence {
         let Some(change) = change else { return };
 
         let push = Push::Presence {
+            room: room.name().clone(),
             count: change.count,
-            joined: change.joined,
+            joined: change.joined.into_iter().map(Member::from).collect(),
             left: change.left,
         };
         let pause = (GATHER_PER_READER * room.readers().len() as u32).min(MAX_GATHER);

@@ -37,15 +37,17 @@ pub struct Gap {
     pub reason: GapReason,
 }
 
-impl From<Gap> for Push {
-    fn from(gap: Gap) -> Self {
-        let Gap {
+impl Gap {
+    /// Returns the frame about the gap in `room`.
+    pub fn into_push(self, room: RoomName) -> Push {
+        let Self {
             after,
             before,
             count,
             reason,
-        } = gap;
-        Self::Gap {
+        } = self;
+        Push::Gap {
+            room,
             after,
             before,
             count,

@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::protocol::{Epoch, Offset, Push, RoomName, UserId};
+use crate::protocol::{Epoch, Member, Offset, Push, RoomName, UserId};
 use crate::server::hub::fanout::WRITES_PER_TURN;
 use crate::server::hub::resume::count_between;
 use crate::server::hub::subscriber::Readers;
@@ -295,6 +295,7 @@ impl Room {
         };
 
         let page = CatchUpPage {
+            room: self.name.clone(),
             head,
             gone,
             trimmed,
@@ -345,7 +346,8 @@ impl Room {
 
     /// Notifies every reader of a deletion.
     pub(super) async fn notify_deleted(&self, offset: Offset, at: u64) {
-        self.notify(&Notice::new(Push::Deleted { offset, at }))
+        let room = self.name.clone();
+        self.notify(&Notice::new(Push::Deleted { room, offset, at }))
             .await;
     }
 
@@ -365,7 +367,11 @@ impl Room {
         let deleted = self.log.lock().redacted(seen);
         deleted
             .into_iter()
-            .map(|(offset, at)| Push::Deleted { offset, at })
+            .map(|(offset, at)| Push::Deleted {
+                room: self.name.clone(),
+                offset,
+                at,
+            })
             .collect()
     }
 
@@ -435,10 +441,12 @@ impl Room {
         }
     }
 
-    /// Returns the number of its members, and their ids unless they are too many.
-    pub fn members(&self) -> (usize, Option<Vec<UserId>>) {
+    /// Returns the number of its members, and the members unless they are too many.
+    pub fn members(&self) -> (usize, Option<Vec<Member>>) {
         let mut presence = self.presence.lock();
-        (presence.count(), presence.member_ids())
+        let ids = presence.member_ids();
+        let members = ids.map(|ids| ids.into_iter().map(Member::from).collect());
+        (presence.count(), members)
     }
 
     /// Returns the number of its members, and unless they are too many, each with its connections and the time of its

@@ -301,6 +301,7 @@ impl ResumingClient {
                     let head = room.head();
                     let page = room.history(Span::After(after), 3).await.expect("a page");
                     let page = CatchUpPage {
+                        room: RoomName::lobby(),
                         frames: page.frames,
                         head,
                         gone: page.gone.expect("SQLite returns it"),

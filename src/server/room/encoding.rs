@@ -169,7 +169,7 @@ impl Format {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{Epoch, GapReason, Offset};
+    use crate::protocol::{Epoch, GapReason, Offset, RoomName};
 
     fn encoded(dialect: Dialect, push: &Push) -> String {
         let mut bytes = Vec::new();
@@ -180,6 +180,7 @@ mod tests {
     #[test]
     fn streams_carry_the_json_of_the_typed_dialect() {
         let gap = Push::Gap {
+            room: RoomName::lobby(),
             after: Offset(2),
             before: Offset(5),
             count: Some(2),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::protocol::{CloseCode, GapReason, Offset, Push};
+use crate::protocol::{CloseCode, GapReason, Offset, Push, RoomName};
 use crate::server::memory::Memory;
 use crate::server::room::{self, Dialect, FanoutBatch, Format, Frame, MAX_CHUNK_BYTES, Tick};
 use crate::server::wire::{self, Opcode};
@@ -59,6 +59,8 @@ impl LogCursor {
 /// Messages from the store for a reader whose next frames the ring has dropped.
 #[derive(Debug)]
 pub struct CatchUpPage {
+    /// The room.
+    pub room: RoomName,
     /// The oldest messages after the reader's position that can be read.
     pub frames: Vec<Arc<Frame>>,
     /// The newest offset before they were read. All later messages are in the ring.
@@ -365,20 +367,27 @@ impl SendBuffer {
             } else {
                 Offset(trimmed.0 + 1)
             };
-            self.push_gap(cursor.offset, end, page.trimmed, GapReason::Lagged);
+            self.push_gap(page, cursor.offset, end, page.trimmed, GapReason::Lagged);
             cursor.offset = trimmed;
             gaps.push(GapReason::Lagged);
         }
 
         if target > cursor.offset {
-            self.push_gap(cursor.offset, before, damaged, GapReason::Damaged);
+            self.push_gap(page, cursor.offset, before, damaged, GapReason::Damaged);
             cursor.offset = target;
             gaps.push(GapReason::Damaged);
         }
     }
 
     /// Queues a gap of `count` messages from `after` to `before`, if the dialect has a frame for it.
-    fn push_gap(&mut self, after: Offset, before: Offset, count: Option<u64>, reason: GapReason) {
+    fn push_gap(
+        &mut self,
+        page: &CatchUpPage,
+        after: Offset,
+        before: Offset,
+        count: Option<u64>,
+        reason: GapReason,
+    ) {
         match (self.dialect(), reason) {
             (Dialect::Plain, GapReason::Damaged) => {}
             (Dialect::Plain, _) => {
@@ -387,6 +396,7 @@ impl SendBuffer {
             }
             (Dialect::Typed | Dialect::Sse | Dialect::Ndjson, _) => {
                 let gap = Push::Gap {
+                    room: page.room.clone(),
                     after,
                     before,
                     count,

@@ -5,7 +5,8 @@
 use std::time::Duration;
 
 use crate::protocol::{
-    CloseCode, Command, CommandError, ErrorCode, Key, MAX_HISTORY, Offset, Push, Token, UserId,
+    CloseCode, Command, CommandError, ErrorCode, Key, MAX_HISTORY, Offset, Push, RoomName, Token,
+    UserId,
 };
 use crate::server::room::{Dialect, Draft, Tick};
 use crate::server::session::{CloseReason, ConnectionLimiter, Limiter, Rate, RateLimited};
@@ -13,7 +14,7 @@ use crate::server::wire::Incoming;
 
 /// Maximum number of JSON bytes for one byte of text: a control character is written as `\u0001`.
 const JSON_EXPANSION: usize = 6;
-/// Maximum number of bytes of a `say` besides its text: type, key, braces, spaces.
+/// Maximum number of bytes of a publish besides its text: type, key, braces, spaces.
 const JSON_AROUND_TEXT: usize = 1024;
 
 /// Returns the maximum length of a frame with a text of `max_message` bytes.
@@ -91,18 +92,21 @@ impl Action {
 pub struct Session {
     dialect: Dialect,
     id: UserId,
+    /// The room that the connection reads.
+    room: RoomName,
     rate_limit: ConnectionLimiter,
     /// Limited by [`NON_MESSAGE_RATE`].
     idle: Limiter,
-    /// Maximum length of the text of a `say`, in bytes.
+    /// Maximum length of the text of a publish, in bytes.
     max_message: usize,
 }
 
 impl Session {
-    /// Creates the state of a client with the user id `id` that connected at `now`.
+    /// Creates the state of a client with the user id `id` in `room` that connected at `now`.
     pub const fn new(
         dialect: Dialect,
         id: UserId,
+        room: RoomName,
         rate_limit: ConnectionLimiter,
         max_message: usize,
         now: Tick,
@@ -110,6 +114,7 @@ impl Session {
         Self {
             dialect,
             id,
+            room,
             rate_limit,
             idle: Limiter::new(NON_MESSAGE_RATE, now),
             max_message,
@@ -139,7 +144,7 @@ impl Session {
             }
 
             let keys = drafts.iter().map(|draft| draft.key().cloned());
-            keys.map(|key| rate_limited(&limited, key)).collect()
+            keys.map(|key| self.rate_limited(&limited, key)).collect()
         })
     }
 
@@ -179,13 +184,23 @@ impl Session {
 
             Incoming::Text(text) if self.dialect == Dialect::Typed => match Command::decode(text) {
                 Ok(command) => self.on_command(command, access, now),
-                Err(CommandError { code, message, key }) => error(code, message, key),
+                Err(CommandError {
+                    code,
+                    message,
+                    room,
+                    key,
+                }) => Action::Push(Push::Error {
+                    code,
+                    message,
+                    retry: code.is_retryable(),
+                    room,
+                    key,
+                }),
             },
-            Incoming::Binary(_) if self.dialect == Dialect::Typed => error(
+            Incoming::Binary(_) if self.dialect == Dialect::Typed => Action::Push(Push::error(
                 ErrorCode::NotText,
                 "fanfare.v1 messages are text frames; this is a binary frame".to_owned(),
-                None,
-            ),
+            )),
             // The plain dialect has no error frames, so the connection is closed.
             _ if access != ClientAccess::Write => {
                 Action::Close(CloseReason::Local(CloseCode::NotAllowed))
@@ -199,65 +214,70 @@ impl Session {
     }
 
     fn on_command(&mut self, command: Command, access: ClientAccess, now: Tick) -> Action {
+        if let Some(room) = command.room().filter(|room| **room != self.room) {
+            let message = format!("this connection reads the room {}, not {room}", self.room);
+            return self.error(ErrorCode::BadField, message, None);
+        }
+
         match command {
             Command::Ping => Action::Push(Push::Pong),
 
-            Command::Delete { .. } if access != ClientAccess::Write => not_writable(None),
+            Command::Delete { .. } if access != ClientAccess::Write => self.not_writable(None),
 
-            Command::Say { key, .. } if access != ClientAccess::Write => not_writable(key),
+            Command::Publish { key, .. } if access != ClientAccess::Write => self.not_writable(key),
 
-            Command::Say { text, key } => match self.rate_limit.take(now) {
-                Err(limited) => rate_limited(&limited, key),
+            Command::Publish { text, key, .. } => match self.rate_limit.take(now) {
+                Err(limited) => self.rate_limited(&limited, key),
                 Ok(()) if text.len() > self.max_message => {
                     let message = format!(
                         "text is {} bytes; the limit is {} (--max-message)",
                         text.len(),
                         self.max_message
                     );
-                    error(ErrorCode::BadField, message, key)
+                    self.error(ErrorCode::BadField, message, key)
                 }
                 Ok(()) => Action::Publish(Draft::text(self.id.clone(), key, text)),
             },
 
-            Command::Delete { offset } => match self.rate_limit.take(now) {
-                Err(limited) => rate_limited(&limited, None),
+            Command::Delete { offset, .. } => match self.rate_limit.take(now) {
+                Err(limited) => self.rate_limited(&limited, None),
                 Ok(()) => Action::Delete(offset),
             },
 
             // Limited like a message, because verifying a token takes more time than most commands.
             Command::Token { token } => match self.rate_limit.take(now) {
-                Err(limited) => rate_limited(&limited, None),
+                Err(limited) => self.rate_limited(&limited, None),
                 Ok(()) => Action::Renew(token),
             },
 
-            Command::History { before, limit } => {
+            Command::History { before, limit, .. } => {
                 match (self.rate_limit.take(now), limit.unwrap_or(DEFAULT_HISTORY)) {
-                    (Err(limited), _) => rate_limited(&limited, None),
+                    (Err(limited), _) => self.rate_limited(&limited, None),
                     (Ok(()), limit @ 1..=MAX_HISTORY) => Action::History {
                         before,
                         limit: limit.into(),
                     },
                     (Ok(()), limit) => {
                         let message = format!("limit is {limit}; allowed are 1 to {MAX_HISTORY}");
-                        error(ErrorCode::BadField, message, None)
+                        self.error(ErrorCode::BadField, message, None)
                     }
                 }
             }
         }
     }
-}
 
-fn rate_limited(limited: &RateLimited, key: Option<Key>) -> Action {
-    error(ErrorCode::RateLimited, limited.to_string(), key)
-}
+    fn rate_limited(&self, limited: &RateLimited, key: Option<Key>) -> Action {
+        self.error(ErrorCode::RateLimited, limited.to_string(), key)
+    }
 
-fn not_writable(key: Option<Key>) -> Action {
-    let message = "the token does not grant write access to this room".to_owned();
-    error(ErrorCode::NotAllowed, message, key)
-}
+    fn not_writable(&self, key: Option<Key>) -> Action {
+        let message = "the token does not grant write access to this room".to_owned();
+        self.error(ErrorCode::NotAllowed, message, key)
+    }
 
-fn error(code: ErrorCode, message: String, key: Option<Key>) -> Action {
-    Action::Push(Push::error(code, message, key))
+    fn error(&self, code: ErrorCode, message: String, key: Option<Key>) -> Action {
+        Action::Push(Push::room_error(code, message, self.room.clone(), key))
+    }
 }
 
 #[cfg(test)]
@@ -275,7 +295,7 @@ mod tests {
         burst: 2,
     };
     const NOW: Tick = Tick::after_start(Duration::ZERO);
-    const SAY: &str = r#"{"type":"say","text":"x","key":"k"}"#;
+    const PUBLISH: &str = r#"{"type":"publish","text":"x","key":"k"}"#;
 
     fn session(dialect: Dialect) -> Session {
         let id = UserId::guest(0);
@@ -283,7 +303,7 @@ mod tests {
         let quotas = Arc::new(Quotas::new(QuotaRates::UNLIMITED));
         let sender = RateLimitKey::claimed(id.clone(), host);
         let rate_limit = ConnectionLimiter::new(RATE, quotas, sender, host, NOW);
-        Session::new(dialect, id, rate_limit, 10, NOW)
+        Session::new(dialect, id, RoomName::lobby(), rate_limit, 10, NOW)
     }
 
     fn handle(session: &mut Session, incoming: Incoming<'_>) -> Action {
@@ -315,9 +335,9 @@ mod tests {
     fn a_typed_client_that_is_too_fast_receives_an_error_with_its_key() {
         let mut session = session(Dialect::Typed);
 
-        let errors = [0, 1, 2].map(|_| text_error(&mut session, SAY));
+        let errors = [0, 1, 2].map(|_| text_error(&mut session, PUBLISH));
         let later = Tick::after_start(Duration::from_secs(1));
-        let action = session.handle(Incoming::Text(SAY), ClientAccess::Write, later);
+        let action = session.handle(Incoming::Text(PUBLISH), ClientAccess::Write, later);
 
         let limited = (ErrorCode::RateLimited, Some("k".into()));
         assert_eq!(errors, [None, None, Some(limited)]);
@@ -338,7 +358,7 @@ mod tests {
         let mut session = session(Dialect::Typed);
         let history = Incoming::Text(r#"{"type":"history"}"#);
 
-        let refused = session.handle(Incoming::Text(SAY), ClientAccess::Read, NOW);
+        let refused = session.handle(Incoming::Text(PUBLISH), ClientAccess::Read, NOW);
         let page = session.handle(history, ClientAccess::Read, NOW);
 
         let not_allowed = (ErrorCode::NotAllowed, Some("k".into()));
@@ -360,7 +380,7 @@ mod tests {
         let renewal = Incoming::Text(r#"{"type":"token","token":"x"}"#);
 
         for dialect in [Dialect::Plain, Dialect::Typed] {
-            for frame in [Incoming::Text(SAY), Incoming::Pong, renewal] {
+            for frame in [Incoming::Text(PUBLISH), Incoming::Pong, renewal] {
                 let action = session(dialect).handle(frame, ClientAccess::Expired, NOW);
 
                 assert_eq!(close_code(&action), Some(CloseCode::BadToken), "{frame:?}");
@@ -423,7 +443,7 @@ mod tests {
 
         let error = text_error(
             &mut session,
-            r#"{"type":"say","text":"12345678901","key":"k"}"#,
+            r#"{"type":"publish","text":"12345678901","key":"k"}"#,
         );
 
         assert_eq!(error, Some((ErrorCode::BadField, Some("k".into()))));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tracing::{field, info};
 
-use crate::protocol::{Offset, Position, Push, Recovery, UserId, Welcome};
+use crate::protocol::{Offset, Position, Push, Recovery, Subscribed, UserId, Welcome};
 use crate::server::hub::{Admission, Membership, StartPosition};
 use crate::server::metrics;
 use crate::server::room::{Dialect, Format};
@@ -110,12 +110,14 @@ impl<O: Output> RegisteredConnection<O> {
 
         if let (Dialect::Typed, Some(id)) = (dialect, self.membership.id()) {
             dialect.encode_into(&self.welcome(id.clone()), &mut frames);
+            dialect.encode_into(&self.subscribed(), &mut frames);
         }
 
         // The gap precedes the position, so a client that has the position has the gap too.
         if let Some(gap) = &self.start.gap {
             metrics::count_gap(gap.reason);
-            dialect.encode_into(&Push::from(gap.clone()), &mut frames);
+            let room = self.connection.room().name().clone();
+            dialect.encode_into(&gap.clone().into_push(room), &mut frames);
         }
         frames.extend_from_slice(dialect.preamble(&self.position()).as_bytes());
         if self.start.recovery == Recovery::Resumed {
@@ -135,23 +137,30 @@ impl<O: Output> RegisteredConnection<O> {
             rate,
             ..
         } = *self.connection.settings;
-        let room = self.connection.room();
-        let (count, members) = room.members();
-        let (head, first) = self.log;
 
         Push::Welcome(Welcome {
-            room: room.name().clone(),
-            id,
             connection: self.membership.number(),
-            epoch: room.epoch().clone(),
-            head,
-            first,
-            recovery: self.start.recovery,
+            id,
             heartbeat_ms: heartbeat.ping_after.as_millis() as u64,
             expire_ms: heartbeat.expire_after.as_millis() as u64,
             max_message,
             message_rate: Some(rate.per_second),
             message_burst: Some(rate.burst),
+        })
+    }
+
+    /// Returns the frame about the subscription of a typed connection.
+    fn subscribed(&self) -> Push {
+        let room = self.connection.room();
+        let (count, members) = room.members();
+        let (head, first) = self.log;
+
+        Push::Subscribed(Subscribed {
+            room: room.name().clone(),
+            epoch: room.epoch().clone(),
+            head,
+            first,
+            recovery: self.start.recovery,
             count,
             members,
         })

@@ -85,7 +85,7 @@ pub(super) fn renew(
                 AuthError::Token(_) => ErrorCode::BadToken,
                 AuthError::Grant { .. } | AuthError::Admin | AuthError::Id => ErrorCode::NotAllowed,
             };
-            (None, Push::error(code, error.to_string(), None))
+            (None, Push::error(code, error.to_string()))
         }
     }
 }

@@ -13,7 +13,7 @@ use rustix::net::RecvFlags;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-use crate::protocol::{ErrorCode, Key, Offset, Push};
+use crate::protocol::{ErrorCode, Key, Offset, Push, RoomName};
 use crate::server::auth::Verifier;
 use crate::server::hub::{DeleteError, DeletionMark, Room, TraceEvent};
 use crate::server::metrics;
@@ -88,6 +88,7 @@ impl FrameReader {
         } = sender;
         let ConnectionSettings { max_message, .. } = *connection.settings;
         let dialect = format.dialect();
+        let room = connection.room().name().clone();
         let max_frame = if dialect == Dialect::Plain {
             max_message
         } else {
@@ -96,7 +97,14 @@ impl FrameReader {
 
         Self {
             decoder: Decoder::new(max_frame, format.is_deflated()),
-            session: Session::new(dialect, id, rate_limit, max_message, connection.hub.now()),
+            session: Session::new(
+                dialect,
+                id,
+                room,
+                rate_limit,
+                max_message,
+                connection.hub.now(),
+            ),
             undecoded: Vec::new(),
             handled: 0,
             verifier,
@@ -232,7 +240,12 @@ impl FrameReader {
                     // One at a time, so that a burst of requests does not queue as many pages.
                     if std::mem::replace(&mut connection.lock().is_reading_history, true) {
                         let message = ONE_HISTORY_AT_A_TIME.to_owned();
-                        let error = Push::error(ErrorCode::RateLimited, message, None);
+                        let error = Push::room_error(
+                            ErrorCode::RateLimited,
+                            message,
+                            room.name().clone(),
+                            None,
+                        );
                         answers.push(Action::Push(error));
                     } else {
                         spawn_history(connection.clone(), before, limit);
@@ -350,12 +363,13 @@ fn push_results(
     result: Result<Vec<Stored>, StoreError>,
     now: Tick,
 ) {
+    let room = state.subscription.room.name().clone();
     let send_buffer = &mut state.send_buffer;
     match result {
         Ok(stored) => {
             for (key, stored) in keys.into_iter().zip(stored) {
                 if let Some(key) = key {
-                    send_buffer.push_event(&ack(key, &stored));
+                    send_buffer.push_event(&ack(room.clone(), key, &stored));
                 }
             }
         }
@@ -364,14 +378,15 @@ fn push_results(
         Err(_) if send_buffer.dialect() == Dialect::Plain => state.drain(Duration::ZERO, now),
         Err(error) => {
             for key in keys {
-                send_buffer.push_event(&unavailable(&error, key));
+                send_buffer.push_event(&unavailable(&error, room.clone(), key));
             }
         }
     }
 }
 
-fn ack(key: Key, stored: &Stored) -> Push {
+fn ack(room: RoomName, key: Key, stored: &Stored) -> Push {
     Push::Ack {
+        room,
         key,
         offset: stored.offset(),
         duplicate: matches!(stored, Stored::Duplicate { .. }),
@@ -379,10 +394,10 @@ fn ack(key: Key, stored: &Stored) -> Push {
 }
 
 /// Returns the error frame for `error`, and counts it.
-fn unavailable(error: &StoreError, key: Option<Key>) -> Push {
+fn unavailable(error: &StoreError, room: RoomName, key: Option<Key>) -> Push {
     let code = ErrorCode::StoreUnavailable;
     metrics::count_frame_error(code);
-    Push::error(code, error.to_string(), key)
+    Push::room_error(code, error.to_string(), room, key)
 }
 
 /// Spawns a task that deletes the message at `offset` if the client sent it. All readers, this client included, are
@@ -404,7 +419,7 @@ fn spawn_delete(connection: Arc<Connection<TcpStream>>, offset: Offset) {
             DeleteError::Store(_) => ErrorCode::StoreUnavailable,
         };
         metrics::count_frame_error(code);
-        let answer = Push::error(code, error.to_string(), None);
+        let answer = Push::room_error(code, error.to_string(), room.name().clone(), None);
         connection.update(|state| state.send_buffer.push_event(&answer));
     });
 }
@@ -436,6 +451,7 @@ pub(super) fn push_page(
                 return false;
             }
             Push::History {
+                room: room.name().clone(),
                 messages: page
                     .frames
                     .iter()
@@ -444,7 +460,7 @@ pub(super) fn push_page(
                 more: page.more,
             }
         }
-        Err(error) => unavailable(&error, None),
+        Err(error) => unavailable(&error, room.name().clone(), None),
     };
 
     // The client may request the next page as soon as it has this answer.
@@ -463,7 +479,6 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::protocol::RoomName;
     use crate::server::hub::Hub;
     use crate::server::run_clock::RunClock;
     use crate::server::transport::connection::OpenConnection;

@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use super::reader::push_page;
 use super::websocket::WebSocketTask;
 use super::{ConnectionSettings, FrameSender, PendingConnection, Permissions};
-use crate::protocol::{CloseCode, Key, Offset, Push, RoomName, UserId};
+use crate::protocol::{CloseCode, Key, Member, Offset, Push, RoomName, UserId};
 use crate::server::auth::Verifier;
 use crate::server::hub::{Admission, Closing, Hub, Membership, Resume, Room, Subscriber};
 use crate::server::room::{Dialect, Draft, Format, Tick};
@@ -208,6 +208,11 @@ impl SocketClient {
     }
 }
 
+/// Returns the ids of `members`.
+fn ids(members: Vec<Member>) -> BTreeSet<UserId> {
+    members.into_iter().map(|member| member.id).collect()
+}
+
 impl Received {
     fn pushes(&self) -> impl Iterator<Item = Push> {
         self.texts
@@ -221,11 +226,11 @@ impl Received {
 
         for push in self.pushes() {
             match push {
-                Push::Welcome(welcome) => {
-                    members = welcome.members.expect("few").into_iter().collect();
+                Push::Subscribed(subscribed) => {
+                    members = ids(subscribed.members.expect("few"));
                 }
                 Push::Presence { joined, left, .. } => {
-                    members.extend(joined);
+                    members.extend(ids(joined));
                     left.iter().for_each(|id| {
                         members.remove(id);
                     });
@@ -415,6 +420,7 @@ async fn a_pending_publish_is_acknowledged_before_1001_when_the_server_stops() {
     let connection = registered.connection.clone();
     let _open = registered.begin();
     let ack = Push::Ack {
+        room: RoomName::lobby(),
         key: Key::parse("k").expect("a key"),
         offset: Offset(1),
         duplicate: false,

@@ -28,14 +28,12 @@ impl MessageList {
         }
 
         match push {
-            Push::Welcome(welcome) => {
-                self.user = welcome.id;
-                if is_first {
-                    self.has_older = welcome.head > Offset(0);
-                    self.request_older();
-                }
+            Push::Welcome(welcome) => self.user = welcome.id,
+            Push::Subscribed(subscribed) if is_first => {
+                self.has_older = subscribed.head > Offset(0);
+                self.request_older();
             }
-            Push::History { messages, more } => self.on_history(messages, more, effect),
+            Push::History { messages, more, .. } => self.on_history(messages, more, effect),
             // An error without a key is the response to the request for history.
             Push::Error { key: None, .. } if self.is_requesting => {
                 self.is_requesting = false;

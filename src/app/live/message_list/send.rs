@@ -120,7 +120,7 @@ impl MessageList {
         let Some(&request) = self.requests.front() else {
             return;
         };
-        if self.is_requesting || !self.cursor.is_connected() {
+        if self.is_requesting || !self.cursor.is_subscribed() {
             return;
         }
         if let Some(until) = self.requests_paused_until.filter(|until| *until > now) {
@@ -130,6 +130,7 @@ impl MessageList {
         self.is_requesting = true;
         self.requests_paused_until = None;
         effect.send.push(Command::History {
+            room: None,
             before: Some(self.end_of(request)),
             limit: Some(PAGE),
         });

@@ -7,7 +7,7 @@ use super::super::row::{Content, Reason};
 use super::super::row_window::{FOLLOWED, WINDOW};
 use super::*;
 use crate::protocol::{
-    Body, Epoch, ErrorCode, GapReason, Publication, Push, Recovery, RoomName, Welcome,
+    Body, Epoch, ErrorCode, GapReason, Publication, Push, Recovery, RoomName, Subscribed, Welcome,
 };
 
 const NOW: Duration = Duration::ZERO;
@@ -20,22 +20,27 @@ fn key(key: &str) -> Key {
     Key::parse(key).expect("a key")
 }
 
-fn welcome(epoch: u32, head: u64, recovery: Recovery) -> Push {
-    Push::Welcome(Welcome {
+fn subscribed(epoch: u32, head: u64, recovery: Recovery) -> Push {
+    Push::Subscribed(Subscribed {
         room: RoomName::lobby(),
-        id: user("me"),
-        connection: 1,
         epoch: Epoch::new(epoch),
         head: Offset(head),
         first: Offset(1),
         recovery,
+        count: 1,
+        members: None,
+    })
+}
+
+fn welcome() -> Push {
+    Push::Welcome(Welcome {
+        connection: 1,
+        id: user("me"),
         heartbeat_ms: 25_000,
         expire_ms: 60_000,
         max_message: 20,
         message_rate: None,
         message_burst: None,
-        count: 1,
-        members: None,
     })
 }
 
@@ -61,6 +66,7 @@ fn own(offset: u64, text: &str, given: &str) -> Push {
 
 fn ack(given: &str, offset: u64, duplicate: bool) -> Push {
     Push::Ack {
+        room: RoomName::lobby(),
         key: key(given),
         offset: Offset(offset),
         duplicate,
@@ -69,6 +75,7 @@ fn ack(given: &str, offset: u64, duplicate: bool) -> Push {
 
 fn refusal(given: &str, code: ErrorCode) -> Push {
     Push::Error {
+        room: None,
         code,
         message: String::new(),
         retry: code.is_retryable(),
@@ -78,6 +85,7 @@ fn refusal(given: &str, code: ErrorCode) -> Push {
 
 fn gap(after: u64, before: u64, count: Option<u64>) -> Push {
     Push::Gap {
+        room: RoomName::lobby(),
         after: Offset(after),
         before: Offset(before),
         count,
@@ -108,7 +116,13 @@ fn send(page: &mut MessageList, text: &str, given: &str) -> Vec<Command> {
 }
 
 /// Receives `pushes`, and returns the resulting commands.
+/// Passes `pushes` to the page, with a welcome before each `subscribed`.
 fn receive(page: &mut MessageList, pushes: Vec<Push>) -> Vec<Command> {
+    let with_welcome = |push| match push {
+        Push::Subscribed(_) => vec![welcome(), push],
+        push => vec![push],
+    };
+    let pushes = pushes.into_iter().flat_map(with_welcome).collect();
     page.receive(pushes, NOW).send
 }
 
@@ -126,7 +140,7 @@ fn scroll(page: &mut MessageList, viewport: Viewport) -> Vec<Command> {
 fn joined() -> MessageList {
     let mut page = MessageList::default();
     page.set_user(user("me"));
-    let commands = receive(&mut page, vec![welcome(1, 0, Recovery::Fresh)]);
+    let commands = receive(&mut page, vec![subscribed(1, 0, Recovery::Fresh)]);
     assert_eq!(commands, []);
     page
 }
@@ -171,11 +185,16 @@ fn history(offsets: std::ops::RangeInclusive<u64>, more: bool) -> Push {
     let messages = offsets
         .map(|offset| publication(offset, "ann", &offset.to_string(), None))
         .collect();
-    Push::History { messages, more }
+    Push::History {
+        room: RoomName::lobby(),
+        messages,
+        more,
+    }
 }
 
 fn request(before: u64) -> Command {
     Command::History {
+        room: None,
         before: Some(Offset(before)),
         limit: Some(PAGE),
     }
@@ -204,7 +223,11 @@ fn sent(commands: &[Command]) -> Vec<&str> {
     commands
         .iter()
         .map(|command| match command {
-            Command::Say { key: Some(key), .. } => key.as_str(),
+            Command::Publish {
+                room: None,
+                key: Some(key),
+                ..
+            } => key.as_str(),
             other => panic!("{other:?} sends no message"),
         })
         .collect()

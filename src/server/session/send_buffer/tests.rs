@@ -43,6 +43,7 @@ fn log(messages: usize, texts: &[&str]) -> Mutex<Log> {
 /// Returns a page with `frames` of a log of three messages, of which those up to `gone` were trimmed.
 fn page(frames: &[Arc<Frame>], gone: u64) -> CatchUpPage {
     CatchUpPage {
+        room: RoomName::lobby(),
         frames: frames.to_vec(),
         head: Offset(3),
         gone: Offset(gone),
@@ -296,6 +297,7 @@ fn readers_of_all_other_dialects_are_notified_of_a_gap() {
     let all = frames(&["one", "two", "three"]);
     let log = log(1, &["one", "two", "three"]);
     let gap = Push::Gap {
+        room: RoomName::lobby(),
         after: Offset(0),
         before: Offset(3),
         count: Some(2),
@@ -351,6 +353,7 @@ fn caught_up(readable: &[u64], gone: u64, head: u64) -> (Vec<serde_json::Value>,
 
     let before = readable.first().map_or(head, |first| first - 1);
     let gaps = reader.catch_up(&CatchUpPage {
+        room: RoomName::lobby(),
         frames,
         head: Offset(head),
         gone: Offset(gone),
@@ -369,7 +372,7 @@ fn caught_up(readable: &[u64], gone: u64, head: u64) -> (Vec<serde_json::Value>,
 /// Returns a gap in its NDJSON form.
 fn gap(after: u64, before: u64, count: u64, reason: &str) -> serde_json::Value {
     serde_json::json!({
-        "type": "gap", "after": after, "before": before, "count": count, "reason": reason,
+        "type": "gap", "room": "lobby", "after": after, "before": before, "count": count, "reason": reason,
     })
 }
 

@@ -5,13 +5,13 @@ use super::*;
 #[test]
 fn a_new_page_requests_older_messages_until_it_has_them() {
     let mut page = MessageList::default();
-    let welcome_3 = vec![welcome(1, 3, Recovery::Fresh)];
-    assert_eq!(receive(&mut page, welcome_3), [request(4)]);
+    let subscribed_3 = vec![subscribed(1, 3, Recovery::Fresh)];
+    assert_eq!(receive(&mut page, subscribed_3), [request(4)]);
     assert!(!page.is_known_empty(), "it is not known yet");
     receive(&mut page, vec![message(4, "live")]);
 
     page.on_disconnect();
-    let commands = receive(&mut page, vec![welcome(1, 4, Recovery::Resumed)]);
+    let commands = receive(&mut page, vec![subscribed(1, 4, Recovery::Resumed)]);
 
     assert_eq!(commands, [request(4)]);
     receive(&mut page, vec![history(2..=3, false)]);
@@ -24,7 +24,7 @@ fn after_a_reconnect_the_drawn_messages_are_requested_again() {
     receive(&mut page, messages(1..=4));
 
     page.on_disconnect();
-    let commands = receive(&mut page, vec![welcome(1, 4, Recovery::Resumed)]);
+    let commands = receive(&mut page, vec![subscribed(1, 4, Recovery::Resumed)]);
 
     assert_eq!(commands, [request(5)]);
 }
@@ -32,7 +32,7 @@ fn after_a_reconnect_the_drawn_messages_are_requested_again() {
 #[test]
 fn a_view_of_the_oldest_row_requests_older_messages_once() {
     let mut page = MessageList::default();
-    receive(&mut page, vec![welcome(1, 500, Recovery::Fresh)]);
+    receive(&mut page, vec![subscribed(1, 500, Recovery::Fresh)]);
     receive(&mut page, vec![history(401..=500, true)]);
 
     assert_eq!(scroll(&mut page, AT_TOP), [request(401)]);
@@ -46,7 +46,7 @@ fn a_view_of_the_oldest_row_requests_older_messages_once() {
 #[test]
 fn a_view_of_the_oldest_message_of_the_room_requests_nothing() {
     let mut page = MessageList::default();
-    receive(&mut page, vec![welcome(1, 400, Recovery::Fresh)]);
+    receive(&mut page, vec![subscribed(1, 400, Recovery::Fresh)]);
     receive(&mut page, vec![history(301..=400, true)]);
     scroll(&mut page, AT_TOP);
     receive(&mut page, vec![history(1..=300, false)]);
@@ -78,7 +78,7 @@ fn a_gap_shows_the_number_of_missing_messages() {
     assert_eq!(shown(&page), ["a", "<3>", "e"]);
 
     page.on_disconnect();
-    let pushes = vec![welcome(1, 20, Recovery::Lost), gap(5, 18, Some(12))];
+    let pushes = vec![subscribed(1, 20, Recovery::Lost), gap(5, 18, Some(12))];
     receive(&mut page, pushes);
     receive(&mut page, vec![message(18, "r")]);
 
@@ -119,7 +119,7 @@ fn a_gap_whose_request_was_lost_is_requested_again_after_a_reconnect() {
     load_gap(&mut page, id);
 
     page.on_disconnect();
-    let commands = receive(&mut page, vec![welcome(1, 250, Recovery::Resumed)]);
+    let commands = receive(&mut page, vec![subscribed(1, 250, Recovery::Resumed)]);
     assert_eq!(commands, [request(250)]);
 
     let commands = receive(&mut page, vec![history(150..=249, true)]);
@@ -146,6 +146,7 @@ fn messages_that_the_server_no_longer_keeps_are_shown_as_gone() {
     let commands = receive(&mut page, vec![history(6..=8, false)]);
     assert_eq!(commands, [request(20)]);
     let nothing = Push::History {
+        room: RoomName::lobby(),
         messages: vec![],
         more: false,
     };
@@ -167,6 +168,7 @@ fn a_deleted_message_is_shown_as_deleted() {
     };
 
     let deletion = |offset| Push::Deleted {
+        room: RoomName::lobby(),
         offset: Offset(offset),
         at: 9,
     };
@@ -174,6 +176,7 @@ fn a_deleted_message_is_shown_as_deleted() {
     assert_eq!(shown(&page), ["1", "deleted", "3"]);
 
     let history = Push::History {
+        room: RoomName::lobby(),
         messages: vec![deleted(3)],
         more: false,
     };
@@ -191,6 +194,7 @@ fn partly_deleted(offsets: std::ops::RangeInclusive<u64>, more: bool) -> Push {
         message
     };
     Push::History {
+        room: RoomName::lobby(),
         messages: offsets.map(message).collect(),
         more,
     }
@@ -202,7 +206,7 @@ fn a_deletion_during_a_disconnect_is_shown_once_the_page_has_caught_up() {
     receive(&mut page, messages(1..=300));
 
     page.on_disconnect();
-    let commands = receive(&mut page, vec![welcome(1, 301, Recovery::Resumed)]);
+    let commands = receive(&mut page, vec![subscribed(1, 301, Recovery::Resumed)]);
     assert_eq!(commands, [], "it has not caught up");
     let commands = receive(&mut page, vec![message(301, "301")]);
     assert_eq!(commands, [request(301)]);
@@ -220,7 +224,7 @@ fn a_deletion_during_a_disconnect_is_shown_when_its_row_is_drawn() {
     page.on_disconnect();
     receive(
         &mut page,
-        vec![welcome(1, 301, Recovery::Resumed), message(301, "301")],
+        vec![subscribed(1, 301, Recovery::Resumed), message(301, "301")],
     );
     receive(&mut page, vec![partly_deleted(201..=300, true)]);
 
@@ -253,6 +257,7 @@ fn a_request_that_was_refused_is_sent_again_after_a_pause() {
     assert_eq!(load_gap(&mut page, id), [request(9)]);
 
     let refused = Push::Error {
+        room: None,
         code: ErrorCode::RateLimited,
         message: String::new(),
         retry: true,
@@ -274,7 +279,7 @@ fn a_log_that_began_anew_follows_all_that_was_shown() {
         send(&mut page, "mine", "k");
 
         page.on_disconnect();
-        let pushes = vec![welcome(epoch, 1, Recovery::Lost), gap(0, 1, None)];
+        let pushes = vec![subscribed(epoch, 1, Recovery::Lost), gap(0, 1, None)];
         assert_eq!(receive(&mut page, pushes), []);
         let commands = receive(&mut page, vec![message(1, "new")]);
         assert_eq!(sent(&commands), ["k"]);

@@ -61,7 +61,7 @@ fn messages_wait_for_the_first_connection() {
     page.set_user(user("me"));
     assert_eq!(send(&mut page, "early", "0"), []);
 
-    let commands = receive(&mut page, vec![welcome(1, 0, Recovery::Fresh)]);
+    let commands = receive(&mut page, vec![subscribed(1, 0, Recovery::Fresh)]);
 
     assert_eq!(sent(&commands), ["0"]);
 }
@@ -76,7 +76,7 @@ fn messages_without_an_answer_are_sent_again_in_order_after_a_reconnect() {
     assert_eq!(send(&mut page, "later", "2"), []);
     assert_eq!(shown(&page), ["x", "unanswered?", "later?"]);
 
-    let commands = receive(&mut page, vec![welcome(1, 1, Recovery::Resumed)]);
+    let commands = receive(&mut page, vec![subscribed(1, 1, Recovery::Resumed)]);
     assert_eq!(commands[0], request(2), "the drawn messages");
     assert_eq!(sent(&commands[1..]), ["1"]);
     let commands = receive(&mut page, vec![ack("1", 2, false)]);
@@ -90,7 +90,7 @@ fn a_message_that_an_earlier_attempt_stored_is_not_sent_again() {
     send(&mut page, "lost", "2");
 
     page.on_disconnect();
-    let commands = receive(&mut page, vec![welcome(1, 2, Recovery::Resumed)]);
+    let commands = receive(&mut page, vec![subscribed(1, 2, Recovery::Resumed)]);
     assert_eq!(commands, [], "it has not caught up");
     assert_eq!(receive(&mut page, vec![own(1, "stored", "1")]), []);
     let commands = receive(&mut page, vec![message(2, "x")]);
@@ -118,7 +118,7 @@ fn a_page_with_pending_messages_continues_from_where_they_were_sent() {
     ]);
     assert_eq!(page.position(), Some(&position(1, 3)));
 
-    let commands = receive(&mut page, vec![welcome(1, 60, Recovery::Resumed)]);
+    let commands = receive(&mut page, vec![subscribed(1, 60, Recovery::Resumed)]);
     assert_eq!(commands, []);
     let mut log = messages(4..=60);
     log[5] = own(9, "stored", "1");
@@ -255,12 +255,13 @@ proptest! {
         for (at, publication) in log.iter().enumerate() {
             if cuts[at] {
                 page.on_disconnect();
-                let commands = receive(&mut page, vec![welcome(1, head, Recovery::Resumed)]);
+                let commands = receive(&mut page, vec![subscribed(1, head, Recovery::Resumed)]);
                 prop_assert!(commands.is_empty(), "it has not caught up");
             }
             receive(&mut page, vec![Push::Message(publication.clone())]);
             if at == paged.index(log.len()) {
-                receive(&mut page, vec![Push::History { messages: log.clone(), more: false }]);
+                let room = RoomName::lobby();
+                receive(&mut page, vec![Push::History { room, messages: log.clone(), more: false }]);
             }
         }
 
