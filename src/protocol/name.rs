@@ -1,5 +1,6 @@
 //! The names of rooms and users. A value of these types is always valid, because only parsing creates one.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -73,6 +74,13 @@ impl RoomName {
 impl fmt::Display for RoomName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// Finds rooms by text in ordered sets, for example those after a prefix.
+impl Borrow<str> for RoomName {
+    fn borrow(&self) -> &str {
+        &self.0
     }
 }
 

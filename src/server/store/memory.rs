@@ -9,11 +9,12 @@ use futures::future::{BoxFuture, ready};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::protocol::{Epoch, Offset, RoomName};
+use crate::protocol::{Epoch, Offset, RoomName, RoomPattern};
 use crate::server::memory::Memory;
 use crate::server::room::{DedupEntry, DedupWindow, Draft, Frame};
 use crate::server::store::changes::{ChangeSender, Changes, LogChange, StoreFuture};
 use crate::server::store::clock::Clock;
+use crate::server::store::matching::{MatchingPage, OldestFrames, RoomSummary};
 use crate::server::store::trimmed_run::{self, MAX_REMEMBERED, TrimmedRun};
 use crate::server::store::{
     Bounds, Deleted, Health, Limit, Page, Retention, Span, Store, StoreError, Stored,
@@ -31,6 +32,8 @@ pub struct MemoryStore {
     newest: Mutex<u64>,
     rooms: Mutex<Rooms>,
 }
+
+type NamedLog = (RoomName, Arc<Mutex<Kept>>);
 
 #[derive(Debug, Default)]
 struct Rooms {
@@ -94,6 +97,23 @@ impl MemoryStore {
         }));
         rooms.logs.insert(name.clone(), room.clone());
         room
+    }
+
+    /// Returns the rooms that `is_selected`, trimmed, and the newest offset of the rooms that were dropped.
+    fn select(&self, is_selected: impl Fn(&RoomName) -> bool) -> (Vec<NamedLog>, Offset) {
+        let rooms = self.rooms.lock();
+        let selected = rooms.logs.iter().filter(|(name, _)| is_selected(name));
+        let selected: Vec<_> = selected
+            .map(|(name, room)| (name.clone(), room.clone()))
+            .collect();
+        let floor = rooms.floor;
+        drop(rooms);
+
+        let now = self.clock.now();
+        for (_, room) in &selected {
+            room.lock().trim(now, &self.retention);
+        }
+        (selected, floor)
     }
 }
 
@@ -206,6 +226,19 @@ impl Kept {
         trimmed_run::count_until(offset.0, run, next, self.trimmed)
     }
 
+    /// Returns the number of messages after `after` up to `until`; `None` if it is unknown.
+    fn count_between(&self, after: Offset, until: Offset) -> Option<u64> {
+        let (before, all) = (self.count_until(after)?, self.count_until(until)?);
+        Some(all.saturating_sub(before))
+    }
+
+    /// Returns the oldest offset kept; 0 if nothing is kept.
+    fn first(&self) -> Offset {
+        self.frames
+            .front()
+            .map_or(Offset(0), |(frame, _)| frame.offset())
+    }
+
     fn page(&self, span: Span, limit: Limit) -> Page {
         let place = |offset: Offset| {
             self.frames
@@ -235,13 +268,9 @@ impl Store for MemoryStore {
         let room = self.room(room);
         let mut kept = room.lock();
         kept.trim(self.clock.now(), &self.retention);
-        let first = kept
-            .frames
-            .front()
-            .map_or(Offset(0), |(frame, _)| frame.offset());
         Ok(Bounds {
             epoch: self.epoch.clone(),
-            first,
+            first: kept.first(),
             head: kept.head,
             gone: kept.gone,
             newest: Offset(*self.newest.lock()),
@@ -307,6 +336,94 @@ impl Store for MemoryStore {
         let mut kept = room.lock();
         kept.trim(self.clock.now(), &self.retention);
         ready(Ok(kept.page(span, limit))).boxed()
+    }
+
+    fn watch(&self, _pattern: &RoomPattern) -> Offset {
+        Offset(*self.newest.lock())
+    }
+
+    fn read_matching(
+        &self,
+        pattern: &RoomPattern,
+        after: Offset,
+        known: Offset,
+        limit: Limit,
+    ) -> StoreFuture<MatchingPage> {
+        // Read first: all messages up to this offset are in their rooms.
+        let newest = *self.newest.lock();
+        let (rooms, floor) = self.select(|room| pattern.matches(room));
+        let mut oldest = OldestFrames::new(limit);
+        let mut trimmed = Vec::new();
+        for (_, room) in &rooms {
+            let kept = room.lock();
+            let start = kept
+                .frames
+                .partition_point(|(frame, _)| frame.offset() <= after);
+            let due = kept.frames.range(start..).map(|(frame, _)| frame);
+            let mut due = due.take_while(|frame| frame.offset().0 <= newest);
+            // The page records that more messages follow.
+            let _ = due.try_for_each(|frame| oldest.add(frame.clone()));
+            if kept.trimmed > 0 {
+                trimmed.push((room, kept.gone));
+            }
+        }
+
+        let mut page = oldest.into_page(newest);
+        let known = known.max(after);
+        for (room, gone) in trimmed {
+            let gone = gone.min(page.until);
+            page.gone = page.gone.max(gone);
+            if gone > known {
+                let count = room.lock().count_between(known, gone);
+                page.trimmed = page.trimmed.zip(count).map(|(all, count)| all + count);
+            }
+        }
+        page.add_dropped(floor.0, known);
+        ready(Ok(page)).boxed()
+    }
+
+    fn matching_bounds(&self, pattern: &RoomPattern) -> StoreFuture<Bounds> {
+        let (rooms, floor) = self.select(|room| pattern.matches(room));
+        let mut bounds = Bounds {
+            epoch: self.epoch.clone(),
+            first: Offset(0),
+            head: Offset(0),
+            gone: floor,
+            newest: Offset(0),
+            is_known: false,
+        };
+        for (_, room) in &rooms {
+            let kept = room.lock();
+            if kept.count() > 0 {
+                bounds.include(kept.first(), kept.head, kept.gone);
+            }
+        }
+
+        bounds.newest = Offset(*self.newest.lock());
+        ready(Ok(bounds)).boxed()
+    }
+
+    fn list_rooms(
+        &self,
+        prefix: &str,
+        after: Option<&RoomName>,
+        limit: usize,
+    ) -> StoreFuture<Vec<RoomSummary>> {
+        let is_selected = |room: &RoomName| room.as_str().starts_with(prefix) && Some(room) > after;
+        let (mut rooms, _) = self.select(is_selected);
+        rooms.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+
+        let summary = |(room, kept): NamedLog| {
+            let kept = kept.lock();
+            (kept.count() > 0).then(|| RoomSummary {
+                room,
+                first: kept.first(),
+                head: kept.head,
+                count: Some(kept.frames.len() as u64),
+            })
+        };
+        let rooms = rooms.into_iter().filter_map(summary).take(limit);
+        ready(Ok(rooms.collect())).boxed()
     }
 
     /// Trims each room to its share of `bytes`. The newest message is always kept.

@@ -11,6 +11,7 @@
 mod changes;
 mod clock;
 mod cluster;
+mod matching;
 mod page;
 mod trimmed_run;
 pub mod panic_guard;
@@ -26,11 +27,12 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use tokio::sync::watch;
 
-use crate::protocol::{Epoch, Offset, RoomName};
+use crate::protocol::{Epoch, Offset, RoomName, RoomPattern};
 use crate::server::room::{DedupLimits, Draft, Frame};
 
 pub use changes::{Call, Changes, LogChange, StoreFuture};
 pub use cluster::{Bus, BusEvent, ClusterBackend, RuleEvent, RuleStore};
+pub use matching::{MatchingPage, RoomSummary};
 pub use memory::MemoryStore;
 pub use nats::{NatsError, NatsLogin, NatsServers, NatsSettings, NatsStore};
 pub use page::{Limit, Page, Span};
@@ -123,6 +125,18 @@ pub struct Bounds {
     pub newest: Offset,
     /// True if the store has, or had, messages of the room.
     pub is_known: bool,
+}
+
+impl Bounds {
+    /// Adds a room with messages to the bounds of several rooms.
+    fn include(&mut self, first: Offset, head: Offset, gone: Offset) {
+        if first > Offset(0) && (self.first == Offset(0) || first < self.first) {
+            self.first = first;
+        }
+        self.head = self.head.max(head);
+        self.gone = self.gone.max(gone);
+        self.is_known = true;
+    }
 }
 
 /// The result of storing a draft.
@@ -299,6 +313,46 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// # Errors
     /// If the store cannot be read now.
     fn read(&self, room: &RoomName, span: Span, limit: Limit) -> StoreFuture<Page>;
+
+    /// Makes the changes complete for `pattern`: from the returned offset on, they contain every message of every room
+    /// that matches, also of rooms that are not open or that begin later. Older messages are in
+    /// [`Store::read_matching`]. Each call needs one of [`Store::unwatch`].
+    fn watch(&self, pattern: &RoomPattern) -> Offset;
+
+    /// Ends one [`Store::watch`] of `pattern`.
+    fn unwatch(&self, _pattern: &RoomPattern) {}
+
+    /// Reads the oldest messages after `after` of all rooms that `pattern` matches, as many as `limit` allows. Trimmed
+    /// messages up to `known` are not counted, because the reader was sent a gap for them or does not need them.
+    ///
+    /// # Errors
+    /// If the store cannot be read now.
+    fn read_matching(
+        &self,
+        pattern: &RoomPattern,
+        after: Offset,
+        known: Offset,
+        limit: Limit,
+    ) -> StoreFuture<MatchingPage>;
+
+    /// Returns the bounds of all rooms together that `pattern` matches. `gone` is the newest offset that may belong to
+    /// a message that is no longer kept; other rooms may have older messages.
+    ///
+    /// # Errors
+    /// If the store cannot be read now.
+    fn matching_bounds(&self, pattern: &RoomPattern) -> StoreFuture<Bounds>;
+
+    /// Returns the rooms that have or had messages, whose names begin with `prefix` and follow `after`, by name, at
+    /// most `limit`.
+    ///
+    /// # Errors
+    /// If the store cannot be read now.
+    fn list_rooms(
+        &self,
+        prefix: &str,
+        after: Option<&RoomName>,
+        limit: usize,
+    ) -> StoreFuture<Vec<RoomSummary>>;
 
     /// Returns true if all messages of a room can be read for a search: they are on this machine.
     fn is_searchable(&self) -> bool {

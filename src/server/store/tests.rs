@@ -3,6 +3,7 @@
 
 mod subject;
 mod deleting;
+mod matching;
 mod damage;
 mod rooms;
 mod sequence;

@@ -46,12 +46,13 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::protocol::{Offset, RoomName};
+use crate::protocol::{Offset, RoomName, RoomPattern};
 use crate::server::room::Draft;
 use crate::server::store::changes::{Changes, LogChange, StoreFuture};
 use crate::server::store::panic_guard;
 use crate::server::store::{
-    Backend, Bounds, ClusterBackend, Deleted, Health, Limit, Page, Span, Store, StoreError, Stored,
+    Backend, Bounds, ClusterBackend, Deleted, Health, Limit, MatchingPage, Page, RoomSummary, Span,
+    Store, StoreError, Stored,
 };
 
 pub use connection::{NatsError, NatsLogin, NatsServers, NatsSettings};
@@ -201,6 +202,36 @@ impl Store for NatsStore {
             Ok(history.page(&room, span, limit).await?)
         }
         .boxed()
+    }
+
+    fn watch(&self, _pattern: &RoomPattern) -> Offset {
+        Offset(self.rooms.position())
+    }
+
+    fn read_matching(
+        &self,
+        _pattern: &RoomPattern,
+        _after: Offset,
+        _known: Offset,
+        _limit: Limit,
+    ) -> StoreFuture<MatchingPage> {
+        let reason = "reading several rooms is not implemented with NATS yet".to_owned();
+        futures::future::ready(Err(StoreError::Unavailable(reason))).boxed()
+    }
+
+    fn matching_bounds(&self, _pattern: &RoomPattern) -> StoreFuture<Bounds> {
+        let reason = "reading several rooms is not implemented with NATS yet".to_owned();
+        futures::future::ready(Err(StoreError::Unavailable(reason))).boxed()
+    }
+
+    fn list_rooms(
+        &self,
+        _prefix: &str,
+        _after: Option<&RoomName>,
+        _limit: usize,
+    ) -> StoreFuture<Vec<RoomSummary>> {
+        let reason = "reading several rooms is not implemented with NATS yet".to_owned();
+        futures::future::ready(Err(StoreError::Unavailable(reason))).boxed()
     }
 
     fn release(&self, room: &RoomName) {

@@ -24,6 +24,7 @@ mod file;
 mod room_index;
 mod scan;
 mod reader;
+mod matching;
 mod export;
 mod backup;
 mod import;
@@ -40,18 +41,18 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use futures::FutureExt;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, ready};
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 use tracing::error;
 
-use crate::protocol::{Offset, RoomName};
+use crate::protocol::{Offset, RoomName, RoomPattern};
 use crate::server::room::Draft;
 use crate::server::store::changes::{Changes, StoreFuture};
 use crate::server::store::clock::{Clock, ClockLimits, SavedClock};
 use crate::server::store::{
-    Bounds, Damage, DatabaseCopy, Deleted, Health, Limit, Page, Retention, Span, Store, StoreError,
-    Stored,
+    Bounds, Damage, DatabaseCopy, Deleted, Health, Limit, MatchingPage, Page, Retention,
+    RoomSummary, Span, Store, StoreError, Stored,
 };
 
 pub use backup::{BackupError, BackupReport, Restored, backup, restore};
@@ -62,7 +63,7 @@ pub use import::{ImportError, ImportLine, Imported, import};
 use file::File;
 use queue::{Append, Deletion, Queue, Write};
 use reader::Readers;
-use room_index::RoomIndex;
+use room_index::{RoomIndex, RoomRow};
 use writer::Writer;
 
 /// The guarantee that an `ack` gives.
@@ -233,6 +234,40 @@ impl Store for SqliteStore {
 
     fn count(&self, room: &RoomName, offset: Offset) -> StoreFuture<Option<u64>> {
         self.readers.count(room, offset).boxed()
+    }
+
+    fn watch(&self, _pattern: &RoomPattern) -> Offset {
+        Offset(self.index.newest())
+    }
+
+    fn read_matching(
+        &self,
+        pattern: &RoomPattern,
+        after: Offset,
+        known: Offset,
+        limit: Limit,
+    ) -> StoreFuture<MatchingPage> {
+        self.readers.matching(pattern, after, known, limit).boxed()
+    }
+
+    fn matching_bounds(&self, pattern: &RoomPattern) -> StoreFuture<Bounds> {
+        ready(Ok(self.index.matching_bounds(pattern))).boxed()
+    }
+
+    fn list_rooms(
+        &self,
+        prefix: &str,
+        after: Option<&RoomName>,
+        limit: usize,
+    ) -> StoreFuture<Vec<RoomSummary>> {
+        let rooms = self.index.list(prefix, after, limit, |row| row.count > 0);
+        let summary = |(room, row): (RoomName, RoomRow)| RoomSummary {
+            room,
+            first: Offset(row.first),
+            head: Offset(row.head),
+            count: Some(row.kept()),
+        };
+        ready(Ok(rooms.into_iter().map(summary).collect())).boxed()
     }
 
     fn backup(&self) -> Option<StoreFuture<DatabaseCopy>> {

@@ -25,16 +25,17 @@ const CONNECTIONS: usize = 4;
 
 /// A pool of read-only connections. See the [module docs](self).
 #[derive(Clone, Debug)]
-pub(super) struct Readers(Arc<ReaderPool>);
+pub(super) struct Readers(pub(super) Arc<ReaderPool>);
 
+/// The connections, and the state that reads need.
 #[derive(Debug)]
-struct ReaderPool {
-    index: Arc<RoomIndex>,
+pub(super) struct ReaderPool {
+    pub(super) index: Arc<RoomIndex>,
     /// The idle connections; `None` after [`Readers::close`].
     idle: Mutex<Option<Vec<ReadConnection>>>,
     /// One permit per connection. A read keeps its permit until it ends, even if its caller has gone.
     free: Arc<Semaphore>,
-    damage: DamageLog,
+    pub(super) damage: DamageLog,
 }
 
 impl Readers {
@@ -140,7 +141,7 @@ impl Readers {
 
 impl ReaderPool {
     /// Runs `read` on one of the connections, on a thread that may block.
-    async fn read<T: Send + 'static>(
+    pub(super) async fn read<T: Send + 'static>(
         self: Arc<Self>,
         read: impl FnOnce(&Self, &Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
@@ -250,7 +251,10 @@ fn range(
 
 /// Reads the bounds of the room at `row` in this transaction; `None` if the room does not exist. The newest message is
 /// that of `row`.
-fn committed(transaction: &Connection, row: RoomRow) -> rusqlite::Result<Option<RoomRow>> {
+pub(super) fn committed(
+    transaction: &Connection,
+    row: RoomRow,
+) -> rusqlite::Result<Option<RoomRow>> {
     let mut select =
         transaction.prepare_cached(&format!("SELECT {COLUMNS} FROM rooms WHERE id = ?1"))?;
     let committed = select.query_row([row.id], |found| {

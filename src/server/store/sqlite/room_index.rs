@@ -7,17 +7,21 @@
 //! `saved` in `meta` is the offset up to which all rows are complete; when a file is opened, later messages are added to
 //! the rows.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::ops::Bound;
 
 use parking_lot::Mutex;
 use rusqlite::{Connection, Row};
 
-use crate::protocol::{Epoch, Offset, RoomName};
+use crate::protocol::{Epoch, Offset, RoomName, RoomPattern};
 use crate::server::store::sqlite::OpenError;
 use crate::server::store::sqlite::file::File;
 use crate::server::store::sqlite::scan::is_damaged_row;
 use crate::server::store::sqlite::schema;
 use crate::server::store::{Bounds, Retention};
+
+/// The number of rooms that one step of a list reads, so that the writer is not blocked for long.
+const NAMES_AT_ONCE: usize = 512;
 
 /// The state of one room: its row in `rooms`, and a value that avoids reading its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,6 +194,8 @@ pub(super) struct RoomIndex {
 #[derive(Debug, Default)]
 struct RoomIndexState {
     rooms: HashMap<RoomName, RoomRow>,
+    /// The names of all rooms.
+    names: BTreeSet<RoomName>,
     /// The rooms that keep no messages, by the time of their last message and their id.
     empty: BTreeMap<(u64, i64), RoomName>,
     /// An upper bound of the offsets of all rooms that were dropped.
@@ -204,6 +210,8 @@ impl RoomIndexState {
     fn insert(&mut self, name: RoomName, row: RoomRow) {
         if let Some(before) = self.rooms.insert(name.clone(), row) {
             self.empty.remove(&(before.clock, before.id));
+        } else {
+            self.names.insert(name.clone());
         }
         if row.kept() == 0 {
             self.empty.insert((row.clock, row.id), name);
@@ -213,6 +221,7 @@ impl RoomIndexState {
 
     fn remove(&mut self, name: &RoomName) {
         if let Some(row) = self.rooms.remove(name) {
+            self.names.remove(name);
             self.empty.remove(&(row.clock, row.id));
         }
     }
@@ -302,6 +311,65 @@ impl RoomIndex {
     /// Returns the offset after which new rooms begin.
     pub(super) fn floor(&self) -> u64 {
         self.inner.lock().floor
+    }
+
+    /// Returns at most `limit` rooms that `is_selected`, whose names begin with `prefix` and follow `after`, by name. The
+    /// writer is never blocked for long, so a commit may be in between.
+    pub(super) fn list(
+        &self,
+        prefix: &str,
+        after: Option<&RoomName>,
+        limit: usize,
+        is_selected: impl Fn(&RoomRow) -> bool,
+    ) -> Vec<(RoomName, RoomRow)> {
+        let mut found = Vec::new();
+        let mut start = match after.filter(|after| after.as_str() >= prefix) {
+            Some(after) => Bound::Excluded(after.clone()),
+            None => Bound::Unbounded,
+        };
+
+        loop {
+            let inner = self.inner.lock();
+            let from = match &start {
+                Bound::Excluded(last) => Bound::Excluded(last.as_str()),
+                _ => Bound::Included(prefix),
+            };
+            let names = inner.names.range::<str, _>((from, Bound::Unbounded));
+            let mut last = None;
+            for name in names.take(NAMES_AT_ONCE) {
+                if !name.as_str().starts_with(prefix) || found.len() == limit {
+                    return found;
+                }
+                let row = inner.rooms.get(name).filter(|row| is_selected(row));
+                found.extend(row.map(|row| (name.clone(), *row)));
+                last = Some(name);
+            }
+
+            match last {
+                Some(last) => start = Bound::Excluded(last.clone()),
+                None => return found,
+            }
+        }
+    }
+
+    /// Returns the bounds of all rooms that `pattern` matches.
+    pub(super) fn matching_bounds(&self, pattern: &RoomPattern) -> Bounds {
+        let mut bounds = Bounds {
+            epoch: self.epoch.clone(),
+            first: Offset(0),
+            head: Offset(0),
+            gone: Offset(0),
+            newest: Offset(0),
+            is_known: false,
+        };
+        for (_, row) in self.list(pattern.prefix(), None, usize::MAX, |row| row.count > 0) {
+            bounds.include(Offset(row.first), Offset(row.head), Offset(row.gone));
+        }
+
+        let inner = self.inner.lock();
+        bounds.newest = Offset(inner.newest);
+        bounds.gone = bounds.gone.max(Offset(inner.floor));
+        bounds
     }
 
     /// Returns at most `count` rooms that are empty and have had no message since `since`, longest empty first.

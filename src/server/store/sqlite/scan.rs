@@ -176,7 +176,7 @@ impl Scan<'_> {
     }
 
     /// Reads the message at `offset`.
-    fn find(&self, offset: u64) -> rusqlite::Result<Option<Frame>> {
+    pub(super) fn find(&self, offset: u64) -> rusqlite::Result<Option<Frame>> {
         let columns = self.columns;
         let mut select = self.connection.prepare_cached(&format!(
             "SELECT {columns} FROM messages WHERE offset = ?1 AND room = ?2"

@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use futures::executor::block_on;
 use tokio::runtime::Runtime;
 
-use crate::protocol::{Key, Offset, RoomName, UserId};
+use crate::protocol::{Key, Offset, RoomName, RoomPattern, UserId};
 use crate::server::room::{DedupLimits, Draft};
 use crate::server::store::clock::Clock;
 use crate::server::store::nats::test_server::NatsServer;
 use crate::server::store::{
-    Durability, Limit, MemoryStore, NatsSettings, NatsStore, Page, Retention, Span, SqliteSettings,
-    SqliteStore, Store, StoreError, Stored,
+    Bounds, Durability, Limit, MatchingPage, MemoryStore, NatsSettings, NatsStore, Page, Retention,
+    RoomSummary, Span, SqliteSettings, SqliteStore, Store, StoreError, StoreFuture, Stored,
 };
 
 /// The real time that stands for one second in NATS, whose clock a test cannot set.
@@ -298,6 +298,41 @@ impl Subject {
     pub(super) fn count(&self, room: &RoomName, offset: u64) -> Option<u64> {
         let count = self.store.count(room, Offset(offset));
         runtime().block_on(count).expect("a number")
+    }
+
+    /// Returns the page of `pattern` after `after`.
+    pub(super) fn matching(
+        &self,
+        pattern: &str,
+        after: u64,
+        known: u64,
+        limit: Limit,
+    ) -> MatchingPage {
+        let pattern = RoomPattern::parse(pattern).expect("a pattern");
+        let (after, known) = (Offset(after), Offset(known));
+        self.run(self.store.read_matching(&pattern, after, known, limit))
+    }
+
+    /// Returns the bounds of all rooms that match `pattern`.
+    pub(super) fn matching_bounds(&self, pattern: &str) -> Bounds {
+        let pattern = RoomPattern::parse(pattern).expect("a pattern");
+        self.run(self.store.matching_bounds(&pattern))
+    }
+
+    /// Lists rooms.
+    pub(super) fn rooms(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Vec<RoomSummary> {
+        let after = after.map(|after| RoomName::parse(after).expect("a name"));
+        self.run(self.store.list_rooms(prefix, after.as_ref(), limit))
+    }
+
+    /// Returns the result of a call of the store.
+    pub(super) fn run<T>(&self, call: StoreFuture<T>) -> T {
+        runtime().block_on(call).expect("a result")
     }
 
     /// Begins `count` reads of all messages and drops them unfinished.
