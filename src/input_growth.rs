@@ -12,7 +12,9 @@ use std::time::Duration;
 use crate::app::link::pieces;
 use crate::app::live::MessageList;
 use crate::app::{InitialHistory, Locale};
-use crate::protocol::{Body, Command, Epoch, Key, Offset, Publication, RoomName, UserId};
+use crate::protocol::{
+    Body, Command, Epoch, Key, MessageFields, Offset, Publication, RoomName, UserId,
+};
 use crate::server::auth::{Grants, Proxies, ProxyHeader, Right};
 use crate::server::room::{
     DedupEntry, DedupLimits, DedupWindow, Presence, PresenceUpdate, PresenceUpdateKind,
@@ -121,7 +123,7 @@ fn search(text: String, query: String) -> Box<dyn Fn()> {
         at: 0,
         from: UserId::anonymous(),
         body: Body::Text(text),
-        key: None,
+        fields: MessageFields::default(),
     };
     let list = MessageList::new(Some(InitialHistory {
         epoch: Epoch::new(1),

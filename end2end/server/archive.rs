@@ -32,7 +32,11 @@ fn run(subcommand: &str, room: &str, data: &Path, input: &str) -> Output {
 
 /// Returns the JSON lines of the output.
 fn lines(output: &Output) -> Vec<Value> {
-    let text = std::str::from_utf8(&output.stdout).expect("text");
+    lines_of(std::str::from_utf8(&output.stdout).expect("text"))
+}
+
+/// Returns the lines of `text`, each a JSON value.
+fn lines_of(text: &str) -> Vec<Value> {
     text.lines()
         .map(|line| serde_json::from_str(line).expect("JSON"))
         .collect()
@@ -156,4 +160,26 @@ fn a_line_with_a_time_that_cannot_be_stored_is_named_and_nothing_is_stored() {
         "{stderr}"
     );
     assert!(!folder.path().join("fanfare.db").exists());
+}
+
+#[test]
+fn imported_json_is_kept_byte_for_byte_and_references_follow_their_messages() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let lines = [
+        r#"{"offset":7,"from":"ann","text":"first"}"#,
+        r#"{"offset":8,"from":"ann","json":{"b":12345678901234567890123,"a":1.50},"kind":"order","reply_to":7}"#,
+        r#"{"offset":9,"from":"ann","text":"second","edits":7,"reply_to":3}"#,
+    ];
+
+    let imported = run("import", "class", folder.path(), &lines.join("\n"));
+    let exported = run("export", "class", folder.path(), "");
+
+    let stderr = String::from_utf8_lossy(&imported.stderr).into_owned();
+    assert!(imported.status.success(), "{stderr}");
+    let text = String::from_utf8_lossy(&exported.stdout).into_owned();
+    let json = r#""json":{"b":12345678901234567890123,"a":1.50},"kind":"order","reply_to":1"#;
+    assert!(text.contains(json), "{text}");
+    let messages = lines_of(&text);
+    assert_eq!(messages[2]["edits"], 1);
+    assert_eq!(messages[2].get("reply_to"), None, "it is not in the input");
 }

@@ -83,7 +83,7 @@ impl Snapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{Body, UserId};
+    use crate::protocol::{Body, MessageFields, UserId};
 
     #[test]
     fn a_snapshot_is_read_as_it_was_written_and_no_message_ends_its_element() {
@@ -95,7 +95,7 @@ mod tests {
             at: 0,
             from: UserId::anonymous(),
             body: Body::Text(text.clone()),
-            key: None,
+            fields: MessageFields::default(),
         };
         let past = InitialHistory {
             epoch: Epoch::new(1),

@@ -31,7 +31,8 @@ pub(super) const SETTINGS: &[&str] = &[
 #[command(
     about = "Print all stored messages of a room, one JSON object per line",
     after_help = "Reads a consistent snapshot of the database, also while a server writes to it.\n\
-         Each line is a message in the format of the HTTP API: offset, prev, at, from, text or data, key."
+         Each line is a message in the format of the HTTP API: offset, prev, at, from; text, json or data; kind, key, \
+         reply_to, edits."
 )]
 pub(super) struct ExportArgs {
     /// The room's name
@@ -43,8 +44,9 @@ pub(super) struct ExportArgs {
 #[derive(Debug, Args)]
 #[command(
     about = "Add messages to a room, one JSON object per line of standard input",
-    after_help = "The lines have the format of export; only text (or data, in base64) is required. The messages are appended \
-             with new offsets. All lines are checked before the first message is stored.\n\
+    after_help = "The lines have the format of export; only text (or json, or data in base64) is required. The messages are \
+             appended with new offsets. reply_to and edits are adapted to them, and left out if the message they name is not \
+             in the input. All lines are checked before the first message is stored.\n\
              A database that a server has open is refused. Publish to that server instead, for example:\n  \
              curl -H 'content-type: application/x-ndjson' --data-binary @lines.ndjson \
              http://127.0.0.1:12345/api/v1/rooms/lobby/messages"

@@ -28,6 +28,7 @@ pub(super) fn message(publication: &Publication, style: Style) -> String {
     let (time, from) = (utc(*at), from.shown());
     let words = match body {
         Body::Text(text) => escape(text),
+        Body::Json(json) => escape_json(json.as_str()),
         Body::Deleted(_) => "(deleted)".to_owned(),
         Body::Data(data) => match STANDARD.decode(data) {
             Ok(bytes) => format!("({} bytes in base64) {data}", bytes.len()),
@@ -115,7 +116,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::protocol::{Offset, RoomName, UserId};
+    use crate::protocol::{MessageFields, Offset, RoomName, UserId};
 
     fn said(body: Body) -> Publication {
         let from = UserId::parse("ann").expect("a name");
@@ -126,7 +127,7 @@ mod tests {
             at: 1_795_443_709_662,
             from,
             body,
-            key: None,
+            fields: MessageFields::default(),
         }
     }
 

@@ -310,7 +310,7 @@ impl Outbox {
     }
 
     fn on_publication(&mut self, publication: &Publication, now: Duration) -> Option<Settled> {
-        let at = self.find(publication.key.as_ref()?)?;
+        let at = self.find(publication.fields.key.as_ref()?)?;
         let entry = &self.entries[at];
         if entry.message.from != publication.from {
             return None;

@@ -285,7 +285,8 @@ mod tests {
 
     use super::*;
     use crate::protocol::{
-        Body, Epoch, GapReason, Offset, Publication, Recovery, Subscribed, UserId, Welcome,
+        Body, Epoch, GapReason, MessageFields, Offset, Publication, Recovery, Subscribed, UserId,
+        Welcome,
     };
 
     #[test]
@@ -431,7 +432,7 @@ mod tests {
             at: 1000,
             from: UserId::parse("ann").expect("a name"),
             body: Body::Text("<b>\"hi\"</b>".into()),
-            key: Key::parse("k").ok(),
+            fields: MessageFields::keyed(Key::parse("k").ok()),
         };
         let push = Push::Message(publication);
         let text = r#"{"type":"message","room":"lobby","offset":8,"prev":7,"at":1000,"from":"ann","text":"<b>\"hi\"</b>","key":"k"}"#;
@@ -488,7 +489,7 @@ mod tests {
             at: 1,
             from: UserId::anonymous(),
             body: Body::Text(String::new()),
-            key: None,
+            fields: MessageFields::default(),
         };
 
         for push in [

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Epoch, ErrorCode, Key, Offset, RoomName, UserId};
+use super::{Body, Epoch, ErrorCode, Key, MessageFields, Offset, RoomName, UserId};
 
 /// A frame from the server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -277,19 +277,7 @@ pub struct Publication {
     /// The content.
     #[serde(flatten)]
     pub body: Body,
-    /// The sender's key, if the message had one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<Key>,
-}
-
-/// The content of a message: `text`, or `data` in base64, or `deleted`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Body {
-    /// Text.
-    Text(String),
-    /// Bytes, as base64 (RFC 4648 section 4).
-    Data(String),
-    /// The message was deleted; always `true`.
-    Deleted(bool),
+    /// The optional fields.
+    #[serde(flatten)]
+    pub fields: MessageFields,
 }

@@ -42,14 +42,16 @@ pub(super) fn messages(
     .into_any()
 }
 
+fn words_view(words: String) -> AnyView {
+    view! { <p class="words" dir="auto">{words}</p> }.into_any()
+}
+
 fn item(page: &Page, room: &RoomName, message: Publication) -> AnyView {
     let text = page.text;
     let offset = message.offset;
     let (body, is_deleted) = match message.body {
-        Body::Text(words) => {
-            let body = view! { <p class="words" dir="auto">{words}</p> };
-            (body.into_any(), false)
-        }
+        Body::Text(words) => (words_view(words), false),
+        Body::Json(json) => (words_view(json.as_str().to_owned()), false),
         Body::Data(data) => {
             // Four characters of base64 encode three bytes.
             let size = data.trim_end_matches('=').len() * 3 / 4;

@@ -177,6 +177,7 @@ impl From<Body> for Content {
     fn from(body: Body) -> Self {
         match body {
             Body::Text(text) => Self::Text(text.into()),
+            Body::Json(json) => Self::Text(json.into_boxed_str().into()),
             Body::Deleted(_) => Self::Deleted,
             Body::Data(base64) => {
                 // Four characters of base64 encode three bytes. The last group is padded.

@@ -154,7 +154,7 @@ async fn send(socket: &mut Socket) -> anyhow::Result<(Duration, Duration)> {
     loop {
         match receive(socket).await {
             Ok(Push::Ack { key: acked, .. }) if acked == key => stored = Some(began.elapsed()),
-            Ok(Push::Message(publication)) if publication.key.as_ref() == Some(&key) => {
+            Ok(Push::Message(publication)) if publication.fields.key.as_ref() == Some(&key) => {
                 back = Some(began.elapsed());
             }
             Ok(Push::Error { code, message, .. }) => return Err(Denied { code, message }.into()),

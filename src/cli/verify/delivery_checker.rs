@@ -66,6 +66,7 @@ impl DeliveryChecker {
 
         let text = match body {
             Body::Text(text) | Body::Data(text) => text.clone(),
+            Body::Json(json) => json.as_str().to_owned(),
             Body::Deleted(_) => String::new(),
         };
         self.received.push((offset, text));

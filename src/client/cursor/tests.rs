@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::protocol::{Body, RoomName, UserId};
+use crate::protocol::{Body, MessageFields, RoomName, UserId};
 
 fn subscribed(epoch: &str, first: u64, head: u64, recovery: Recovery) -> Push {
     Push::Subscribed(Subscribed {
@@ -25,7 +25,7 @@ fn message(offset: u64, prev: u64) -> Push {
         at: 0,
         from: UserId::anonymous(),
         body: Body::Text(offset.to_string()),
-        key: None,
+        fields: MessageFields::default(),
     })
 }
 

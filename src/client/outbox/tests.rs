@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::protocol::{Body, Epoch, Recovery, RoomName, Subscribed, Welcome};
+use crate::protocol::{Body, Epoch, MessageFields, Recovery, RoomName, Subscribed, Welcome};
 
 const NOW: Duration = Duration::ZERO;
 const UNLIMITED: Option<(u32, u32)> = Some((0, 1));
@@ -136,7 +136,7 @@ fn message(from: UserId, number: u64, offset: u64) -> Push {
         at: 0,
         from,
         body: Body::Text(number.to_string()),
-        key: Some(key(number)),
+        fields: MessageFields::keyed(Some(key(number))),
     })
 }
 

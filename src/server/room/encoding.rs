@@ -138,7 +138,7 @@ impl Format {
 
         match (self.dialect, frame.payload()) {
             (Dialect::Plain, _) if frame.is_deleted() => Bytes::new(),
-            (Dialect::Plain, Payload::Text(text)) => {
+            (Dialect::Plain, Payload::Text(text) | Payload::Json(text)) => {
                 self.encode_data(Opcode::Text, text.as_bytes())
             }
             (Dialect::Plain, Payload::Binary(bytes)) => self.encode_data(Opcode::Binary, bytes),

@@ -5,48 +5,127 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
-use crate::protocol::{Body, Epoch, Key, Offset, Position, Publication, RoomName, UserId};
+use crate::protocol::{
+    Body, Epoch, Json, Key, MessageFields, Offset, Position, Publication, RoomName, UserId,
+};
 use crate::server::memory::Memory;
+
+/// The content of a message to publish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A text message.
+    Text(String),
+    /// A JSON message.
+    Json(Json),
+    /// A binary message.
+    Binary(Vec<u8>),
+}
+
+/// The reason why a [`Body`] has no [`Content`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ContentError {
+    /// The data is not base64.
+    #[error("data is not base64 (RFC 4648 section 4, with padding)")]
+    NotBase64,
+    /// The message is deleted.
+    #[error("a deleted message has no content; allowed are text, json and data")]
+    Deleted,
+}
+
+impl Content {
+    /// Returns its size, in bytes, as `--max-message` limits it.
+    pub fn size(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Json(json) => json.as_str().len(),
+            Self::Binary(bytes) => bytes.len(),
+        }
+    }
+}
+
+impl TryFrom<Body> for Content {
+    type Error = ContentError;
+    fn try_from(body: Body) -> Result<Self, ContentError> {
+        match body {
+            Body::Text(text) => Ok(Self::Text(text)),
+            Body::Json(json) => Ok(Self::Json(json)),
+            Body::Data(data) => match STANDARD.decode(data) {
+                Ok(bytes) => Ok(Self::Binary(bytes)),
+                Err(_) => Err(ContentError::NotBase64),
+            },
+            Body::Deleted(_) => Err(ContentError::Deleted),
+        }
+    }
+}
 
 /// The payload of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Payload<'a> {
     /// A text message.
     Text(&'a str),
+    /// A JSON message: compact JSON text.
+    Json(&'a str),
     /// A binary message.
     Binary(&'a [u8]),
+}
+
+impl<'a> Payload<'a> {
+    /// Returns the bytes, as plain clients get them and stores keep them.
+    pub const fn as_bytes(self) -> &'a [u8] {
+        match self {
+            Self::Text(text) | Self::Json(text) => text.as_bytes(),
+            Self::Binary(bytes) => bytes,
+        }
+    }
+}
+
+/// The type of a payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum PayloadType {
+    Text,
+    Json,
+    Binary,
 }
 
 /// A message that the store has not yet assigned an offset.
 #[derive(Clone, Debug)]
 pub struct Draft {
     from: UserId,
-    key: Option<Key>,
-    is_text: bool,
+    fields: MessageFields,
+    payload_type: PayloadType,
     /// Payload, counted against the memory budget.
     payload: Bytes,
 }
 
 impl Draft {
-    /// Creates a text message.
-    pub fn text(from: UserId, key: Option<Key>, text: impl Into<String>) -> Self {
+    /// Creates a message.
+    pub fn new(from: UserId, content: Content, fields: MessageFields) -> Self {
+        // Without spare capacity, because only the length is counted.
+        let (payload_type, payload) = match content {
+            Content::Text(text) => (PayloadType::Text, text.into_boxed_str().into_boxed_bytes()),
+            Content::Json(json) => (PayloadType::Json, json.into_boxed_str().into_boxed_bytes()),
+            Content::Binary(bytes) => (PayloadType::Binary, bytes.into_boxed_slice()),
+        };
+
+        // Memory is reserved for the later frame too.
+        let around = size_of::<Frame>() + kind_bytes(&fields);
         Self {
             from,
-            key,
-            is_text: true,
-            // Without spare capacity, because only the length is counted.
-            payload: hold(text.into().into_boxed_str().into_boxed_bytes().into()),
+            fields,
+            payload_type,
+            payload: Memory::of_process().track(payload.into(), around),
         }
     }
 
-    /// Creates a binary message.
+    /// Creates a text message with a key or without other fields.
+    pub fn text(from: UserId, key: Option<Key>, text: impl Into<String>) -> Self {
+        Self::new(from, Content::Text(text.into()), MessageFields::keyed(key))
+    }
+
+    /// Creates a binary message without other fields.
     pub fn binary(from: UserId, bytes: &[u8]) -> Self {
-        Self {
-            from,
-            key: None,
-            is_text: false,
-            payload: hold(Bytes::copy_from_slice(bytes)),
-        }
+        let content = Content::Binary(bytes.to_vec());
+        Self::new(from, content, MessageFields::default())
     }
 
     /// Returns the sender.
@@ -54,30 +133,35 @@ impl Draft {
         &self.from
     }
 
+    /// Returns the optional fields.
+    pub const fn fields(&self) -> &MessageFields {
+        &self.fields
+    }
+
     /// Returns the deduplication key, if the sender set one.
     pub const fn key(&self) -> Option<&Key> {
-        self.key.as_ref()
+        self.fields.key.as_ref()
     }
 
     /// Returns the payload.
     pub fn payload(&self) -> Payload<'_> {
         // A text draft is created from a `String`, so it is valid UTF-8.
-        if self.is_text {
-            Payload::Text(str::from_utf8(&self.payload).unwrap_or_default())
-        } else {
-            Payload::Binary(&self.payload)
+        let text = || str::from_utf8(&self.payload).unwrap_or_default();
+        match self.payload_type {
+            PayloadType::Text => Payload::Text(text()),
+            PayloadType::Json => Payload::Json(text()),
+            PayloadType::Binary => Payload::Binary(&self.payload),
         }
     }
 
     /// Returns its size in memory, in bytes, as limits count it.
     pub fn size(&self) -> usize {
-        size_of::<Self>() + self.payload.len()
+        size_of::<Self>() + kind_bytes(&self.fields) + self.payload.len()
     }
 }
 
-/// Reserves memory for `payload` and for the later [`Frame`].
-fn hold(payload: Bytes) -> Bytes {
-    Memory::of_process().track(payload, size_of::<Frame>())
+fn kind_bytes(fields: &MessageFields) -> usize {
+    fields.kind.as_ref().map_or(0, |kind| kind.as_str().len())
 }
 
 /// One message of a room's log.
@@ -124,11 +208,11 @@ impl Frame {
         self
     }
 
-    /// Returns the frame that replaces this one when it is deleted: the same without its payload.
+    /// Returns the frame that replaces this one when it is deleted. Of the message, it has only the sender and the key.
     pub fn tombstone(&self) -> Self {
         let Self {
             room,
-            draft: Draft { from, key, .. },
+            draft: Draft { from, fields, .. },
             epoch,
             offset,
             prev,
@@ -137,7 +221,8 @@ impl Frame {
             ..
         } = self;
 
-        let draft = Draft::text(from.clone(), key.clone(), "");
+        let content = Content::Text(String::new());
+        let draft = Draft::new(from.clone(), content, fields.of_tombstone());
         Self {
             is_deleted: true,
             ..Self::new(room.clone(), draft, epoch.clone(), *offset, *prev, *at).numbered(*number)
@@ -187,6 +272,11 @@ impl Frame {
         }
     }
 
+    /// Returns the optional fields; a tombstone has only the key.
+    pub const fn fields(&self) -> &MessageFields {
+        &self.draft.fields
+    }
+
     /// Returns the payload; empty for a tombstone.
     pub fn payload(&self) -> Payload<'_> {
         self.draft.payload()
@@ -197,6 +287,7 @@ impl Frame {
         let body = match self.payload() {
             _ if self.is_deleted => Body::Deleted(true),
             Payload::Text(text) => Body::Text(text.to_owned()),
+            Payload::Json(json) => Body::Json(Json::from_compact(json)),
             Payload::Binary(bytes) => Body::Data(STANDARD.encode(bytes)),
         };
 
@@ -207,12 +298,12 @@ impl Frame {
             at: self.at,
             from: self.draft.from.clone(),
             body,
-            key: self.draft.key.clone(),
+            fields: self.draft.fields.clone(),
         }
     }
 
     /// Returns its size in memory, in bytes, as limits count it: the frame and its plain encoding.
     pub fn size(&self) -> usize {
-        size_of::<Self>() + self.draft.payload.len()
+        size_of::<Self>() - size_of::<Draft>() + self.draft.size()
     }
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 pub use dedup::{DedupEntry, DedupLimits, DedupWindow};
 pub use encoding::{Dialect, Format};
-pub use frame::{Draft, Frame, Payload};
+pub use frame::{Content, ContentError, Draft, Frame, Payload};
 pub use log::{
     Chunk, DeliveryCounters, FanoutBatch, Lagged, Log, LogLimits, MAX_CHUNK_BYTES, concat_frames,
 };

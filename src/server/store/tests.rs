@@ -18,7 +18,8 @@ use futures::future::join_all;
 use proptest::prelude::*;
 
 use super::*;
-use crate::protocol::{Key, UserId};
+use crate::protocol::{Json, Key, Kind, MessageFields, UserId};
+use crate::server::room::Content;
 use subject::Subject;
 
 #[test]
@@ -170,13 +171,30 @@ fn what_is_too_large_together_goes_but_never_the_newest() {
 }
 
 #[test]
-fn text_bytes_sender_key_and_time_are_read_back_as_they_were_said() {
+fn contents_senders_fields_and_times_are_read_back_as_they_were_published() {
     for mut subject in Subject::each(9) {
         let ann = UserId::parse("ann ✓").expect("a name");
         let drafts = vec![
             Draft::text(ann.clone(), Key::parse("k").ok(), "\u{0}<b>雪</b>\n"),
             Draft::binary(ann.clone(), &[0, 255, 128]),
-            Draft::text(ann, None, ""),
+            Draft::text(ann.clone(), None, ""),
+            Draft::new(
+                ann.clone(),
+                Content::Json(Json::from_compact(
+                    r#"{"b":12345678901234567890123,"a":null}"#,
+                )),
+                MessageFields {
+                    kind: Kind::parse("order.created").ok(),
+                    key: Key::parse("j").ok(),
+                    reply_to: Some(Offset(1)),
+                    edits: Some(Offset(2)),
+                },
+            ),
+            Draft::new(
+                ann,
+                Content::Binary(vec![1]),
+                MessageFields::keyed(Key::parse("d").ok()),
+            ),
         ];
 
         let append = subject.store.append(&RoomName::lobby(), drafts, 1234);

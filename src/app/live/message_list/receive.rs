@@ -171,12 +171,12 @@ impl MessageList {
             at,
             from,
             body,
-            key,
+            fields,
             ..
         } = publication;
 
         // The message may be an own one, even one that is shown as failed.
-        if let Some(key) = key
+        if let Some(key) = fields.key
             && let Some(id) = self.find_unstored(&key)
             && self.message(id).is_some_and(|message| message.from == from)
         {

@@ -7,7 +7,8 @@ use super::super::row::{Content, Reason};
 use super::super::row_window::{FOLLOWED, WINDOW};
 use super::*;
 use crate::protocol::{
-    Body, Epoch, ErrorCode, GapReason, Publication, Push, Recovery, RoomName, Subscribed, Welcome,
+    Body, Epoch, ErrorCode, GapReason, MessageFields, Publication, Push, Recovery, RoomName,
+    Subscribed, Welcome,
 };
 
 const NOW: Duration = Duration::ZERO;
@@ -52,7 +53,7 @@ fn publication(offset: u64, from: &str, text: &str, given: Option<&str>) -> Publ
         at: offset,
         from: user(from),
         body: Body::Text(text.into()),
-        key: given.map(key),
+        fields: MessageFields::keyed(given.map(key)),
     }
 }
 

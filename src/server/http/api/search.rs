@@ -112,8 +112,10 @@ impl SearchWords {
     }
 
     fn match_message(&self, message: &Publication) -> bool {
-        let Body::Text(text) = &message.body else {
-            return false;
+        let text = match &message.body {
+            Body::Text(text) => text,
+            Body::Json(json) => json.as_str(),
+            Body::Data(_) | Body::Deleted(_) => return false,
         };
 
         let text = fold(text);
@@ -129,7 +131,7 @@ fn fold(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{RoomName, UserId};
+    use crate::protocol::{MessageFields, RoomName, UserId};
 
     fn message(body: Body) -> Publication {
         Publication {
@@ -139,7 +141,7 @@ mod tests {
             at: 0,
             from: UserId::anonymous(),
             body,
-            key: None,
+            fields: MessageFields::default(),
         }
     }
 

@@ -19,8 +19,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};
 
-use crate::protocol::{Epoch, Key, Offset, RoomName, UserId};
-use crate::server::room::{Draft, Frame, Payload};
+use crate::protocol::{Epoch, Json, MessageFields, Offset, RoomName, UserId};
+use crate::server::room::{Content, Draft, Frame, Payload};
 
 /// The name of the header.
 const HEADER: &str = "Fanfare";
@@ -45,14 +45,17 @@ impl fmt::Display for PublishId {
 pub(super) struct StreamEntry {
     /// The sender.
     from: UserId,
-    /// The sender's key, if there is one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    key: Option<Key>,
+    /// The optional fields of the message.
+    #[serde(flatten)]
+    fields: MessageFields,
     /// The time at which the message reached its node, in milliseconds since 1970 UTC.
     pub(super) at: u64,
     /// True if the payload is bytes, not text.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     binary: bool,
+    /// True if the payload is compact JSON text.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    json: bool,
     /// The id of its publish; `None` if no node published it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) by: Option<PublishId>,
@@ -77,8 +80,9 @@ impl StreamEntry {
     pub(super) fn new(draft: &Draft, at: u64, by: PublishId) -> Self {
         Self {
             from: draft.from().clone(),
-            key: draft.key().cloned(),
+            fields: draft.fields().clone(),
             binary: matches!(draft.payload(), Payload::Binary(_)),
+            json: matches!(draft.payload(), Payload::Json(_)),
             by: Some(by),
             ..Self::anonymous(at)
         }
@@ -88,9 +92,10 @@ impl StreamEntry {
     fn anonymous(at: u64) -> Self {
         Self {
             from: UserId::anonymous(),
-            key: None,
+            fields: MessageFields::default(),
             at,
             binary: false,
+            json: false,
             by: None,
             prev: None,
             seen: None,
@@ -103,7 +108,9 @@ impl StreamEntry {
     /// milliseconds since 1970 UTC, and `next` the next offset of the room.
     pub(super) fn into_tombstone(self, deleted: u64, next: Option<Offset>, by: PublishId) -> Self {
         Self {
+            fields: self.fields.of_tombstone(),
             binary: false,
+            json: false,
             by: Some(by),
             deleted: Some(deleted),
             next,
@@ -122,7 +129,7 @@ impl StreamEntry {
     pub(super) fn headers(&self, room: &RoomName) -> HeaderMap {
         let mut headers = HeaderMap::new();
         headers.insert(HEADER, self.to_json());
-        if self.key.is_some() && self.deleted.is_none() {
+        if self.fields.key.is_some() && self.deleted.is_none() {
             headers.insert(NATS_MESSAGE_ID, self.message_id(room));
         }
         headers
@@ -130,7 +137,7 @@ impl StreamEntry {
 
     /// Returns an id for NATS that no other message has, except one with the same room, sender and key.
     pub(super) fn message_id(&self, room: &RoomName) -> String {
-        match (&self.key, self.by) {
+        match (&self.fields.key, self.by) {
             // NUL is a safe separator: neither a room name nor a user id may contain it.
             (Some(key), _) => {
                 let digest = Sha1::digest(format!("{room}\0{}\0{}", self.from, key.as_str()));
@@ -158,7 +165,10 @@ impl Record {
         let time = (message.time.unix_timestamp_nanos() / 1_000_000) as u64;
 
         let mut entry: StreamEntry = entry.unwrap_or_else(|| StreamEntry::anonymous(time));
-        entry.binary |= std::str::from_utf8(&message.payload).is_err();
+        let text = std::str::from_utf8(&message.payload);
+        entry.binary |= text.is_err();
+        // Readers get the text as it is, so another program's must be checked.
+        entry.json &= text.is_ok_and(Json::is_compact);
         Self {
             offset: message.sequence,
             entry,
@@ -182,16 +192,23 @@ impl Record {
 
     /// Converts the record into a frame of `room` after `prev`.
     pub(super) fn into_frame(self, room: RoomName, epoch: Epoch, prev: u64) -> Frame {
-        let StreamEntry { from, key, at, .. } = self.entry;
+        let StreamEntry {
+            from, fields, at, ..
+        } = self.entry;
         let is_deleted = self.entry.deleted.is_some();
+        // `Record::parse` has already checked that a payload that is not binary is UTF-8, and the JSON.
+        let text = || std::str::from_utf8(&self.payload).unwrap_or_default();
 
-        let draft = if self.entry.binary && !is_deleted {
-            Draft::binary(from, &self.payload)
+        let content = if is_deleted {
+            Content::Text(String::new())
+        } else if self.entry.binary {
+            Content::Binary(self.payload.to_vec())
+        } else if self.entry.json {
+            Content::Json(Json::from_compact(text()))
         } else {
-            // `Record::parse` has already checked that the payload is UTF-8.
-            let text = std::str::from_utf8(&self.payload).unwrap_or_default();
-            Draft::text(from, key, text)
+            Content::Text(text().to_owned())
         };
+        let draft = Draft::new(from, content, fields);
         let frame = Frame::new(room, draft, epoch, Offset(self.offset), Offset(prev), at);
         if is_deleted { frame.tombstone() } else { frame }
     }
@@ -199,10 +216,7 @@ impl Record {
 
 /// Returns the payload of `draft` as bytes.
 pub(super) fn payload(draft: &Draft) -> Bytes {
-    match draft.payload() {
-        Payload::Text(text) => Bytes::copy_from_slice(text.as_bytes()),
-        Payload::Binary(bytes) => Bytes::copy_from_slice(bytes),
-    }
+    Bytes::copy_from_slice(draft.payload().as_bytes())
 }
 
 /// The first token of the messages of rooms; the room's token follows.
@@ -311,6 +325,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::protocol::{Key, Kind};
 
     const ID: PublishId = PublishId {
         node: u64::MAX,
@@ -335,11 +350,18 @@ mod tests {
     proptest! {
         #[test]
         fn a_message_is_parsed_as_it_was_published(
-            id in "\\PC{1,64}", key in prop::option::of(any::<[char; 3]>()), text: String, at: u64,
+            id in "\\PC{1,64}", key in prop::option::of(any::<[char; 3]>()), text: String, is_json: bool, at: u64,
         ) {
             let Ok(from) = UserId::parse(&id) else { return Ok(()) };
             let key = key.map(|key| Key::parse(&key.iter().collect::<String>()).expect("a key"));
-            let draft = Draft::text(from, key, &text);
+            let fields = MessageFields {
+                kind: Kind::parse("order.created").ok(),
+                reply_to: Some(Offset(at)),
+                ..MessageFields::keyed(key)
+            };
+            let json = Json::parse(&serde_json::json!([text]).to_string()).expect("JSON");
+            let content = if is_json { Content::Json(json) } else { Content::Text(text) };
+            let draft = Draft::new(from, content, fields);
             let entry = StreamEntry::new(&draft, at, ID);
 
             let headers = entry.headers(&RoomName::lobby());
@@ -416,6 +438,18 @@ mod tests {
             .publication();
 
         assert_eq!((publication.from, publication.at), (UserId::anonymous(), 0));
+    }
+
+    #[test]
+    fn a_payload_that_is_not_compact_json_is_a_text() {
+        for (payload, is_json) in [("[1,2]", true), ("[1,\n2]", false), ("[1", false)] {
+            let mut headers = HeaderMap::new();
+            headers.insert(HEADER, r#"{"from":"ann","at":1,"json":true}"#);
+
+            let record = Record::parse(&message(headers, payload.into()));
+
+            assert_eq!(record.entry.json, is_json, "{payload}");
+        }
     }
 
     #[test]

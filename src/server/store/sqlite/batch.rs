@@ -9,7 +9,7 @@ use std::vec;
 use rusqlite::Connection;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 
-use crate::protocol::{Key, Offset, RoomName, UserId};
+use crate::protocol::{Key, Kind, MessageFields, Offset, RoomName, UserId};
 use crate::server::room::{DedupEntry, DedupWindow, Draft, Frame, Payload};
 use crate::server::store::sqlite::file::ReadConnection;
 use crate::server::store::sqlite::retention;
@@ -130,13 +130,20 @@ impl Batch<'_> {
         let (prev, offset) = (row.newest(), Offset(self.changes.newest + 1));
         let number = row.count + 1;
         let mut insert = self.connection.prepare_cached(
-            "INSERT INTO messages (offset, room, number, prev, at, clock, sender, key, body)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            "INSERT INTO messages
+                (offset, room, number, prev, at, clock, sender, key, body, is_json, kind, reply_to, edits)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         )?;
-        let (from, key) = (draft.from().as_str(), draft.key().map(Key::as_str));
-        let (body, length) = match draft.payload() {
-            Payload::Text(text) => (ValueRef::Text(text.as_bytes()), text.len()),
-            Payload::Binary(bytes) => (ValueRef::Blob(bytes), bytes.len()),
+        let MessageFields {
+            kind,
+            key,
+            reply_to,
+            edits,
+        } = draft.fields();
+        let bytes = draft.payload().as_bytes();
+        let body = match draft.payload() {
+            Payload::Text(_) | Payload::Json(_) => ValueRef::Text(bytes),
+            Payload::Binary(_) => ValueRef::Blob(bytes),
         };
         insert.execute((
             offset.0,
@@ -145,12 +152,16 @@ impl Batch<'_> {
             prev.0,
             at,
             self.now,
-            from,
-            key,
+            draft.from().as_str(),
+            key.as_ref().map(Key::as_str),
             ToSqlOutput::Borrowed(body),
+            matches!(draft.payload(), Payload::Json(_)),
+            kind.as_ref().map(Kind::as_str),
+            reply_to.map(|offset| offset.0),
+            edits.map(|offset| offset.0),
         ))?;
 
-        row.add(offset.0, length as u64, self.now);
+        row.add(offset.0, bytes.len() as u64, self.now);
         self.changes.newest = offset.0;
 
         if let Some(key) = draft.key().cloned() {

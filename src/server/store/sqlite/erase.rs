@@ -40,7 +40,9 @@ pub(super) fn erase(
     };
 
     transaction.pragma_update(None, "secure_delete", "ON")?;
-    let update = "UPDATE messages SET body = ?3 WHERE offset = ?2 AND room = ?1";
+    let update =
+        "UPDATE messages SET body = ?3, is_json = 0, kind = NULL, reply_to = NULL, edits = NULL
+        WHERE offset = ?2 AND room = ?1";
     let updated = transaction.execute(update, (row.id, offset.0, at));
     transaction.pragma_update(None, "secure_delete", "FAST")?;
     updated?;

@@ -11,7 +11,7 @@ use crate::protocol::RoomName;
 use crate::server::room::Frame;
 use crate::server::store::sqlite::OpenError;
 use crate::server::store::sqlite::file;
-use crate::server::store::sqlite::scan::{self, Direction, Scan, ScanRange};
+use crate::server::store::sqlite::scan::{self, COLUMNS_SINCE_6, Direction, Scan, ScanRange};
 use crate::server::store::sqlite::schema;
 
 /// The result of an export.
@@ -116,8 +116,9 @@ fn layout(
         };
         let columns = match version {
             ..5 => format!(
-                "offset, offset - {base}, iif(offset = {base} + 1, 0, offset - 1), at, sender, key, body"
+                "offset, offset - {base}, iif(offset = {base} + 1, 0, offset - 1), at, sender, key, body, {COLUMNS_SINCE_6}"
             ),
+            5 => format!("offset, number, prev, at, sender, key, body, {COLUMNS_SINCE_6}"),
             _ => scan::COLUMNS.to_owned(),
         };
         Ok((row.get(0)?, range, columns))

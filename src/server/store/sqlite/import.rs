@@ -1,34 +1,71 @@
 //! Import of messages into a room of a database file that no server has open. The messages get new offsets after the
-//! existing ones. Deleted messages are skipped, and messages with a known id and key are counted as duplicates.
+//! existing ones, and references between them are adapted. Deleted messages are skipped, and messages with a known id
+//! and key are counted as duplicates.
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use std::collections::HashMap;
+
 use futures::executor::block_on;
 use serde::Deserialize;
 
-use crate::protocol::{Body, Key, RoomName, UserId};
-use crate::server::room::Draft;
+use crate::protocol::{Body, BodyError, Json, MessageFields, Offset, RoomName, UserId};
+use crate::server::room::{Content, ContentError, Draft};
 use crate::server::store::sqlite::{OpenError, SqliteSettings, SqliteStore};
-use crate::server::store::{Store, StoreError, Stored};
+use crate::server::store::{Store, StoreError, StoreFuture, Stored};
 
 /// The largest number of messages that wait for the writer.
 const AHEAD: usize = 1024;
 /// Latest time of a message, in milliseconds since 1970 UTC: SQLite's integers are signed.
 const MAX_AT: u64 = i64::MAX as u64;
 
-/// A message as [`export`](super::export()) writes it. Only the payload is required, and the original offset is
-/// ignored.
+/// A message as [`export`](super::export()) writes it. Only the content is required.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "ImportFields")]
 pub struct ImportLine {
+    /// The original offset, to which other lines may refer.
+    pub offset: Option<Offset>,
     /// The sender; `anonymous` if missing.
     pub from: Option<UserId>,
-    /// The payload: `text`, or `data` in base64.
-    #[serde(flatten)]
+    /// The content.
     pub body: Body,
-    /// The sender's key.
-    pub key: Option<Key>,
+    /// The optional fields.
+    pub fields: MessageFields,
     /// The time at which it was sent, in milliseconds since 1970 UTC; the current time if missing.
     pub at: Option<u64>,
+}
+
+/// The fields of an [`ImportLine`] in JSON.
+#[derive(Deserialize)]
+struct ImportFields {
+    offset: Option<Offset>,
+    from: Option<UserId>,
+    text: Option<String>,
+    #[serde(default, deserialize_with = "Json::deserialize_exact")]
+    json: Option<Json>,
+    data: Option<String>,
+    #[serde(default)]
+    deleted: bool,
+    #[serde(flatten)]
+    fields: MessageFields,
+    at: Option<u64>,
+}
+
+impl TryFrom<ImportFields> for ImportLine {
+    type Error = BodyError;
+    fn try_from(line: ImportFields) -> Result<Self, BodyError> {
+        let body = if line.deleted {
+            Body::Deleted(true)
+        } else {
+            Body::from_fields(line.text, line.json, line.data)?
+        };
+
+        Ok(Self {
+            offset: line.offset,
+            from: line.from,
+            body,
+            fields: line.fields,
+            at: line.at,
+        })
+    }
 }
 
 /// The result of an import.
@@ -46,11 +83,13 @@ pub enum ImportError {
     /// The file cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// The `data` of an entry is not base64 (RFC 4648 section 4).
-    #[error("line {line}: `data` is not base64 (RFC 4648 section 4); nothing was stored")]
-    Data {
+    /// The content of an entry is invalid.
+    #[error("line {line}: {source}; nothing was stored")]
+    Content {
         /// The line number, from 1.
         line: usize,
+        /// The reason.
+        source: ContentError,
     },
     /// The `at` of an entry is too large for the database.
     #[error(
@@ -73,27 +112,36 @@ pub enum ImportError {
     },
 }
 
+/// A valid entry.
+struct ImportMessage {
+    offset: Option<Offset>,
+    at: u64,
+    from: UserId,
+    content: Content,
+    fields: MessageFields,
+}
+
 impl ImportLine {
-    /// Returns the message to store and its time, `now` if it has none; `None` for a deleted message. `line` is the
+    /// Returns the message to store, with the time `now` if it has none; `None` for a deleted message. `line` is the
     /// line number of the entry.
-    fn draft(self, line: usize, now: u64) -> Result<Option<(u64, Draft)>, ImportError> {
+    fn check(self, line: usize, now: u64) -> Result<Option<ImportMessage>, ImportError> {
         let at = self.at.unwrap_or(now);
         if at > MAX_AT {
             return Err(ImportError::Time { line, at });
         }
+        if matches!(self.body, Body::Deleted(_)) {
+            return Ok(None);
+        }
 
-        let from = self.from.unwrap_or_else(UserId::anonymous);
-        let draft = match self.body {
-            Body::Text(text) => Draft::text(from, self.key, text),
-            Body::Deleted(_) => return Ok(None),
-            Body::Data(data) => {
-                let bytes = STANDARD
-                    .decode(data)
-                    .map_err(|_| ImportError::Data { line })?;
-                Draft::binary(from, &bytes)
-            }
-        };
-        Ok(Some((at, draft)))
+        let content =
+            Content::try_from(self.body).map_err(|source| ImportError::Content { line, source })?;
+        Ok(Some(ImportMessage {
+            offset: self.offset,
+            at,
+            from: self.from.unwrap_or_else(UserId::anonymous),
+            content,
+            fields: self.fields,
+        }))
     }
 }
 
@@ -108,31 +156,79 @@ pub fn import(
     entries: Vec<(usize, ImportLine)>,
     now: u64,
 ) -> Result<Imported, ImportError> {
-    let drafts = entries
+    let messages = entries
         .into_iter()
-        .filter_map(|(line, entry)| entry.draft(line, now).transpose())
+        .filter_map(|(line, entry)| entry.check(line, now).transpose())
         .collect::<Result<Vec<_>, ImportError>>()?;
 
     let store = SqliteStore::open(settings)?;
-    let mut imported = Imported::default();
-    let mut drafts = drafts.into_iter().peekable();
+    let mut appends = Appends::default();
+    for message in messages {
+        appends.append(&store, room, message)?;
+    }
+    appends.finish()?;
 
-    while drafts.peek().is_some() {
-        let some = drafts.by_ref().take(AHEAD);
-        let appends: Vec<_> = some
-            .map(|(at, draft)| store.append(room, vec![draft], at))
-            .collect();
-        for append in appends {
+    store.close();
+    Ok(appends.imported)
+}
+
+/// The appends of an import.
+#[derive(Default)]
+struct Appends {
+    /// The appends that the store may not have finished, each with the original offset.
+    pending: Vec<(Option<Offset>, StoreFuture<Vec<Stored>>)>,
+    /// The new offset of each original one.
+    offsets: HashMap<Offset, Offset>,
+    imported: Imported,
+}
+
+impl Appends {
+    /// Starts to append `message` to `room`.
+    fn append(
+        &mut self,
+        store: &SqliteStore,
+        room: &RoomName,
+        message: ImportMessage,
+    ) -> Result<(), ImportError> {
+        let mut fields = message.fields;
+        fields.reply_to = self.new_offset(fields.reply_to)?;
+        fields.edits = self.new_offset(fields.edits)?;
+
+        let draft = Draft::new(message.from, message.content, fields);
+        let append = store.append(room, vec![draft], message.at);
+        self.pending.push((message.offset, append));
+        if self.pending.len() == AHEAD {
+            self.finish()?;
+        }
+        Ok(())
+    }
+
+    /// Returns the new offset of the message that had the offset `original`; `None` if it was not imported.
+    fn new_offset(&mut self, original: Option<Offset>) -> Result<Option<Offset>, ImportError> {
+        let is_original = |(offset, _): &(Option<Offset>, _)| *offset == original;
+        if original.is_some() && self.pending.iter().any(is_original) {
+            self.finish()?;
+        }
+
+        Ok(original.and_then(|original| self.offsets.get(&original).copied()))
+    }
+
+    /// Waits for the pending appends.
+    fn finish(&mut self) -> Result<(), ImportError> {
+        for (original, append) in self.pending.drain(..) {
             let stored = block_on(append).map_err(|source| ImportError::Store {
-                stored: imported.stored,
+                stored: self.imported.stored,
                 source,
             })?;
+
             match stored.first() {
-                Some(Stored::New(_)) => imported.stored += 1,
-                _ => imported.duplicates += 1,
+                Some(Stored::New(_)) => self.imported.stored += 1,
+                _ => self.imported.duplicates += 1,
+            }
+            if let (Some(original), Some(stored)) = (original, stored.first()) {
+                self.offsets.insert(original, stored.offset());
             }
         }
+        Ok(())
     }
-    store.close();
-    Ok(imported)
 }

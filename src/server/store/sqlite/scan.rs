@@ -9,11 +9,14 @@ use std::ops::{ControlFlow, Range, RangeInclusive};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Error, ErrorCode, OptionalExtension, Row, ffi};
 
-use crate::protocol::{Epoch, Key, Offset, RoomName, UserId};
-use crate::server::room::{Draft, Frame};
+use crate::protocol::{Epoch, Json, Key, Kind, MessageFields, Offset, RoomName, UserId};
+use crate::server::room::{Content, Draft, Frame};
 
 /// The columns of a [`Frame`].
-pub(super) const COLUMNS: &str = "offset, number, prev, at, sender, key, body";
+pub(super) const COLUMNS: &str =
+    "offset, number, prev, at, sender, key, body, is_json, kind, reply_to, edits";
+/// The columns of [`COLUMNS`] that tables before version 6 do not have, as expressions for these tables.
+pub(super) const COLUMNS_SINCE_6: &str = "0, NULL, NULL, NULL";
 
 /// The order in which messages are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -221,20 +224,27 @@ fn is_disk_error(error: &Error) -> bool {
 fn frame_of(row: &Row<'_>, room: &RoomName, epoch: &Epoch) -> rusqlite::Result<Frame> {
     let (offset, number, prev) = (Offset(row.get(0)?), row.get(1)?, Offset(row.get(2)?));
     let from = UserId::parse(row.get_ref(4)?.as_str()?).map_err(|error| malformed(4, error))?;
-    let key = row
-        .get_ref(5)?
-        .as_str_or_null()?
-        .map(Key::parse)
-        .transpose();
-    let key = key.map_err(|error| malformed(5, error))?;
+    let key = row.get_ref(5)?.as_str_or_null()?.map(Key::parse);
+    let kind = row.get_ref(8)?.as_str_or_null()?.map(Kind::parse);
+    let fields = MessageFields {
+        key: key.transpose().map_err(|error| malformed(5, error))?,
+        kind: kind.transpose().map_err(|error| malformed(8, error))?,
+        reply_to: row.get::<_, Option<u64>>(9)?.map(Offset),
+        edits: row.get::<_, Option<u64>>(10)?.map(Offset),
+    };
 
     let body = row.get_ref(6)?;
-    let draft = match body {
-        ValueRef::Blob(bytes) => Draft::binary(from, bytes),
+    let content = match body {
+        ValueRef::Blob(bytes) => Content::Binary(bytes.to_vec()),
         // An integer body is a tombstone with the time of the deletion.
-        ValueRef::Integer(_) => Draft::text(from, key, ""),
-        text => Draft::text(from, key, text.as_str()?),
+        ValueRef::Integer(_) => Content::Text(String::new()),
+        text if row.get(7)? => {
+            let json = Json::parse(text.as_str()?).map_err(|error| malformed(6, error))?;
+            Content::Json(json)
+        }
+        text => Content::Text(text.as_str()?.to_owned()),
     };
+    let draft = Draft::new(from, content, fields);
 
     let (room, epoch, at) = (room.clone(), epoch.clone(), row.get(3)?);
     let frame = Frame::new(room, draft, epoch, offset, prev, at).numbered(number);

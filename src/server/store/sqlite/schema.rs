@@ -21,7 +21,8 @@ pub(super) const APPLICATION_ID: i32 = 0x4641_4e46;
 ///   the index lists the offsets of each room. `number` counts the messages of the room without holes, from 1. `prev`
 ///   is the offset of the room's message before it. `at` is in milliseconds since 1970 UTC. `clock` is the time by the
 ///   store's clock: see [`Clock`](crate::server::store::clock::Clock). `body` is TEXT or BLOB. Since version 2 it may
-///   also be INTEGER: the time at which the message was deleted.
+///   also be INTEGER: the time at which the message was deleted. Since version 6, TEXT is JSON if `is_json` is 1, and
+///   there are `kind`, `reply_to` and `edits`.
 /// - `trimmed`: the offsets and numbers of messages that were trimmed, to count those that a reader has missed. A row
 ///   stands for a run of consecutive offsets.
 /// - `keys`: the keys of trimmed messages, which are still needed to recognize a repeated publish.
@@ -113,6 +114,13 @@ pub(super) const MIGRATIONS: &[&str] = &[
     DROP TABLE old_keys;
     DROP TABLE old_rooms;
     CREATE INDEX keys_by_clock ON keys (clock);
+",
+    // Messages have a kind, refer to others, and may be JSON.
+    "
+    ALTER TABLE messages ADD COLUMN is_json INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE messages ADD COLUMN kind TEXT;
+    ALTER TABLE messages ADD COLUMN reply_to INTEGER;
+    ALTER TABLE messages ADD COLUMN edits INTEGER;
 ",
 ];
 /// The first version with one sequence of offsets for all rooms. The offsets of older files change.

@@ -33,7 +33,18 @@ fn what_is_deleted_keeps_its_place_and_its_key_and_says_nothing() {
         Subject::sqlite(retention),
         Subject::nats(retention),
     ] {
-        for (key, text) in [("a", "one"), ("b", "two"), ("c", "three"), ("d", "four")] {
+        subject.append(Some("a"), "one");
+        let fields = MessageFields {
+            kind: Kind::parse("secret").ok(),
+            reply_to: Some(Offset(1)),
+            edits: Some(Offset(1)),
+            ..MessageFields::keyed(Key::parse("b").ok())
+        };
+        let json = Content::Json(Json::from_compact(r#"{"two":2}"#));
+        let draft = Draft::new(UserId::guest(1), json, fields);
+        let append = subject.store.append(&RoomName::lobby(), vec![draft], 7);
+        block_on(append).expect("stored");
+        for (key, text) in [("c", "three"), ("d", "four")] {
             subject.append(Some(key), text);
         }
 
@@ -63,7 +74,7 @@ fn what_is_deleted_keeps_its_place_and_its_key_and_says_nothing() {
                 (read[0].offset, read[0].prev, read[1].prev),
                 (Offset(2), Offset(1), Offset(2))
             );
-            assert_eq!(read[0].key, Key::parse("b").ok());
+            assert_eq!(read[0].fields, MessageFields::keyed(Key::parse("b").ok()));
             assert_eq!(
                 (subject.append(Some("b"), "two"), delete(&subject, 2)),
                 ((2, true), Some(false))

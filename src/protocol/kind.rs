@@ -1,0 +1,116 @@
+//! The application's own type of a message.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+/// The longest kind, in characters.
+const MAX_KIND_CHARS: usize = 64;
+
+/// The application's own type of a message, 1 to 64 characters of `A-Z a-z 0-9 . _ : -`. The server does not interpret
+/// it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Kind(Arc<str>);
+
+impl Kind {
+    /// Parses a kind.
+    ///
+    /// # Errors
+    /// Returns an error if `kind` is empty, is longer than 64 characters, or has a character that is not allowed.
+    pub fn parse(kind: &str) -> Result<Self, KindError> {
+        let chars = kind.chars().count();
+        if !(1..=MAX_KIND_CHARS).contains(&chars) {
+            return Err(KindError::Length { chars });
+        }
+        if let Some(found) = kind.chars().find(|c| !is_kind_character(*c)) {
+            return Err(KindError::Character { found });
+        }
+
+        Ok(Self(kind.into()))
+    }
+
+    /// Returns the kind as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+const fn is_kind_character(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ':' | '-')
+}
+
+impl TryFrom<String> for Kind {
+    type Error = KindError;
+    fn try_from(kind: String) -> Result<Self, KindError> {
+        Self::parse(&kind)
+    }
+}
+
+impl From<Kind> for String {
+    fn from(kind: Kind) -> Self {
+        Self::from(&*kind.0)
+    }
+}
+
+/// The reason why a kind is invalid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KindError {
+    /// The kind is empty or too long.
+    Length {
+        /// The number of characters.
+        chars: usize,
+    },
+    /// The kind has a character that is not allowed.
+    Character {
+        /// The first such character.
+        found: char,
+    },
+}
+
+impl fmt::Display for KindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Length { chars } => {
+                write!(
+                    f,
+                    "kind has {chars} characters; allowed are 1 to {MAX_KIND_CHARS}"
+                )
+            }
+            Self::Character { found } => {
+                write!(
+                    f,
+                    "kind has the character {found:?}; allowed are A-Z a-z 0-9 . _ : -"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for KindError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_has_1_to_64_of_the_allowed_characters() {
+        for good in ["a", "order.created", "v1:Move_2-x", &"k".repeat(64)] {
+            let kind = Kind::parse(good);
+
+            assert_eq!(kind.map(String::from), Ok(good.to_owned()));
+        }
+
+        for (bad, error) in [
+            (String::new(), KindError::Length { chars: 0 }),
+            ("k".repeat(65), KindError::Length { chars: 65 }),
+            ("a b".to_owned(), KindError::Character { found: ' ' }),
+            ("a/b".to_owned(), KindError::Character { found: '/' }),
+            ("a\n".to_owned(), KindError::Character { found: '\n' }),
+            ("种类".to_owned(), KindError::Character { found: '种' }),
+        ] {
+            assert_eq!(Kind::parse(&bad), Err(error), "{bad:?}");
+        }
+    }
+}
