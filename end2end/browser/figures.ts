@@ -5,7 +5,7 @@
 import { type CDPSession, type Page } from '@playwright/test';
 
 import { expect, freshRoom, input, live, log, test, texts } from './fixtures.ts';
-import { message, tell, welcome, withSocket } from './mock.ts';
+import { joined, message, tell, withSocket } from './mock.ts';
 import { type Server } from './server.ts';
 
 const SLOWER = 4;
@@ -94,7 +94,7 @@ test('memory under a steady stream', async ({ visit, server }) => {
 
 test('a long log', async ({ visit, server }) => {
   const { page } = await withSocket(visit, server, (socket) => {
-    tell(socket, welcome());
+    tell(socket, ...joined());
     for (let first = 1; first <= LONG; first += 1000) {
       const messages = Array.from({ length: 1000 }, (_, at) => message(first + at, `line ${first + at}`, { from: `user-${at % 7}` }));
       tell(socket, { type: 'history', messages, more: false });

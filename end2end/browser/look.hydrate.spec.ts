@@ -4,7 +4,7 @@ import AxeBuilder from '@axe-core/playwright';
 import { type Page } from '@playwright/test';
 
 import { awake, badge, button, expect, freshRoom, input, live, log, say, state, test, texts } from './fixtures.ts';
-import { hearing, message, tell, welcome, withSocket } from './mock.ts';
+import { hearing, joined, message, tell, withSocket } from './mock.ts';
 
 const WIDE = { width: 1280, height: 720 };
 const NARROW = { width: 390, height: 760 };
@@ -44,7 +44,7 @@ for (const locale of ['en-GB', 'zh-CN']) {
           });
           const names = ['ann', 'bob', 'eve', 'lei', 'max', 'zoe', 'guest-abcd', '李雷', 'build-bot', 'Priya'];
           const said = names.map((from, at) => message(at + 5, `by ${from}`, { from }));
-          tell(socket, welcome(), ...said, message(15, '', { text: undefined, data: 'AAAA' }));
+          tell(socket, ...joined(), ...said, message(15, '', { text: undefined, data: 'AAAA' }));
         },
         async () => {},
         { locale, colorScheme },

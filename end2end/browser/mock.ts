@@ -9,31 +9,47 @@ export type Route = Parameters<Parameters<Page['routeWebSocket']>[1]>[0];
 
 type Frame = { type: string; [field: string]: unknown };
 
-/** What a page that was welcomed by {@link welcome} is called. */
+/** The id of a page that was welcomed by {@link welcome}. */
 export const ME = 'me';
 
-/** Says `frames` to the page. */
+const WITHOUT_ROOM = ['welcome', 'token', 'drain', 'pong'];
+
+/** Sends `frames` to the page. Frames about a room are about that of the URL, or the lobby, unless they name another. */
 export function tell(socket: Route, ...frames: Frame[]): void {
-  for (const frame of frames) socket.send(JSON.stringify(frame));
+  const room = new URL(socket.url()).searchParams.get('room') ?? 'lobby';
+  for (const frame of frames) {
+    const messages = (frame.messages as Frame[] | undefined)?.map((message) => ({ room, ...message }));
+    socket.send(JSON.stringify(WITHOUT_ROOM.includes(frame.type) ? frame : { room, ...frame, messages }));
+  }
 }
 
 /** The first frame of a server. */
 export const welcome = (fields: object = {}): Frame => ({
   type: 'welcome',
-  room: 'lobby',
   id: ME,
   connection: 1,
+  heartbeat_ms: 25_000,
+  expire_ms: 60_000,
+  max_message: 65_536,
+  max_subscriptions: 128,
+  ...fields,
+});
+
+/** The first frame of a subscription. */
+export const subscribed = (fields: object = {}): Frame => ({
+  type: 'subscribed',
   epoch: 'epoch-1',
   head: 0,
   first: 0,
   // The page reads on from what the server rendered.
   recovery: 'resumed',
-  heartbeat_ms: 25_000,
-  expire_ms: 60_000,
-  max_message: 65_536,
   count: 1,
+  closed: false,
   ...fields,
 });
+
+/** The first frames of a connection to a room. */
+export const joined = (fields: object = {}): Frame[] => [welcome(), subscribed(fields)];
 
 /** What someone said. */
 export const message = (offset: number, text: string, fields: object = {}): Frame => ({

@@ -3,12 +3,12 @@
 import { type Page } from '@playwright/test';
 
 import { badge, button, expect, freshRoom, input, live, log, say, state, test, texts } from './fixtures.ts';
-import { type Route, ME, hearing, message, tell, welcome, withSocket } from './mock.ts';
+import { type Route, ME, hearing, joined, message, tell, withSocket } from './mock.ts';
 
 test('an own message appears at once as sending, and is confirmed by its ack', async ({ visit, server }) => {
   let answer = () => {};
   const { page } = await withSocket(visit, server, (socket) => {
-    tell(socket, welcome());
+    tell(socket, ...joined());
     hearing(socket, ({ key }) => (answer = () => tell(socket, { type: 'ack', key, offset: 1, duplicate: false })));
   });
   await live(page);
@@ -37,7 +37,7 @@ test('a message whose answers are held back is confirmed when they come, and sho
 
 test('a message that is heard before its ack is the same message', async ({ visit, server }) => {
   const { page } = await withSocket(visit, server, (socket) => {
-    tell(socket, welcome());
+    tell(socket, ...joined());
     hearing(socket, ({ key, text }) =>
       tell(socket, message(1, text as string, { from: ME, key }), { type: 'ack', key, offset: 1, duplicate: false }),
     );
@@ -78,11 +78,11 @@ test('what was said without a connection goes out in order with its keys when th
     const attempt = heard.push(said);
     cut = () => void socket.close({ code: 1001 });
     hearing(socket, ({ type, text, key }) => {
-      if (type !== 'say') return;
+      if (type !== 'publish') return;
       said.push({ text, key });
       if (attempt > 1) tell(socket, { type: 'ack', key, offset: said.length, duplicate: false });
     });
-    tell(socket, welcome());
+    tell(socket, ...joined());
   });
   await expect(badge(page)).toContainText('Reconnecting in');
   for (const text of ['one', 'two', 'three']) await say(page, text);
@@ -104,9 +104,9 @@ test('what was said without a connection goes out in order with its keys when th
 test('messages that come too fast for the server wait and go out in order', async ({ visit, server }) => {
   const heard: unknown[] = [];
   const { page } = await withSocket(visit, server, (socket) => {
-    tell(socket, welcome());
+    tell(socket, ...joined());
     hearing(socket, ({ type, text, key }) => {
-      if (type !== 'say') return;
+      if (type !== 'publish') return;
       const isFirst = heard.push(text) === 1;
       const refusal = { type: 'error', code: 'rate_limited', message: 'too fast', retry: true, key };
       tell(socket, isFirst ? refusal : { type: 'ack', key, offset: heard.length, duplicate: false });
@@ -121,7 +121,7 @@ test('messages that come too fast for the server wait and go out in order', asyn
 test('a refused message says why, and Retry sends it again with its key', async ({ visit, server }) => {
   const keys: unknown[] = [];
   const { page } = await withSocket(visit, server, (socket) => {
-    tell(socket, welcome());
+    tell(socket, ...joined());
     hearing(socket, ({ key }) => {
       keys.push(key);
       const refusal = { type: 'error', code: 'store_unavailable', message: 'disk full', retry: true, key };
@@ -140,7 +140,7 @@ test('a refused message says why, and Retry sends it again with its key', async 
 
 test('a refusal that will not change offers no Retry', async ({ visit, server }) => {
   const { page } = await withSocket(visit, server, (socket) => {
-    tell(socket, welcome());
+    tell(socket, ...joined());
     hearing(socket, ({ key }) => tell(socket, { type: 'error', code: 'bad_field', message: 'no', retry: false, key }));
   });
   await live(page);
@@ -199,7 +199,7 @@ test('a message that was stored long ago and never confirmed is not sent again',
       const acked = new Promise<void>((done) =>
         socket.addEventListener('message', ({ data }) => JSON.parse(data).type === 'ack' && done()),
       );
-      socket.send(JSON.stringify({ type: 'say', text: 'second', key: '0000000000001-k' }));
+      socket.send(JSON.stringify({ type: 'publish', text: 'second', key: '0000000000001-k' }));
       await acked;
       socket.close();
       const [epoch, offset] = position!.split(':');
@@ -217,7 +217,7 @@ test('a message that was stored long ago and never confirmed is not sent again',
   await expect(texts(page).filter({ hasText: /^second$/ })).toHaveCount(1);
   await expect(texts(page).last()).toHaveText('more 59');
   await expect(state(page)).toHaveCount(0);
-  expect(said).not.toContain('say');
+  expect(said).not.toContain('publish');
 });
 
 test('a draft survives a reload, and is gone when it is sent', async ({ visit }) => {

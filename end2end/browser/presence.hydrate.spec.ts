@@ -2,7 +2,7 @@
 
 import { expect, freshRoom, live, say, test, texts } from './fixtures.ts';
 import { type Page } from '@playwright/test';
-import { tell, welcome, withSocket } from './mock.ts';
+import { joined, tell, withSocket } from './mock.ts';
 
 const count = (page: Page) => page.locator('#presence');
 
@@ -34,7 +34,7 @@ test('without a connection nobody is counted', async ({ visit, server }) => {
   let cut = () => {};
   const { page } = await withSocket(visit, server, (socket, attempt) => {
     if (attempt > 1) return void socket.close({ code: 1001 });
-    tell(socket, welcome({ count: 12 }));
+    tell(socket, ...joined({ count: 12 }));
     cut = () => void socket.close({ code: 1001 });
   });
   await expect(count(page)).toHaveText('12 here');

@@ -1,7 +1,7 @@
 // The connection breaks, and the page comes back by itself. The badge says what is going on.
 
 import { badge, expect, freshRoom, input, live, say, state, test, texts } from './fixtures.ts';
-import { hearing, stillClock, tell, welcome, withSocket } from './mock.ts';
+import { hearing, joined, stillClock, subscribed, tell, welcome, withSocket } from './mock.ts';
 
 test('the server is killed and restarted, and the page is back by itself', async ({ visit, mortal }) => {
   const url = mortal.url + freshRoom();
@@ -67,7 +67,7 @@ test('without a network the badge says Offline', async ({ visit, server }) => {
 test('what waits when the server says to stay away has failed, and says so', async ({ visit, server }) => {
   let cut = (_code: number) => {};
   const { page } = await withSocket(visit, server, (socket) => {
-    tell(socket, welcome());
+    tell(socket, ...joined());
     cut = (code) => void socket.close({ code });
   });
   await live(page);
@@ -83,7 +83,7 @@ test('a server that has gone silent is noticed by the page within its time, and 
   const heard: string[] = [];
   const { page, tries } = await withSocket(visit, server, (socket, attempt) => {
     hearing(socket, ({ type }) => heard.push(`${attempt} ${type}`));
-    tell(socket, welcome(attempt === 1 ? { heartbeat_ms: 300, expire_ms: 900 } : {}));
+    tell(socket, welcome(attempt === 1 ? { heartbeat_ms: 300, expire_ms: 900 } : {}), subscribed());
   });
   await live(page);
   await expect.poll(tries).toBe(2);
@@ -95,7 +95,7 @@ test('a server that answers is not left, however long nobody speaks', async ({ v
   let pings = 0;
   const { page, tries } = await withSocket(visit, server, (socket) => {
     hearing(socket, ({ type }) => type === 'ping' && ++pings && tell(socket, { type: 'pong' }));
-    tell(socket, welcome({ heartbeat_ms: 100, expire_ms: 300 }));
+    tell(socket, welcome({ heartbeat_ms: 100, expire_ms: 300 }), subscribed());
   });
   await live(page);
   await expect.poll(() => pings).toBeGreaterThan(10);
@@ -106,7 +106,7 @@ test('whoever looks at a tab again has its connection looked at', async ({ visit
   let pings = 0;
   const { page } = await withSocket(visit, server, (socket) => {
     hearing(socket, ({ type }) => type === 'ping' && ++pings && tell(socket, { type: 'pong' }));
-    tell(socket, welcome());
+    tell(socket, ...joined());
   });
   await live(page);
   await page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')));

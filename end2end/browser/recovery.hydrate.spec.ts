@@ -3,7 +3,7 @@
 import { type Page } from '@playwright/test';
 
 import { badge, expect, freshRoom, live, log, say, state, test, texts } from './fixtures.ts';
-import { hearing, message, stillClock, tell, welcome, withSocket } from './mock.ts';
+import { hearing, joined, message, stillClock, tell, withSocket } from './mock.ts';
 
 // Rooms in memory begin anew with the server, and a page must cope with that as well.
 test.use({ serverArgs: ['--store', 'memory'] });
@@ -61,7 +61,7 @@ test('a page that was cut off asks for what it missed, and gets it in order', as
 
 test('a message whose predecessor is missing has a row before it that says so', async ({ visit, server }) => {
   const { page } = await withSocket(visit, server, (socket) =>
-    tell(socket, welcome(), message(1, 'one'), message(5, 'five')),
+    tell(socket, ...joined(), message(1, 'one'), message(5, 'five')),
   );
   await expect(log(page).locator('.text, .gap')).toHaveText(['one', /^Messages are missing here/, 'five']);
 });
@@ -75,9 +75,9 @@ for (const [count, words] of [
     let cut = () => {};
     const { page } = await withSocket(visit, server, (socket, attempt) => {
       cut = () => void socket.close({ code: 1001 });
-      if (attempt === 1) return tell(socket, welcome(), message(1, 'before'));
+      if (attempt === 1) return tell(socket, ...joined(), message(1, 'before'));
       const gap = { type: 'gap', after: 1, before: 14, count, reason: 'expired' };
-      return tell(socket, welcome({ head: 14, recovery: 'lost' }), gap, message(14, 'after'));
+      return tell(socket, ...joined({ head: 14, recovery: 'lost' }), gap, message(14, 'after'));
     });
     await expect(texts(page)).toHaveText(['before']);
     cut();
@@ -87,7 +87,7 @@ for (const [count, words] of [
 
 test('what is missing is loaded with a button, where the store has it', async ({ visit, server }) => {
   const { page } = await withSocket(visit, server, (socket) => {
-    tell(socket, welcome(), message(1, 'one'), message(4, 'four'));
+    tell(socket, ...joined(), message(1, 'one'), message(4, 'four'));
     hearing(socket, ({ type, before }) => {
       if (type !== 'history') return;
       expect(before).toBe(4);
@@ -102,7 +102,7 @@ test('what is missing is loaded with a button, where the store has it', async ({
 test('what the store no longer has is said to be gone', async ({ visit, server }) => {
   const { page } = await withSocket(visit, server, (socket) => {
     const gap = { type: 'gap', after: 1, before: 14, count: 12, reason: 'expired' };
-    tell(socket, welcome(), message(1, 'one'), gap, message(14, 'after'));
+    tell(socket, ...joined(), message(1, 'one'), gap, message(14, 'after'));
     hearing(socket, ({ type }) => type === 'history' && tell(socket, { type, messages: [], more: false }));
   });
   await log(page).getByRole('button', { name: 'Load them' }).click();
@@ -126,7 +126,7 @@ test('a server that is about to stop says when to come back', async ({ visit, se
     visit,
     server,
     (socket) => {
-      tell(socket, welcome(), { type: 'drain', reconnect_after_ms: 6500 });
+      tell(socket, ...joined(), { type: 'drain', reconnect_after_ms: 6500 });
       void socket.close({ code: 1001 });
     },
     stillClock,
@@ -136,7 +136,7 @@ test('a server that is about to stop says when to come back', async ({ visit, se
 
 test('a frame that this page does not know changes nothing', async ({ visit, server }) => {
   const { page } = await withSocket(visit, server, (socket) => {
-    tell(socket, welcome(), { type: 'confetti', amount: 3 });
+    tell(socket, ...joined(), { type: 'confetti', amount: 3 });
     socket.send('no JSON at all');
     socket.send(Buffer.from([1, 2, 3]));
     tell(socket, message(1, 'one'));
