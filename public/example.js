@@ -2,13 +2,14 @@
 import { Fanfare } from './fanfare.js';
 
 const query = new URLSearchParams(location.search);
-const room = new Fanfare(query.get('server') ?? undefined, { room: query.get('room') ?? 'lobby', after: 0, storage: () => localStorage });
+const fanfare = new Fanfare(query.get('server') ?? undefined, { storage: () => localStorage });
+const room = fanfare.room(query.get('room') ?? 'lobby', { after: 0 });
 const [form, list, output] = ['form', 'ol', 'output'].map((name) => document.querySelector(name));
 const add = (text) => list.appendChild(document.createElement('li')).append(text);
 
-room.on('message', ({ from, text }) => add(`${from}: ${text ?? '(bytes)'}`));
+room.on('message', ({ from, text, json }) => add(`${from}: ${text ?? JSON.stringify(json) ?? '(bytes)'}`));
 room.on('gap', ({ count }) => add(`${count ?? 'some'} messages are gone`));
-room.on('status', ({ status }) => (output.value = status));
+fanfare.on('status', ({ status }) => (output.value = status));
 form.addEventListener('submit', (event) => {
   event.preventDefault();
   room.send(form.elements.text.value);

@@ -1,62 +1,370 @@
-// One room's ordered log, kept over broken connections. fanfare.d.ts says how and documents each name.
+// Rooms over one WebSocket, kept over broken connections. fanfare.d.ts documents it. Names that begin with _ are internal.
 
 const MIN_BACKOFF = 500;
 const MAX_BACKOFF = 20_000;
-// A connection that was open for this long resets the back-off; so does one that brought a message.
+// A connection that was open for this long, or brought such a frame, resets the back-off.
 const HEALTHY_AFTER = 5000;
+const PROGRESS = ['message', 'ack', 'history'];
 // The wait for a pong after this machine slept (a timer was late) or the network is back.
 const PONG_TIMEOUT = 5000;
 const SLEEP_TOLERANCE = 2000;
 const RETRY_DELAY = 1000;
 // The wait for a connection to open and be welcomed.
 const OPEN_TIMEOUT = 10_000;
-const MAX_KEY_CHARS = 64;
 // The minimum time before another token is fetched.
 const MIN_RENEWAL = 30_000;
 const DONE = 1000;
 const REFUSED = 4500;
+// Frames that a pattern gets of each room that it matches.
+const OF_LOG = ['message', 'deleted', 'signal', 'closed'];
 
 const random = () => Math.random().toString(36).slice(2);
 let keys = 0;
 // Keys sort in the order of their creation.
 const newKey = () => `${Date.now().toString(36)}-${(keys++).toString(36).padStart(5, '0')}-${random()}`;
+// 1 to 64 characters, none of which is an unpaired surrogate.
+const isKey = (key) => typeof key === 'string' && /^\P{Cs}{1,64}$/u.test(key);
 const failure = (fields) => Object.assign(new Error(fields.message), fields);
 
-const encoder = new TextEncoder();
-const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
-// Replaces each half of a surrogate pair by U+FFFD, because only well-formed text can be sent.
-const wellFormed = (text) => decoder.decode(encoder.encode(text));
-const isKey = (key) => typeof key === 'string' && key !== '' && [...key].length <= MAX_KEY_CHARS && wellFormed(key) === key;
+// Encodes as JSON. Each unpaired surrogate becomes U+FFFD, because only well-formed text can be sent.
+const encode = (value) => JSON.stringify(value).replace(/\\(\\|ud[89a-f]..)/g, (escape) => (escape[1] === 'u' ? '\uFFFD' : escape));
+const sizeOf = (text) => new TextEncoder().encode(text).length;
 
-export class Fanfare extends EventTarget {
+class Emitter extends EventTarget {
+  on(type, listener) {
+    const handler = (event) => listener(event.detail);
+    this.addEventListener(type, handler);
+    return () => this.removeEventListener(type, handler);
+  }
+
+  _emit(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}
+
+class Room extends Emitter {
+  #fanfare;
+  #isReader;
+  #isPattern;
+  // On each connection, a subscription is first requested and then live.
+  #isRequested = false;
+  #isLive = false;
+  #error;
+  // The position of the last read message, and the head of the log when the subscription began.
+  #position;
+  #head = 0;
+  #isLost = false;
+  // Of a pattern, messages up to this offset may be missing and others not, because each room drops its own.
+  #gone;
+  // Messages up to this offset are read for the outbox only, and emit no event.
+  #emittedOffset;
+  // Messages by key. One of them at a time is in flight.
+  #outbox = new Map();
+  #inFlight;
+  // Their answers have no key, so one of them at a time is in flight.
+  #requests = [];
+  #isRequestInFlight = false;
+  #state;
+  #members;
+
+  constructor(fanfare, name, { after, epoch, subscribe = true }) {
+    super();
+    this.#fanfare = fanfare;
+    this.#isReader = subscribe;
+    this.name = name;
+    this.#isPattern = name.endsWith('*');
+    if (after !== undefined) this.#position = { offset: after, epoch };
+    this.#emittedOffset = after ?? -1;
+    this.#restore();
+  }
+
+  get isSubscribed() {
+    return this.#isLive && this.#isReader;
+  }
+
+  get position() {
+    return this.#position && { ...this.#position };
+  }
+
+  get pending() {
+    return this.#outbox.size;
+  }
+
+  send(value, { key = newKey(), kind, replyTo, edits } = {}) {
+    return this.#promise((answer) => {
+      if (!isKey(key)) throw failure({ code: 'bad_key', message: 'a key is a text of 1 to 64 characters', retry: false, key });
+      const waiting = this.#outbox.get(key);
+      // It is stored once, and both callers get the result.
+      if (waiting) return waiting.answers.push(answer);
+      const content = { [typeof value === 'string' ? 'text' : 'json']: value, kind, reply_to: replyTo, edits };
+      // A copy: the caller may change the value later.
+      const entry = { content: JSON.parse(encode(content)), answers: [answer] };
+      this.#store(key, entry);
+      this.#outbox.set(key, entry);
+    });
+  }
+
+  history({ before, limit } = {}) {
+    return this.#request({ type: 'history', before, limit }, ({ type }) => type === 'history');
+  }
+
+  delete(offset) {
+    return this.#request({ type: 'delete', offset }, (frame) => frame.type === 'deleted' && frame.offset === offset);
+  }
+
+  signal(kind, json) {
+    this.#sendIfLive({ type: 'signal', kind, json });
+  }
+
+  state(json) {
+    this.#state = json;
+    this.#sendIfLive({ type: 'state', json });
+  }
+
+  leave() {
+    if (this.#isRequested) {
+      this.#fanfare._leaving.add(this.name);
+      this.#send({ type: 'unsubscribe' });
+    }
+    this._end(failure({ code: 'left', message: 'this client left the room' }));
+  }
+
+  #request(frame, isAnswer) {
+    return this.#promise((answer) => this.#requests.push({ frame, isAnswer, ...answer }));
+  }
+
+  #promise(queue) {
+    const promise = new Promise((resolve, reject) => {
+      if (this.#error) return reject(this.#error);
+      queue({ resolve, reject });
+      this.#fanfare._advance();
+    });
+    // Callers that do not await the promise get an `error` event.
+    promise.catch(() => {});
+    return promise;
+  }
+
+  #send(frame) {
+    this.#fanfare._send({ ...frame, room: this.name });
+  }
+
+  #sendIfLive(frame) {
+    if (this.#isLive) this.#send(frame);
+  }
+
+  _disconnect() {
+    this.#isRequested = this.#isLive = this.#isRequestInFlight = false;
+    this.#inFlight = undefined;
+  }
+
+  // Stops for good. Stored messages stay for the next visit.
+  _end(error) {
+    if (this.#error) return;
+    this._disconnect();
+    this.#error = error;
+    this.#fanfare._remove(this);
+    const waiting = [...this.#outbox.values()].flatMap(({ answers }) => answers);
+    for (const { reject } of [...waiting, ...this.#requests]) reject(error);
+  }
+
+  // Sends what can be sent now on a live connection.
+  _advance() {
+    if (this.#fanfare._leaving.has(this.name)) return;
+    if (!this.#isReader) this.#isLive = true;
+    else if (!this.#isRequested) {
+      this.#isRequested = true;
+      return this.#send({ type: 'subscribe', after: this.#position?.offset, epoch: this.#position?.epoch });
+    }
+    if (!this.#isLive) return;
+    const [request] = this.#requests;
+    if (request && !this.#isRequestInFlight) {
+      this.#isRequestInFlight = true;
+      this.#send(request.frame);
+    }
+    // Messages without an ack may be among those that are still to be read.
+    if (this.#position?.offset < this.#head) return;
+    for (const [key, entry] of this.#outbox) {
+      if (this.#inFlight !== undefined) return;
+      const { content } = entry;
+      const limit = this.#fanfare._maxMessage;
+      if (sizeOf(content.text ?? encode(content.json ?? null)) <= limit) {
+        this.#inFlight = key;
+        // A later visit searches for the message from this position.
+        if (!entry.epoch) this.#store(key, Object.assign(entry, this.#position));
+        return this.#send({ ...content, type: 'publish', key });
+      }
+      // The server would close the connection at each attempt.
+      this.#fail({ code: 'too_long', message: `longer than ${limit} bytes`, retry: false, key });
+    }
+  }
+
+  // Reports whether the frame is about this room, or one that this pattern matches.
+  _receives({ type, room }) {
+    return room === this.name || (this.#isPattern && OF_LOG.includes(type) && room.startsWith(this.name.slice(0, -1)));
+  }
+
+  _onFrame(frame) {
+    const { type } = frame;
+    // Other frames are about an earlier subscription.
+    if (!this.#isLive && !(this.#isRequested && ['subscribed', 'error'].includes(type))) return;
+    if (this.#isRequestInFlight && this.#requests[0].isAnswer(frame)) {
+      this.#isRequestInFlight = false;
+      this.#requests.shift().resolve(frame);
+    }
+    (this.#handlers[type] ?? ((frame) => this._emit(type, frame)))(frame);
+  }
+
+  #handlers = {
+    subscribed: (frame) => {
+      const { epoch, head, first, recovery, members } = frame;
+      const seen = this.#position;
+      // The log restarted: its offsets are others.
+      const isOther = recovery === 'lost' && ((seen.epoch ?? epoch) !== epoch || seen.offset > head);
+      // A client without an epoch requested the messages that are kept.
+      const gone = first ? first - 1 : head;
+      const isAll = !seen?.epoch && !seen?.offset && recovery === 'resumed';
+      const offset = !seen ? head : isAll ? gone : isOther ? 0 : seen.offset;
+      if (this.#emittedOffset < 0) this.#emittedOffset = head;
+      else if (isOther) this.#emittedOffset = 0;
+      this.#position = { epoch, offset };
+      this.#head = head;
+      this.#gone = isAll && this.#isPattern ? head : 0;
+      this.#isLost = recovery === 'lost';
+      this.#members = members;
+      this.#isLive = true;
+      if (this.#state !== undefined) this.state(this.#state);
+      this._emit('subscribed', frame);
+    },
+    unsubscribed: (frame) => {
+      this._emit('unsubscribed', frame);
+      if (frame.code !== 'kicked') return this._end(failure(frame));
+      this._disconnect();
+      this.#fanfare._pause();
+    },
+    message: (message) => {
+      // A pattern may match a room that is only published to.
+      if (!this.#isReader) return;
+      const { offset: seen } = this.#position;
+      if (message.offset <= seen) return;
+      const isNews = message.offset > this.#emittedOffset;
+      if (((message.prev > seen && message.prev > this.#gone) || this.#isLost) && isNews) {
+        this._emit('gap', { type: 'gap', room: message.room, after: seen, before: message.offset, count: null, reason: 'lagged' });
+      }
+      this.#isLost = false;
+      this.#position.offset = message.offset;
+      if (message.key && message.from === this.#fanfare.id) this.#confirm({ ...message, duplicate: false });
+      if (isNews) this._emit('message', message);
+    },
+    gap: (frame) => {
+      const last = frame.before - 1;
+      const { offset } = this.#position;
+      if (this.#isPattern) this.#gone = Math.max(this.#gone, last);
+      // After a lost position, the gap is emitted anyway.
+      else if (last <= offset && !this.#isLost) return;
+      else this.#position.offset = Math.max(offset, last);
+      this.#isLost = false;
+      if (last >= this.#emittedOffset) this._emit('gap', frame);
+    },
+    ack: (frame) => this.#confirm(frame),
+    presence: (frame) => {
+      const { count, joined = [], left = [], changed = [] } = frame;
+      const current = [...joined, ...changed];
+      const old = left.concat(current.map(({ id }) => id));
+      this.#members &&= this.#members.filter(({ id }) => !old.includes(id)).concat(current).sort((a, b) => (a.id < b.id ? -1 : 1));
+      // A large room has no list of members.
+      if (this.#members?.length !== count) this.#members = undefined;
+      this._emit('presence', { ...frame, joined, left, changed, members: this.#members });
+    },
+    error: (error) => {
+      const { key, retry } = error;
+      if (retry) this.#fanfare._pause();
+      if (key !== undefined) {
+        if (key === this.#inFlight) this.#inFlight = undefined;
+        if (!retry) return this.#fail(error);
+      } else if (!this.#isLive) {
+        this.#isRequested = false;
+        if (!retry) this._end(failure(error));
+      } else if (this.#isRequestInFlight) {
+        this.#isRequestInFlight = false;
+        if (!retry) this.#requests.shift().reject(failure(error));
+      }
+      this._emit('error', error);
+    },
+  };
+
+  #confirm({ key, offset, duplicate }) {
+    const entry = this.#forget(key);
+    if (!entry) return;
+    for (const { resolve } of entry.answers) resolve({ key, offset, duplicate });
+    this._emit('ack', { key, offset, duplicate, ...entry.content });
+  }
+
+  #fail(error) {
+    const entry = this.#forget(error.key);
+    for (const { reject } of entry?.answers ?? []) reject(failure(error));
+    this._emit('error', error);
+  }
+
+  // The name of a message in the storage.
+  #entry(key) {
+    return this.#fanfare._name(`${encodeURIComponent(this.name)}/${this.#fanfare._owner}/${key}`);
+  }
+
+  #store(key, { content, offset, epoch }) {
+    this.#useStorage((storage) => storage.setItem(this.#entry(key), encode({ ...content, offset, epoch })), key);
+  }
+
+  #useStorage(action, key) {
+    return this.#fanfare._useStorage(action, this, key);
+  }
+
+  // Removes a message from the outbox.
+  #forget(key) {
+    const entry = this.#outbox.get(key);
+    if (key === this.#inFlight) this.#inFlight = undefined;
+    if (this.#outbox.delete(key)) this.#useStorage((storage) => storage.removeItem(this.#entry(key)), key);
+    return entry;
+  }
+
+  #restore() {
+    const prefix = this.#entry('');
+    const names = this.#useStorage(Object.keys) ?? [];
+    for (const name of names.filter((name) => name.startsWith(prefix)).sort()) {
+      const key = name.slice(prefix.length);
+      const { offset, epoch, ...content } = this.#useStorage((storage) => JSON.parse(storage.getItem(name)), key) ?? {};
+      // A damaged entry must not block the others.
+      if (!isKey(key) || (typeof content.text !== 'string' && content.json === undefined)) {
+        this.#useStorage((storage) => storage.removeItem(name), key);
+        continue;
+      }
+      const entry = { content, answers: [] };
+      this.#outbox.set(key, entry);
+      if (typeof epoch !== 'string' || !(Number.isSafeInteger(offset) && offset >= 0)) continue;
+      Object.assign(entry, { offset, epoch });
+      if (!this.#position || (this.#position.epoch === epoch && offset < this.#position.offset)) this.#position = { offset, epoch };
+    }
+  }
+}
+
+export class Fanfare extends Emitter {
   #options;
   #storage;
   #url;
   #server;
+  #rooms = new Map();
+  // The rooms to which the next subscription waits for the end of the last one.
+  _leaving = new Set();
   #socket;
   #status = 'closed';
   #isLive = false;
-  #isClosed = false;
+  #error;
   #failures = 0;
   #refusals = 0;
   #openedAt = 0;
   #serverPause;
   #reconnectTimer;
-  // The position of the last read message, and the head of the log at the welcome.
-  #position;
-  #head = 0;
-  #isLost = false;
-  // Messages up to this offset are read for the outbox only, and emit no event.
-  #emittedOffset = 0;
-  // Messages by key. One of them at a time is in flight.
-  #outbox = new Map();
-  #inFlight;
   #retryTimer;
-  #historyRequests = [];
-  #isHistoryPending = false;
-  #isRenewing = false;
   #openTimer;
-  #welcome;
   #heartbeat = 25_000;
   #expire = 60_000;
   #timer;
@@ -71,15 +379,13 @@ export class Fanfare extends EventTarget {
     this.#url.protocol = this.#url.protocol.replace('http', 'ws');
     // Two servers may share a host.
     this.#server = this.#url.host + this.#url.pathname.slice(0, -'/ws'.length);
-    this.room = options.room ?? 'lobby';
     this.#options = options;
-    if (options.after !== undefined) this.#position = { offset: options.after, epoch: options.epoch };
     const { storage } = options;
-    this.#tryStorage(() => (this.#storage = typeof storage === 'function' ? storage() : storage));
-    this.id = options.id ?? (this.#tryStorage(() => this.#storage?.getItem(this.#name('id'))) || `guest-${random().slice(0, 6)}`);
-    if (!options.id) this.#persist(this.#name('id'), this.id);
-    this.#emittedOffset = this.#position?.offset ?? -1;
-    this.#restore();
+    this._useStorage(() => (this.#storage = typeof storage === 'function' ? storage() : storage));
+    this.id = options.id ?? (this._useStorage((storage) => storage.getItem(this._name('id'))) || `guest-${random().slice(0, 6)}`);
+    if (!options.id) this._useStorage((storage) => storage.setItem(this._name('id'), this.id));
+    // The server may assign another id. Stored messages are found by this one.
+    this._owner = this.id;
     globalThis.addEventListener?.('online', this.#checkNow);
     globalThis.document?.addEventListener('visibilitychange', this.#checkNow);
     this.#connect();
@@ -89,49 +395,19 @@ export class Fanfare extends EventTarget {
     return this.#status;
   }
 
-  get position() {
-    return this.#position && { ...this.#position };
-  }
-
-  get pending() {
-    return this.#outbox.size;
-  }
-
-  on(type, listener) {
-    const handler = (event) => listener(event.detail);
-    this.addEventListener(type, handler);
-    return () => this.removeEventListener(type, handler);
-  }
-
-  send(text, { key = newKey() } = {}) {
-    return this.#promise((answer) => {
-      if (!isKey(key)) throw failure({ code: 'bad_key', message: `a key is a text of 1 to ${MAX_KEY_CHARS} characters`, retry: false, key });
-      const waiting = this.#outbox.get(key);
-      // The same message again: it is stored once, and both callers get the result.
-      if (waiting) return waiting.answers.push(answer);
-      const entry = { text: wellFormed(`${text}`), answers: [answer] };
-      this.#store(key, entry);
-      this.#outbox.set(key, entry);
-    });
-  }
-
-  history({ before, limit } = {}) {
-    return this.#promise((answer) => this.#historyRequests.push({ before, limit, ...answer }));
+  room(name, options = {}) {
+    let room = this.#rooms.get(name);
+    if (!room) {
+      room = new Room(this, name, options);
+      if (this.#error) room._end(this.#error);
+      else this.#rooms.set(name, room);
+      this._advance();
+    }
+    return room;
   }
 
   close() {
     this.#finish(DONE, 'closed by this client');
-  }
-
-  #promise(queue) {
-    const promise = new Promise((resolve, reject) => {
-      if (this.#isClosed) return reject(new Error('this client is closed'));
-      queue({ resolve, reject });
-      this.#advance();
-    });
-    // Callers that do not await the promise get an `error` event.
-    promise.catch(() => {});
-    return promise;
   }
 
   async #connect() {
@@ -142,17 +418,14 @@ export class Fanfare extends EventTarget {
     try {
       const { token } = this.#options;
       const bearer = typeof token === 'function' ? await token() : token;
-      if (this.#isClosed) return;
-      const query = { room: this.room, id: this.id };
-      if (this.#position) query.after = this.#position.offset;
-      if (this.#position?.epoch) query.epoch = this.#position.epoch;
-      this.#url.search = new URLSearchParams(query);
+      if (this.#error) return;
+      this.#url.search = new URLSearchParams({ id: this.id });
       const socket = new WebSocket(this.#url, ['fanfare.v1'].concat(bearer ? `bearer.${bearer}` : []));
       socket.onopen = () => {
         this.#openedAt = performance.now();
         this.#onActivity();
         // The answer has the expiry of the token.
-        if (bearer && bearer !== token) this.#sendToken(bearer);
+        if (bearer && bearer !== token) this._send({ type: 'token', token: bearer });
       };
       socket.onmessage = ({ data }) => this.#socket === socket && this.#onFrame(JSON.parse(data));
       socket.onclose = ({ code, reason }) => this.#socket === socket && this.#onClose(code, reason);
@@ -165,17 +438,12 @@ export class Fanfare extends EventTarget {
   }
 
   #emitConnectError(error) {
-    this.#emit('error', { code: 'connect', message: String(error), retry: true });
-  }
-
-  #sendToken(token) {
-    this.#isRenewing = true;
-    this.#sendFrame({ type: 'token', token });
+    this._emit('error', { code: 'connect', message: String(error), retry: true });
   }
 
   async #renew() {
     try {
-      this.#sendToken(await this.#options.token());
+      this._send({ type: 'token', token: await this.#options.token() });
     } catch (error) {
       // The next connection fetches a token again.
       this.#emitConnectError(error);
@@ -198,7 +466,7 @@ export class Fanfare extends EventTarget {
   }
 
   #scheduleReconnect(lived) {
-    if (this.#isClosed) return;
+    if (this.#error) return;
     if (lived >= HEALTHY_AFTER) this.#failures = 0;
     const ceiling = Math.min(MAX_BACKOFF, MIN_BACKOFF * 2 ** this.#failures++);
     const pause = this.#serverPause ?? Math.random() * ceiling;
@@ -209,184 +477,87 @@ export class Fanfare extends EventTarget {
 
   #disconnect() {
     for (const timer of [this.#reconnectTimer, this.#retryTimer, this.#timer, this.#renewTimer, this.#openTimer]) clearTimeout(timer);
-    this.#reconnectTimer = this.#retryTimer = this.#socket = this.#inFlight = undefined;
-    this.#isLive = this.#isHistoryPending = this.#isRenewing = false;
+    this.#reconnectTimer = this.#retryTimer = this.#socket = undefined;
+    this.#isLive = false;
+    this._leaving.clear();
+    for (const room of this.#rooms.values()) room._disconnect();
   }
 
   #finish(code, reason) {
-    if (this.#isClosed) return;
-    this.#isClosed = true;
+    if (this.#error) return;
+    this.#error = failure({ code, message: `closed with ${code}: ${reason}` });
     globalThis.removeEventListener?.('online', this.#checkNow);
     globalThis.document?.removeEventListener('visibilitychange', this.#checkNow);
     const socket = this.#socket;
     this.#disconnect();
     socket?.close(DONE);
-    // Stored messages stay for the next visit.
-    const error = failure({ code, message: `closed with ${code}: ${reason}` });
-    const waiting = [...this.#outbox.values()].flatMap(({ answers }) => answers);
-    for (const { reject } of [...waiting, ...this.#historyRequests]) reject(error);
+    for (const room of this.#rooms.values()) room._end(this.#error);
     this.#setStatus('closed', { code, reason });
   }
 
   #onFrame(frame) {
     this.#onActivity();
-    this.#handlers[frame.type]?.(frame);
-    this.#advance();
+    if (PROGRESS.includes(frame.type)) this.#failures = 0;
+    const rooms = [...this.#rooms.values()].filter((room) => room._receives(frame));
+    for (const room of rooms) room._onFrame(frame);
+    if (['unsubscribed', 'error'].includes(frame.type)) this._leaving.delete(frame.room);
+    if (!rooms.length) this.#handlers[frame.type]?.(frame);
+    this._advance();
   }
 
+  // Frames that are about no room, or one that this client has left.
   #handlers = {
     welcome: (frame) => this.#onWelcome(frame),
-    message: (frame) => this.#onMessage(frame),
-    gap: (frame) => {
-      const { offset } = this.#position;
-      // After a lost position the number of missing messages is unknown, and the gap is emitted anyway.
-      if (frame.before <= offset + 1 && !this.#isLost) return;
-      this.#isLost = false;
-      this.#position.offset = Math.max(offset, frame.before - 1);
-      if (frame.before > this.#emittedOffset) this.#emit('gap', frame);
-    },
-    ack: (frame) => {
-      this.#failures = 0;
-      this.#confirm(frame);
-    },
-    history: ({ messages, more }) => {
-      this.#isHistoryPending = false;
-      this.#failures = 0;
-      this.#historyRequests.shift()?.resolve({ messages, more });
-    },
-    error: (frame) => this.#onError(frame),
-    presence: (frame) => this.#onPresence(frame),
+    error: (error) => this._emit('error', error),
     token: ({ expires_at }) => {
-      this.#isRenewing = false;
       const term = Math.max(MIN_RENEWAL, 0.8 * (expires_at - Date.now()));
       // Longer timers overflow.
       if (expires_at) this.#renewTimer = setTimeout(() => this.#renew(), Math.min(term, 2 ** 31 - 1));
     },
-    deleted: (frame) => this.#emit('deleted', frame),
     drain: (frame) => {
       this.#serverPause = frame.reconnect_after_ms;
-      this.#emit('drain', frame);
+      this._emit('drain', frame);
     },
   };
 
   #onWelcome(welcome) {
     clearTimeout(this.#openTimer);
-    const { epoch, head, first, recovery, heartbeat_ms, expire_ms } = welcome;
-    const seen = this.#position;
-    const isOther = seen?.epoch && seen.epoch !== epoch;
-    // A client without an epoch requested the messages that are kept.
-    const gone = first ? first - 1 : head;
-    const isAll = !seen?.epoch && !seen?.offset && recovery === 'resumed';
-    const offset = !seen ? head : isAll ? gone : isOther || seen.offset > head ? 0 : seen.offset;
-    if (this.#emittedOffset < 0) this.#emittedOffset = head;
-    else if (isOther || this.#emittedOffset > head) this.#emittedOffset = 0;
-    this.#position = { epoch, offset };
-    this.#head = head;
-    this.#isLost = recovery === 'lost';
     this.#isLive = true;
     this.#refusals = 0;
     this.id = welcome.id;
-    this.#welcome = welcome;
-    this.#expire = expire_ms;
-    this.#heartbeat = Math.min(heartbeat_ms, expire_ms / 2);
+    this._maxMessage = welcome.max_message;
+    this.#expire = welcome.expire_ms;
+    this.#heartbeat = Math.min(welcome.heartbeat_ms, welcome.expire_ms / 2);
     this.#checkAfter(this.#heartbeat);
     this.#setStatus('live');
-    this.#emit('open', welcome);
+    this._emit('open', welcome);
   }
 
-  #onMessage(message) {
-    const { offset: seen } = this.#position;
-    if (message.offset <= seen) return;
-    const isNews = message.offset > this.#emittedOffset;
-    if ((message.prev > seen || this.#isLost) && isNews) {
-      this.#emit('gap', { type: 'gap', after: seen, before: message.offset, count: null, reason: 'lagged' });
-    }
-    this.#isLost = false;
-    this.#position.offset = message.offset;
-    this.#failures = 0;
-    if (message.key && message.from === this.id) this.#confirm({ ...message, duplicate: false });
-    if (isNews) this.#emit('message', message);
-  }
-
-  #onPresence({ count, joined = [], left = [] }) {
-    let { members } = this.#welcome;
-    members &&= members.filter((name) => !joined.includes(name) && !left.includes(name)).concat(joined).sort();
-    // A large room has no list of members.
-    if (members?.length !== count) members = undefined;
-    this.#welcome = { ...this.#welcome, count, members };
-    this.#emit('presence', { count, joined, left, members });
-  }
-
-  #confirm({ key, offset, duplicate }) {
-    const entry = this.#forget(key);
-    if (!entry) return;
-    for (const { resolve } of entry.answers) resolve({ key, offset, duplicate });
-    this.#emit('ack', { key, offset, duplicate, text: entry.text });
-  }
-
-  #onError(error) {
-    const isOfToken = this.#isRenewing && error.key === undefined;
-    if (error.code === 'bad_token' || isOfToken) {
-      this.#isRenewing = false;
-      return this.#emit('error', error);
-    }
-    const wasHistoryPending = error.key === undefined && this.#isHistoryPending;
-    // An error without a key is for the request in flight. If a history request and a message are in flight, it is for
-    // the request: the message is sent again, and stored once by its key.
-    const key = error.key ?? (wasHistoryPending ? undefined : this.#inFlight);
-    if (error.key === undefined || key === this.#inFlight) this.#inFlight = undefined;
-    if (wasHistoryPending) this.#isHistoryPending = false;
-    if (error.retry) {
-      this.#retryTimer ??= setTimeout(() => {
-        this.#retryTimer = undefined;
-        this.#advance();
-      }, RETRY_DELAY);
-    } else if (wasHistoryPending) this.#historyRequests.shift()?.reject(failure(error));
-    else if (key !== undefined) return this.#fail({ ...error, key });
-    this.#emit('error', error);
-  }
-
-  #fail(error) {
-    const entry = this.#forget(error.key);
-    for (const { reject } of entry?.answers ?? []) reject(failure(error));
-    this.#emit('error', error);
-  }
-
-  #advance() {
+  // Lets every room send what it can.
+  _advance() {
     if (!this.#isLive || this.#retryTimer) return;
-    const [request] = this.#historyRequests;
-    if (request && !this.#isHistoryPending) {
-      this.#isHistoryPending = true;
-      this.#sendFrame({ type: 'history', before: request.before, limit: request.limit });
-    }
-    // Messages without an ack may be among those that are still to be read.
-    if (this.#position.offset < this.#head) return;
-    for (const [key, entry] of this.#outbox) {
-      if (this.#inFlight !== undefined) return;
-      const { text } = entry;
-      if (encoder.encode(text).length <= this.#welcome.max_message) {
-        this.#inFlight = key;
-        // A later visit searches for the message from this position.
-        if (!entry.epoch) this.#store(key, Object.assign(entry, this.#position));
-        return this.#sendFrame({ type: 'say', text, key });
-      }
-      // The server would close the connection at each attempt.
-      const message = `longer than ${this.#welcome.max_message} bytes`;
-      this.#fail({ code: 'too_long', message, retry: false, key });
-    }
+    for (const room of this.#rooms.values()) room._advance();
   }
 
-  #sendFrame(frame) {
-    this.#socket.send(JSON.stringify(frame));
+  // Sends nothing for a while, because the server could not accept a frame.
+  _pause() {
+    this.#retryTimer ??= setTimeout(() => {
+      this.#retryTimer = undefined;
+      this._advance();
+    }, RETRY_DELAY);
   }
 
-  #emit(type, detail) {
-    this.dispatchEvent(new CustomEvent(type, { detail }));
+  _remove(room) {
+    this.#rooms.delete(room.name);
+  }
+
+  _send(frame) {
+    this.#socket.send(encode(frame));
   }
 
   #setStatus(status, more) {
     this.#status = status;
-    this.#emit('status', { status, ...more });
+    this._emit('status', { status, ...more });
   }
 
   #onActivity() {
@@ -414,7 +585,7 @@ export class Fanfare extends EventTarget {
     if (!hurry && now < this.#lastFrameAt + this.#heartbeat) return this.#checkAfter(this.#lastFrameAt + this.#heartbeat - now);
     const until = hurry ? now + PONG_TIMEOUT : this.#lastFrameAt + this.#expire;
     this.#pendingPing = { until, slept };
-    this.#sendFrame({ type: 'ping' });
+    this._send({ type: 'ping' });
     this.#checkAfter(until - now);
   }
 
@@ -423,55 +594,16 @@ export class Fanfare extends EventTarget {
     else if (this.#reconnectTimer && !globalThis.document?.hidden) this.#connect();
   };
 
-  #name(name) {
+  _name(name) {
     return `fanfare.js/${this.#server}/${name}`;
   }
 
-  #entry(key) {
-    return this.#name(`${encodeURIComponent(this.room)}/${this.id}/${key}`);
-  }
-
-  #store(key, { text, offset, epoch }) {
-    this.#persist(this.#entry(key), JSON.stringify({ text, offset, epoch }), key);
-  }
-
-  #persist(name, value, key) {
-    this.#tryStorage(() => this.#storage?.setItem(name, value), key);
-  }
-
   // Runs a storage action. If the storage is full or blocked, messages are sent and not remembered.
-  #tryStorage(action, key) {
+  _useStorage(action, target = this, key) {
     try {
-      return action();
+      return this.#storage && action(this.#storage);
     } catch (error) {
-      this.#emit('error', { code: 'storage', message: String(error), retry: false, key });
-    }
-  }
-
-  // Removes a message from the outbox.
-  #forget(key) {
-    const entry = this.#outbox.get(key);
-    if (key === this.#inFlight) this.#inFlight = undefined;
-    if (this.#outbox.delete(key)) this.#tryStorage(() => this.#storage?.removeItem(this.#entry(key)), key);
-    return entry;
-  }
-
-  #restore() {
-    const prefix = this.#entry('');
-    const names = this.#tryStorage(() => Array.from({ length: this.#storage?.length ?? 0 }, (_, at) => this.#storage.key(at))) ?? [];
-    for (const name of names.filter((name) => name?.startsWith(prefix)).sort()) {
-      const key = name.slice(prefix.length);
-      const { text, offset, epoch } = this.#tryStorage(() => JSON.parse(this.#storage.getItem(name)), key) ?? {};
-      // A damaged entry must not block the others.
-      if (!isKey(key) || typeof text !== 'string') {
-        this.#tryStorage(() => this.#storage.removeItem(name), key);
-        continue;
-      }
-      const entry = { text: wellFormed(text), answers: [] };
-      this.#outbox.set(key, entry);
-      if (!epoch || typeof epoch !== 'string' || !(Number.isSafeInteger(offset) && offset >= 0)) continue;
-      Object.assign(entry, { offset, epoch });
-      if (!this.#position || (this.#position.epoch === epoch && offset < this.#position.offset)) this.#position = { offset, epoch };
+      target._emit('error', { code: 'storage', message: String(error), retry: false, key });
     }
   }
 }

@@ -11,50 +11,61 @@ import { brotliCompressSync } from 'node:zlib';
 
 import { type Page } from '@playwright/test';
 
-import { type Events, type Fanfare, type Options } from '../../public/fanfare.js';
+import { type Fanfare, type Options, type Room, type RoomEvents, type RoomOptions, type Events as ConnectionEvents } from '../../public/fanfare.js';
 import { type Visit, expect, freshRoom, test } from './fixtures.ts';
 import { KEY, token } from './keys.ts';
-import { type Route, hearing, message, stillClock, tell, welcome } from './mock.ts';
+import { type Route, hearing, message, stillClock, subscribed, tell, welcome } from './mock.ts';
 import { Server } from './server.ts';
 
+/** The events of a connection and its rooms. An `error` is of either. */
+type Events = ConnectionEvents & RoomEvents;
 type Heard = { [T in keyof Events]: { type: T } & Events[T] }[keyof Events];
-type Settings = Omit<Options, 'storage' | 'token'> & { isKept?: boolean; tokens?: string[] };
+type Settings = Omit<Options, 'storage' | 'token'> & RoomOptions & { room?: string; isKept?: boolean; tokens?: string[] };
 
 declare global {
   interface Window {
     client: Fanfare;
+    /** The room that the page followed last. */
+    room: Room;
+    follow: (name: string, options?: RoomOptions) => Room;
     heard: Heard[];
   }
 }
 
 const PUBLIC = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../public');
 
-/** What a room keeps. */
+/** The number of messages that a room keeps. */
 const KEPT = 1000;
 
 test.use({
   serverArgs: ['--message-rate', '0', '--allow-origin', 'any', '--history-messages', `${KEPT}`],
-  // A page without a head asks for /favicon.ico, which there is not.
+  // A page without a head requests /favicon.ico, which does not exist.
   expected: async ({}, use) => use([/status of 404/]),
 });
 
 const freshName = (): string => freshRoom().slice('/r/'.length);
 
-/** A page with nothing on it, at `server`. */
+/** An empty page at `server`. */
 const blank = (visit: Visit, server: Server): Promise<Page> => visit(`${server.url}/robots.txt`, { bypassCSP: true });
 
-/** Makes a client on `page` that writes down what it hears. */
+/** Makes a client on `page` that follows a room and records its events. */
 async function connect(page: Page, settings: Settings): Promise<void> {
-  await page.evaluate(async ({ isKept, tokens, ...options }) => {
+  await page.evaluate(async ({ isKept, tokens, room = 'lobby', after, epoch, subscribe, ...options }) => {
     const file = '/fanfare.js';
     const { Fanfare } = (await import(file)) as typeof import('../../public/fanfare.js');
     const token = tokens && (() => tokens.shift());
     const client = new Fanfare(undefined, { ...options, token, storage: isKept ? localStorage : undefined });
     const heard: Heard[] = [];
-    for (const type of ['open', 'message', 'gap', 'presence', 'ack', 'error', 'deleted', 'drain', 'status'] as const) {
-      client.on(type, (detail) => heard.push({ type, ...detail } as Heard));
-    }
-    Object.assign(window, { client, heard });
+    for (const type of ['open', 'error', 'drain', 'status'] as const) client.on(type, (detail) => heard.push({ type, ...detail } as Heard));
+    const follow = (name: string, options?: RoomOptions) => {
+      const room = client.room(name, options);
+      for (const type of ['subscribed', 'unsubscribed', 'message', 'gap', 'presence', 'signal', 'ack', 'error', 'deleted', 'closed'] as const) {
+        room.on(type, (detail) => heard.push({ ...detail, type, of: name } as unknown as Heard));
+      }
+      return (window.room = room);
+    };
+    Object.assign(window, { client, heard, follow });
+    follow(room, { after, epoch, subscribe });
   }, settings);
 }
 
@@ -62,20 +73,50 @@ async function connect(page: Page, settings: Settings): Promise<void> {
 async function connected(visit: Visit, server: Server, settings: Settings): Promise<Page> {
   const page = await blank(visit, server);
   await connect(page, settings);
-  await expect.poll(() => status(page)).toBe('live');
+  await live(page);
   return page;
 }
 
+/** Waits until the room that `page` followed last is subscribed. */
+const live = (page: Page) => expect.poll(() => page.evaluate(() => window.room.isSubscribed)).toBe(true);
+
+/** Follows one more room, and waits until it is subscribed. */
+async function follow(page: Page, name: string, options: RoomOptions = {}): Promise<void> {
+  await page.evaluate(([name, options]) => void window.follow(name, options), [name, options] as const);
+  await live(page);
+}
+
 const status = (page: Page) => page.evaluate(() => window.client.status);
-const pending = (page: Page) => page.evaluate(() => window.client.pending);
+const pending = (page: Page) => page.evaluate(() => window.room.pending);
 const heard = <T extends Heard['type']>(page: Page, type: T) =>
-  page.evaluate((type) => window.heard.filter((one) => one.type === type), type) as Promise<unknown> as Promise<Events[T][]>;
+  page.evaluate((type) => window.heard.filter((one) => one.type === type), type) as Promise<unknown> as Promise<(Events[T] & { of?: string })[]>;
 const texts = async (page: Page) => (await heard(page, 'message')).map(({ text }) => text);
+/** The messages that the subscription `name` got, as `ROOM TEXT`. */
+const textsOf = async (page: Page, name: string) =>
+  (await heard(page, 'message')).filter(({ of }) => of === name).map(({ room, text }) => `${room} ${text}`);
 const send = (page: Page, ...texts: string[]) =>
-  page.evaluate((texts) => void texts.forEach((text) => void window.client.send(text)), texts);
+  page.evaluate((texts) => void texts.forEach((text) => void window.room.send(text)), texts);
 const numbered = (count: number) => Array.from({ length: count }, (_, number) => `message ${number}`);
 
-/** A page whose sockets are answered by `answer`; `tries` counts them. */
+/** Publishes `texts` in `room` over HTTP, as one batch. */
+async function publish(server: Server, room: string, ...texts: string[]): Promise<void> {
+  const body = texts.map((text) => JSON.stringify({ text })).join('\n');
+  const headers = { 'content-type': 'application/x-ndjson' };
+  const url = `${server.url}/api/v1/rooms/${encodeURIComponent(room)}/messages`;
+  const answer = await fetch(url, { method: 'POST', body, headers });
+  expect(answer.status).toBe(201);
+}
+
+/** Answers a socket as a server does: a welcome, each subscription with `frames` after it, and `hear` gets the rest. */
+function serve(socket: Route, frames: Parameters<typeof tell>[1][] = [], hear: Parameters<typeof hearing>[1] = () => {}, fields: object = {}): void {
+  hearing(socket, (frame) => {
+    if (frame.type === 'subscribe') tell(socket, subscribed({ room: frame.room, ...fields }), ...frames);
+    else hear(frame);
+  });
+  tell(socket, welcome(fields));
+}
+
+/** A page whose sockets are answered by `answer`; `sockets` are those that it opened. */
 async function mocked(visit: Visit, server: Server, answer: (socket: Route, attempt: number) => unknown) {
   const page = await visit('about:blank', { bypassCSP: true });
   await stillClock(page);
@@ -95,14 +136,14 @@ test('two clients hear each other, know who is here, and read back', async ({ vi
   const room = freshName();
   const ann = await connected(visit, server, { room, id: 'ann' });
   const bob = await connected(visit, server, { room, id: 'bob' });
-  await expect.poll(async () => (await heard(ann, 'presence')).at(-1)?.members).toEqual(['ann', 'bob']);
-  const ack = await ann.evaluate(() => window.client.send('hello', { key: 'my-own' }));
-  expect(ack).toEqual({ key: 'my-own', offset: 1, duplicate: false });
-  await bob.evaluate(() => window.client.send('hello yourself'));
+  await expect.poll(async () => (await heard(ann, 'presence')).at(-1)?.members?.map(({ id }) => id)).toEqual(['ann', 'bob']);
+  const ack = await ann.evaluate(() => window.room.send('hello', { key: 'my-own' }));
+  expect(ack).toEqual({ key: 'my-own', offset: expect.any(Number), duplicate: false });
+  await bob.evaluate(() => window.room.send('hello yourself'));
   for (const page of [ann, bob]) await expect.poll(() => texts(page)).toEqual(['hello', 'hello yourself']);
-  const page = await bob.evaluate(() => window.client.history({ before: 2, limit: 10 }));
+  const page = await bob.evaluate((before) => window.room.history({ before, limit: 10 }), ack.offset + 1);
   expect([page.messages.map(({ from }) => from), page.more]).toEqual([['ann'], false]);
-  const refused = await bob.evaluate(() => window.client.history({ limit: 0 }).catch((error) => error.code));
+  const refused = await bob.evaluate(() => window.room.history({ limit: 0 }).catch((error) => error.code));
   expect(refused).toBe('bad_field');
   await ann.evaluate(() => window.client.close());
   await expect.poll(async () => (await heard(bob, 'presence')).at(-1)?.left).toEqual(['ann']);
@@ -162,13 +203,13 @@ test('a message whose ack was lost is found in the log, and nothing is told twic
   await ann.reload();
   await connect(ann, { room, isKept: true });
   await expect.poll(() => heard(ann, 'ack')).toHaveLength(1);
-  expect(said.filter((type) => type === 'say'), 'it is not said again').toHaveLength(1);
+  expect(said.filter((type) => type === 'publish'), 'it is not said again').toHaveLength(1);
   expect(await texts(ann), 'this page reads from now on').toEqual([]);
   await send(bob, 'twice');
   await expect.poll(() => texts(ann)).toEqual(['twice']);
 });
 
-test('a gap is told, and then what is kept', async ({ visit, server, request }) => {
+test('a gap is told, and then what is kept', async ({ visit, server }) => {
   const room = freshName();
   const page = await visit('about:blank', { bypassCSP: true });
   let [cut, isOpen] = [() => {}, true];
@@ -183,33 +224,28 @@ test('a gap is told, and then what is kept', async ({ visit, server, request }) 
   await page.goto(`${server.url}/robots.txt`);
   await connect(page, { room });
   await expect.poll(() => status(page)).toBe('live');
-  const say = async (texts: string[]) => {
-    const data = texts.map((text) => JSON.stringify({ text })).join('\n');
-    const headers = { 'content-type': 'application/x-ndjson' };
-    expect((await request.post(`${server.url}/api/v1/rooms/${room}/messages`, { data, headers })).status()).toBe(201);
-  };
-  await say(['first']);
+  await publish(server, room, 'first');
   await expect.poll(() => texts(page)).toEqual(['first']);
   isOpen = false;
   cut();
   await expect.poll(() => status(page)).toBe('waiting');
   const [gone, kept] = [numbered(5), numbered(KEPT)];
-  await say(gone);
-  await say(kept);
+  await publish(server, room, ...gone);
+  await publish(server, room, ...kept);
   isOpen = true;
   await expect.poll(() => texts(page)).toEqual(['first', ...kept]);
   expect(await heard(page, 'gap')).toMatchObject([{ count: 5, reason: 'expired' }]);
 });
 
 test('a message without its predecessor has a gap before it', async ({ visit, server }) => {
-  const { page } = await mocked(visit, server, (socket) => tell(socket, welcome(), message(1, 'one'), message(5, 'five')));
+  const { page } = await mocked(visit, server, (socket) => serve(socket, [message(1, 'one'), message(5, 'five')]));
   await connect(page, {});
   await expect.poll(() => heard(page, 'gap')).toMatchObject([{ after: 1, before: 5, count: null }]);
   expect(await texts(page)).toEqual(['one', 'five']);
 });
 
 test('what an operator deletes is told', async ({ visit, server }) => {
-  const { page } = await mocked(visit, server, (socket) => tell(socket, welcome(), message(1, 'one'), { type: 'deleted', offset: 1, at: 7 }));
+  const { page } = await mocked(visit, server, (socket) => serve(socket, [message(1, 'one'), { type: 'deleted', offset: 1, at: 7 }]));
   await connect(page, {});
   await expect.poll(() => heard(page, 'deleted')).toMatchObject([{ offset: 1, at: 7 }]);
 });
@@ -235,8 +271,8 @@ test('after a close code of 4500 or more it does not come back', async ({ visit,
   await expect.poll(() => status(page)).toBe('closed');
   await page.clock.runFor(60_000);
   expect(sockets).toHaveLength(1);
-  const refused = await page.evaluate(() => window.client.send('too late').catch((error) => error.message));
-  expect(refused).toBe('this client is closed');
+  const refused = await page.evaluate(() => window.room.send('too late').catch((error) => error.message));
+  expect(refused).toBe('closed with 4502: bad room or id');
 });
 
 test('a token that has run out is fetched anew, once', async ({ visit, server }) => {
@@ -259,26 +295,27 @@ test('a token that has run out is fetched anew, once', async ({ visit, server })
 test('a token is renewed before it ends, and the connection goes on', async ({ visit, server }) => {
   const said: unknown[] = [];
   const { page, sockets } = await mocked(visit, server, (socket) => {
-    tell(socket, welcome({ heartbeat_ms: 1e9, expire_ms: 1e9 }));
-    hearing(socket, ({ token }) => {
-      said.push(token);
-      if (token === 'two') return tell(socket, { type: 'error', code: 'bad_token', message: '', retry: false });
-      tell(socket, { type: 'token', expires_at: Date.now() + 100_000 });
-    });
+    const hear = ({ type, token }: Record<string, unknown>) => {
+      said.push(token ?? type);
+      if (token === 'two') tell(socket, { type: 'error', room: undefined, code: 'bad_token', message: '', retry: false });
+      else if (token) tell(socket, { type: 'token', expires_at: Date.now() + 100_000 });
+    };
+    serve(socket, [], hear, { heartbeat_ms: 1e9, expire_ms: 1e9 });
   });
   await connect(page, { tokens: ['one', 'two'] });
   await expect.poll(() => said).toEqual(['one']);
-  // The page's clock is up to a second ahead, and goes on at a word only.
+  // The page's clock is up to a second ahead, and only advances here.
   await page.clock.runFor(78_000);
   expect(said).toEqual(['one']);
   await page.clock.runFor(2000);
   await expect.poll(() => said).toEqual(['one', 'two']);
-  // What the server thinks of the token is told, and answers no question.
-  const asked = page.evaluate(() => window.client.history());
+
+  // The error about the token is an event, and does not settle the request.
+  const history = page.evaluate(() => window.room.history());
   await expect.poll(() => heard(page, 'error')).toMatchObject([{ code: 'bad_token' }]);
-  await expect.poll(() => said).toHaveLength(3);
+  await expect.poll(() => said).toEqual(['one', 'two', 'history']);
   tell(sockets[0], { type: 'history', messages: [], more: false });
-  expect(await asked).toEqual({ messages: [], more: false });
+  expect(await history).toMatchObject({ messages: [], more: false });
   expect([await status(page), sockets.length]).toEqual(['live', 1]);
 });
 
@@ -312,11 +349,10 @@ test('a server that asks for tokens takes the next one on the same connection', 
 test('a silent connection is asked for a sign of life and given up', async ({ visit, server }) => {
   const said: string[] = [];
   const { page } = await mocked(visit, server, (socket) => {
-    hearing(socket, ({ type }) => said.push(type));
-    tell(socket, welcome({ heartbeat_ms: 10_000, expire_ms: 30_000 }));
+    serve(socket, [], ({ type }) => said.push(type), { heartbeat_ms: 10_000, expire_ms: 30_000 });
   });
   await connect(page, {});
-  await expect.poll(() => status(page)).toBe('live');
+  await live(page);
   await page.clock.runFor(10_000);
   await expect.poll(() => said).toEqual(['ping']);
   expect(await status(page)).toBe('live');
@@ -327,13 +363,13 @@ test('a silent connection is asked for a sign of life and given up', async ({ vi
 test('what the server cannot take now is said again, what it never will take is not', async ({ visit, server }) => {
   const said: string[] = [];
   const { page } = await mocked(visit, server, (socket) => {
-    tell(socket, welcome({ max_message: 10 }));
-    hearing(socket, ({ text, key }) => {
+    const hear = ({ text, key }: Record<string, unknown>) => {
       said.push(String(text));
       if (said.length === 1) return tell(socket, { type: 'error', code: 'rate_limited', message: '', retry: true, key });
       if (text === 'bad') return tell(socket, { type: 'error', code: 'bad_field', message: '', retry: false, key });
       tell(socket, { type: 'ack', key, offset: said.length, duplicate: false });
-    });
+    };
+    serve(socket, [], hear, { max_message: 10 });
   });
   await connect(page, {});
   await send(page, 'one', 'bad', 'much too long', 'two');
@@ -348,10 +384,10 @@ test('text that is not well-formed is sent with replacement characters, and the 
   const page = await connected(visit, server, { room: freshName() });
 
   const acks = await page.evaluate(() =>
-    Promise.all(['hi 😀'.slice(0, 4), '\uDE00 low first', 'both \uD83D\uDE00', 'next'].map((text) => window.client.send(text))),
+    Promise.all(['hi 😀'.slice(0, 4), '\uDE00 low first', 'both \uD83D\uDE00', 'next'].map((text) => window.room.send(text))),
   );
 
-  expect(acks.map(({ offset }) => offset)).toEqual([1, 2, 3, 4]);
+  expect(acks).toHaveLength(4);
   await expect.poll(() => texts(page)).toEqual(['hi \uFFFD', '\uFFFD low first', 'both 😀', 'next']);
   expect(await heard(page, 'error')).toEqual([]);
 });
@@ -362,21 +398,21 @@ test('a key that is not 1 to 64 characters is rejected at once, and blocks nothi
   const outcomes = await page.evaluate(async () => {
     const keys = ['', 'k'.repeat(65), 'half \uD83D', 7 as unknown as string, '😀'.repeat(64)];
     const code = (error: { code: string }) => error.code;
-    return Promise.all(keys.map((key) => window.client.send(key.toString(), { key }).then(() => 'stored', code)));
+    return Promise.all(keys.map((key) => window.room.send(key.toString(), { key }).then(() => 'stored', code)));
   });
 
   expect(outcomes).toEqual(['bad_key', 'bad_key', 'bad_key', 'bad_key', 'stored']);
-  expect(await page.evaluate(() => window.client.send('next'))).toMatchObject({ duplicate: false });
+  expect(await page.evaluate(() => window.room.send('next'))).toMatchObject({ duplicate: false });
   expect(await page.evaluate(() => Object.keys(localStorage).map((key) => key.split('/').at(-1)))).toEqual(['id']);
 });
 
 test('a key that is used again while its message waits is the same message', async ({ visit, server }) => {
   const page = await connected(visit, server, { room: freshName() });
 
-  const acks = await page.evaluate(() => Promise.all(['one', 'one again'].map((text) => window.client.send(text, { key: 'same' }))));
+  const acks = await page.evaluate(() => Promise.all(['one', 'one again'].map((text) => window.room.send(text, { key: 'same' }))));
 
   expect(acks[0]).toEqual(acks[1]);
-  await page.evaluate(() => window.client.send('next'));
+  await page.evaluate(() => window.room.send('next'));
   await expect.poll(() => texts(page)).toEqual(['one', 'next']);
 });
 
@@ -404,48 +440,24 @@ test('what is damaged in the storage does not stand in the way of what is not', 
   expect(await page.evaluate(() => localStorage.length)).toBe(0);
 });
 
-test('an error that answers no key settles the message that is on its way', async ({ visit, server }) => {
+test('an error without a key fails the request and not the message beside it', async ({ visit, server }) => {
   const said: string[] = [];
   const { page } = await mocked(visit, server, (socket) => {
-    tell(socket, welcome());
-    hearing(socket, ({ type, text, key }) => {
-      if (type !== 'say') return;
-      said.push(String(text));
-      if (text === 'bad') return tell(socket, { type: 'error', code: 'bad_json', message: 'not JSON', retry: false });
-      if (said.length === 2) return tell(socket, { type: 'error', code: 'store_unavailable', message: '', retry: true });
-      tell(socket, { type: 'ack', key, offset: said.length, duplicate: false });
-    });
-  });
-  await connect(page, {});
-
-  const refused = await page.evaluate(() => window.client.send('bad').catch(({ code, message }) => [code, message]));
-  expect(refused).toEqual(['bad_json', 'not JSON']);
-  await send(page, 'later', 'last');
-  await expect.poll(() => said).toEqual(['bad', 'later']);
-  await page.clock.runFor(1000);
-  await expect.poll(() => said).toEqual(['bad', 'later', 'later', 'last']);
-  await expect.poll(() => pending(page)).toBe(0);
-});
-
-test('an error of a question without a key fails the question and not the message beside it', async ({ visit, server }) => {
-  const said: string[] = [];
-  const { page } = await mocked(visit, server, (socket) => {
-    tell(socket, welcome());
-    hearing(socket, ({ type, text, key }) => {
+    serve(socket, [], ({ type, text, key }) => {
       said.push(`${type} ${text ?? ''}`.trim());
-      if (said.length === 2) tell(socket, { type: 'error', code: 'bad_field', message: '', retry: false });
-      if (said.length === 3) tell(socket, { type: 'ack', key, offset: 1, duplicate: false });
+      if (said.length < 2) return;
+      tell(socket, { type: 'error', code: 'bad_field', message: '', retry: false }, { type: 'ack', key, offset: 1, duplicate: false });
     });
   });
   await connect(page, {});
-  await expect.poll(() => status(page)).toBe('live');
+  await live(page);
 
   const outcomes = await page.evaluate(() =>
-    Promise.all([window.client.history().catch(({ code }) => code), window.client.send('said').then(({ offset }) => offset)]),
+    Promise.all([window.room.history().catch(({ code }) => code), window.room.send('hello').then(({ offset }) => offset)]),
   );
 
   expect(outcomes).toEqual(['bad_field', 1]);
-  expect(said).toEqual(['history', 'say said', 'say said']);
+  expect(said).toEqual(['history', 'publish hello']);
 });
 
 test('a connection that is not welcomed within ten seconds is given up and tried again', async ({ visit, server }) => {
@@ -513,4 +525,354 @@ test('the example works on another site too', async ({ visit, server }) => {
   expect(name).toBe('Fanfare');
   site.close();
   site.closeAllConnections();
+});
+
+test('one socket carries several rooms, and each gets its own messages', async ({ visit, server }) => {
+  const [one, two] = [freshName(), freshName()];
+  const page = await visit('about:blank', { bypassCSP: true });
+  let sockets = 0;
+  page.on('websocket', () => sockets++);
+  await page.goto(`${server.url}/robots.txt`);
+  await connect(page, { room: one, id: 'ann' });
+  await live(page);
+  await follow(page, two);
+
+  await publish(server, one, 'first');
+  await publish(server, two, 'second');
+  const offsets = await page.evaluate(async ([one, two]) => {
+    const acks = await Promise.all([one, two].map((name) => window.client.room(name).send('hello')));
+    return acks.map(({ offset }) => offset);
+  }, [one, two]);
+
+  await expect.poll(() => textsOf(page, one)).toEqual([`${one} first`, `${one} hello`]);
+  await expect.poll(() => textsOf(page, two)).toEqual([`${two} second`, `${two} hello`]);
+  expect(new Set(offsets).size, 'all rooms share one sequence').toBe(2);
+  expect(sockets).toBe(1);
+});
+
+test('each room resumes after its own last message, and sends its own outbox, through a restart of the server', async ({ visit, mortal }) => {
+  const rooms = [freshName(), freshName(), freshName()];
+  const ann = await connected(visit, mortal, { room: rooms[0], id: 'ann' });
+  const bob = await connected(visit, mortal, { room: rooms[0], id: 'bob' });
+  for (const page of [ann, bob]) for (const name of rooms.slice(1)) await follow(page, name);
+  const sendAll = (texts: string[]) =>
+    ann.evaluate(([rooms, texts]) => rooms.forEach((name) => texts.forEach((text) => void window.client.room(name).send(text))), [rooms, texts] as const);
+  const all = numbered(100);
+
+  await sendAll(all);
+  await expect.poll(async () => (await texts(bob)).length).toBeGreaterThan(20);
+  await mortal.kill();
+  await sendAll(['sent while it was away']);
+  await mortal.restart();
+
+  for (const page of [ann, bob]) {
+    for (const name of rooms) {
+      const expected = [...all, 'sent while it was away'].map((text) => `${name} ${text}`);
+      await expect.poll(() => textsOf(page, name), { timeout: 25_000 }).toEqual(expected);
+    }
+    expect(await heard(page, 'gap')).toEqual([]);
+  }
+});
+
+test('messages that were not acknowledged outlast the page in each room', async ({ visit, mortal }) => {
+  const rooms = [`${freshName()}/a`, freshName()];
+  const page = await connected(visit, mortal, { room: rooms[0], isKept: true });
+  await follow(page, rooms[1]);
+  await mortal.kill();
+  await page.evaluate((rooms) => rooms.forEach((name) => void window.client.room(name).send(`for ${name}`)), rooms);
+  await page.goto('about:blank');
+  await mortal.restart();
+
+  await page.goto(`${mortal.url}/robots.txt`);
+  await connect(page, { room: rooms[0], isKept: true });
+  await follow(page, rooms[1]);
+
+  for (const name of rooms) await expect.poll(() => textsOf(page, name)).toEqual([`${name} for ${name}`]);
+  expect(await page.evaluate(() => Object.keys(localStorage).map((key) => key.split('/').at(-1)))).toEqual(['id']);
+});
+
+test('a pattern gets the rooms that exist and those to come, in the order of the offsets, through a restart', async ({ visit, mortal }) => {
+  const prefix = freshName();
+  await publish(mortal, `${prefix}-a`, 'one');
+  await publish(mortal, `${prefix}/b`, 'two');
+  const page = await connected(visit, mortal, { room: `${prefix}*`, after: 0 });
+  const expected = [`${prefix}-a one`, `${prefix}/b two`];
+  await expect.poll(() => textsOf(page, `${prefix}*`)).toEqual(expected);
+
+  await publish(mortal, `${prefix}-c`, 'three');
+  await publish(mortal, 'elsewhere', 'not for the pattern');
+  await publish(mortal, `${prefix}-a`, 'four');
+  expected.push(`${prefix}-c three`, `${prefix}-a four`);
+  await expect.poll(() => textsOf(page, `${prefix}*`)).toEqual(expected);
+
+  await mortal.restart();
+  await publish(mortal, `${prefix}-d`, 'five');
+  expected.push(`${prefix}-d five`);
+  await expect.poll(() => textsOf(page, `${prefix}*`), { timeout: 25_000 }).toEqual(expected);
+  expect(await heard(page, 'gap')).toEqual([]);
+});
+
+test('a room and a pattern that matches it both get each message once', async ({ visit, server }) => {
+  const prefix = freshName();
+  const room = `${prefix}-a`;
+  await publish(server, room, ...numbered(200));
+  const page = await connected(visit, server, { room: `${prefix}-*`, after: 0 });
+  await follow(page, room, { after: 0 });
+
+  await publish(server, room, 'live');
+  await publish(server, `${prefix}-b`, 'other');
+
+  const inRoom = [...numbered(200), 'live'].map((text) => `${room} ${text}`);
+  await expect.poll(() => textsOf(page, room)).toEqual(inRoom);
+  await expect.poll(() => textsOf(page, `${prefix}-*`)).toEqual([...inRoom, `${prefix}-b other`]);
+  expect(await heard(page, 'gap')).toEqual([]);
+});
+
+test('a room that is left is silent, and may be followed again', async ({ visit, server }) => {
+  const [one, two] = [freshName(), freshName()];
+  const page = await connected(visit, server, { room: one });
+  await follow(page, two);
+
+  await page.evaluate((one) => window.client.room(one).leave(), one);
+  await publish(server, one, 'missed');
+  await publish(server, two, 'received');
+  await expect.poll(() => texts(page)).toEqual(['received']);
+  await follow(page, one, { after: 0 });
+
+  await expect.poll(() => texts(page)).toEqual(['received', 'missed']);
+});
+
+test('a room is published to without a subscription', async ({ visit, server }) => {
+  const room = freshName();
+  const bob = await connected(visit, server, { room });
+  const ann = await blank(visit, server);
+  await connect(ann, { room, subscribe: false });
+
+  const ack = await ann.evaluate(() => window.room.send('hello'));
+
+  expect(ack.duplicate).toBe(false);
+  await expect.poll(() => texts(bob)).toEqual(['hello']);
+  expect(await texts(ann)).toEqual([]);
+  await expect.poll(async () => (await heard(bob, 'presence')).flatMap(({ joined }) => joined)).toEqual([]);
+});
+
+test('a message is JSON with a kind, and answers another', async ({ visit, server }) => {
+  const page = await connected(visit, server, { room: freshName() });
+  const half = 'half \uD83D';
+  const value = { list: [1, null, 'two'], [half]: half, escaped: '\\ud83d' };
+
+  const first = await page.evaluate(() => window.room.send('question'));
+  await page.evaluate(([value, replyTo]) => window.room.send(value, { kind: 'app.answer', replyTo }), [value, first.offset] as const);
+
+  await expect.poll(() => heard(page, 'message')).toMatchObject([
+    { text: 'question' },
+    { json: { list: [1, null, 'two'], 'half \uFFFD': 'half \uFFFD', escaped: '\\ud83d' }, kind: 'app.answer', reply_to: first.offset },
+  ]);
+});
+
+test('signals reach those who are subscribed, and presence shows the state of each member', async ({ visit, server }) => {
+  const room = freshName();
+  const ann = await connected(visit, server, { room, id: 'ann' });
+  const bob = await connected(visit, server, { room, id: 'bob' });
+
+  await ann.evaluate(() => {
+    window.room.signal('typing', { seconds: 3 });
+    window.room.state({ mood: 'good' });
+  });
+
+  await expect.poll(() => heard(bob, 'signal')).toMatchObject([{ room, from: 'ann', kind: 'typing', json: { seconds: 3 } }]);
+  await expect.poll(async () => (await heard(bob, 'presence')).at(-1)?.members).toEqual([{ id: 'ann', state: { mood: 'good' } }, { id: 'bob' }]);
+  const carl = await connected(visit, server, { room, id: 'carl' });
+  expect((await heard(carl, 'subscribed'))[0].members).toContainEqual({ id: 'ann', state: { mood: 'good' } });
+});
+
+test('a message of one\'s own is edited and deleted, with a token', async ({ visit }) => {
+  const guarded = await Server.start(['--auth-key-file', KEY]);
+  const page = await connected(visit, guarded, { room: 'lobby', id: 'ann', tokens: [token('ann', 'lobby:rw')] });
+
+  const { offset } = await page.evaluate(() => window.room.send('helo'));
+  await page.evaluate((edits) => window.room.send('hello', { edits }), offset);
+  const deleted = await page.evaluate((offset) => window.room.delete(offset), offset);
+  const again = await page.evaluate((offset) => window.room.delete(offset), offset);
+  const refused = await page.evaluate(() => window.room.delete(1e15).catch(({ code }) => code));
+
+  expect(deleted).toMatchObject({ offset });
+  expect(again).toMatchObject({ offset });
+  expect(refused).toBe('no_such_message');
+  await expect.poll(() => heard(page, 'message')).toMatchObject([{ text: 'helo' }, { text: 'hello', edits: offset }]);
+  await expect.poll(async () => (await heard(page, 'deleted'))[0]).toMatchObject({ offset });
+  await page.evaluate(() => window.client.close());
+  await guarded.end();
+});
+
+test('a new connection subscribes each room after its last message', async ({ visit, server }) => {
+  const subscribes: object[] = [];
+  const { page, sockets } = await mocked(visit, server, (socket) => {
+    tell(socket, welcome());
+    hearing(socket, (frame) => {
+      if (frame.type === 'subscribe') tell(socket, subscribed({ room: frame.room, head: frame.room === 'a' ? 5 : 7, recovery: frame.after === undefined ? 'fresh' : 'resumed' }));
+      subscribes.push(frame);
+    });
+  });
+  await connect(page, { room: 'a' });
+  await live(page);
+  await follow(page, 'b-*', { after: 7, epoch: 'epoch-1' });
+
+  tell(sockets[0], message(8, 'for b', { room: 'b-1', prev: 3 }), message(9, 'for a', { room: 'a', prev: 5 }));
+  await expect.poll(() => texts(page)).toEqual(['for b', 'for a']);
+  void sockets[0].close({ code: 1001 });
+  await expect.poll(() => status(page)).toBe('waiting');
+  await page.clock.runFor(1000);
+  await expect.poll(() => subscribes).toHaveLength(4);
+
+  expect(subscribes).toEqual([
+    { type: 'subscribe', room: 'a' },
+    { type: 'subscribe', room: 'b-*', after: 7, epoch: 'epoch-1' },
+    { type: 'subscribe', room: 'a', after: 9, epoch: 'epoch-1' },
+    { type: 'subscribe', room: 'b-*', after: 8, epoch: 'epoch-1' },
+  ]);
+  expect(await heard(page, 'gap')).toEqual([]);
+});
+
+test('a room whose log restarted has a gap, and then its new messages', async ({ visit, server }) => {
+  const { page, sockets } = await mocked(visit, server, (socket, attempt) => {
+    const gap = { type: 'gap', after: 0, before: 3, count: null, reason: 'expired' };
+    if (attempt === 1) serve(socket, [message(70, 'of the old log')], undefined, { head: 69 });
+    else serve(socket, [gap, message(3, 'of the new log')], undefined, { epoch: 'epoch-2', head: 3, first: 3, recovery: 'lost' });
+  });
+  await connect(page, {});
+  await expect.poll(() => texts(page)).toEqual(['of the old log']);
+
+  void sockets[0].close({ code: 1001 });
+  await expect.poll(() => status(page)).toBe('waiting');
+  await page.clock.runFor(1000);
+
+  await expect.poll(() => texts(page)).toEqual(['of the old log', 'of the new log']);
+  expect(await heard(page, 'gap')).toMatchObject([{ after: 0, before: 3 }]);
+  expect(await page.evaluate(() => window.room.position)).toEqual({ offset: 3, epoch: 'epoch-2' });
+});
+
+test('each message of a pattern has its predecessor, or a gap before it', async ({ visit, server }) => {
+  const of = (room: string, offset: number, prev: number) => message(offset, `${offset}`, { room, prev });
+  const { page } = await mocked(visit, server, (socket) => serve(socket, [of('b-1', 5, 0), of('b-2', 6, 0), of('b-1', 9, 5), of('b-2', 12, 11)]));
+
+  await connect(page, { room: 'b-*' });
+
+  await expect.poll(() => textsOf(page, 'b-*')).toEqual(['b-1 5', 'b-2 6', 'b-1 9', 'b-2 12']);
+  expect(await heard(page, 'gap')).toMatchObject([{ room: 'b-2', after: 9, before: 12 }]);
+});
+
+test('a pattern gets messages from before the end of a gap too, because each room drops its own', async ({ visit, server }) => {
+  const of = (room: string, offset: number, prev: number) => message(offset, `${offset}`, { room, prev });
+  const gap = { type: 'gap', room: 'b-*', after: 0, before: 51, count: null, reason: 'expired' };
+  const frames = [gap, of('b-1', 20, 10), of('b-2', 60, 50), of('b-2', 70, 65)];
+  const { page } = await mocked(visit, server, (socket) => serve(socket, frames, undefined, { head: 70, first: 20, recovery: 'lost' }));
+
+  await connect(page, { room: 'b-*', after: 5, epoch: 'epoch-1' });
+
+  await expect.poll(() => textsOf(page, 'b-*')).toEqual(['b-1 20', 'b-2 60', 'b-2 70']);
+  expect(await heard(page, 'gap')).toMatchObject([{ before: 51, reason: 'expired' }, { room: 'b-2', after: 60, before: 70 }]);
+});
+
+test('all that a pattern keeps has no gap before it', async ({ visit, server }) => {
+  const of = (room: string, offset: number, prev: number) => message(offset, `${offset}`, { room, prev });
+  const frames = [of('b-1', 20, 10), of('b-2', 60, 50)];
+  const { page } = await mocked(visit, server, (socket) => serve(socket, frames, undefined, { head: 60, first: 20, recovery: 'resumed' }));
+
+  await connect(page, { room: 'b-*', after: 0 });
+
+  await expect.poll(() => textsOf(page, 'b-*')).toEqual(['b-1 20', 'b-2 60']);
+  expect(await heard(page, 'gap')).toEqual([]);
+});
+
+test('a client that is kicked from a room subscribes again, one that is banned does not', async ({ visit, server }) => {
+  const subscribes: unknown[] = [];
+  const { page, sockets } = await mocked(visit, server, (socket) => {
+    tell(socket, welcome());
+    hearing(socket, ({ type, room }) => {
+      if (type === 'subscribe' && subscribes.push(room)) tell(socket, subscribed({ room }));
+    });
+  });
+  await connect(page, { room: 'a' });
+  await live(page);
+  await follow(page, 'b');
+
+  tell(sockets[0], { type: 'unsubscribed', room: 'a', code: 'kicked', message: '' }, { type: 'unsubscribed', room: 'b', code: 'banned', message: 'spam' });
+  await expect.poll(() => heard(page, 'unsubscribed')).toMatchObject([{ of: 'a' }, { of: 'b', message: 'spam' }]);
+  await page.clock.runFor(1000);
+
+  await expect.poll(() => subscribes).toEqual(['a', 'b', 'a']);
+  expect(await page.evaluate(() => window.room.send('too late').catch(({ code }) => code))).toBe('banned');
+});
+
+test('a room that is left and followed again gets nothing of its earlier subscription', async ({ visit, server }) => {
+  const said: unknown[] = [];
+  const { page, sockets } = await mocked(visit, server, (socket) => {
+    tell(socket, welcome());
+    hearing(socket, ({ type }) => said.push(type));
+  });
+  await connect(page, {});
+  await expect.poll(() => said).toEqual(['subscribe']);
+
+  await page.evaluate(() => window.room.leave());
+  await page.evaluate(() => void window.follow('lobby'));
+  tell(sockets[0], subscribed({ head: 5 }), message(6, 'late'));
+  await expect.poll(() => said).toEqual(['subscribe', 'unsubscribe']);
+  tell(sockets[0], { type: 'unsubscribed', code: 'left', message: '' });
+  await expect.poll(() => said).toEqual(['subscribe', 'unsubscribe', 'subscribe']);
+  tell(sockets[0], subscribed({ head: 6 }), message(7, 'new', { prev: 6 }));
+
+  await expect.poll(() => texts(page)).toEqual(['new']);
+  expect([await heard(page, 'unsubscribed'), await heard(page, 'gap')]).toEqual([[], []]);
+});
+
+test('a subscription that cannot begin now is tried again, one that is refused ends', async ({ visit, server }) => {
+  let tries = 0;
+  const { page } = await mocked(visit, server, (socket) => {
+    tell(socket, welcome());
+    hearing(socket, ({ room }) => {
+      const [code, retry] = room === 'secret' ? ['not_allowed', false] : ['store_unavailable', true];
+      if (room === 'secret' || ++tries === 1) tell(socket, { type: 'error', room, code, message: '', retry });
+      else tell(socket, subscribed({ room }));
+    });
+  });
+  await connect(page, { room: 'secret' });
+  const refused = page.evaluate(() => window.room.send('too late').catch(({ code }) => code));
+  expect(await refused).toBe('not_allowed');
+
+  await page.evaluate(() => void window.follow('later'));
+  await expect.poll(() => heard(page, 'error')).toMatchObject([{ code: 'not_allowed' }, { code: 'store_unavailable' }]);
+  await page.clock.runFor(1000);
+
+  await live(page);
+  expect(await status(page)).toBe('live');
+});
+
+test('an error of one room does not touch the messages of another', async ({ visit, server }) => {
+  const { page } = await mocked(visit, server, (socket) => {
+    serve(socket, [], ({ room, key }) => {
+      if (room === 'a') tell(socket, { type: 'error', room, key, code: 'not_allowed', message: '', retry: false });
+      else tell(socket, { type: 'ack', room, key, offset: 1, duplicate: false });
+    });
+  });
+  await connect(page, { room: 'a' });
+  await follow(page, 'b');
+
+  const outcomes = await page.evaluate(() => {
+    const send = (name: string) => window.client.room(name).send('hello', { key: 'same' });
+    return Promise.all([send('a').catch(({ code }) => code), send('b').then(({ offset }) => offset)]);
+  });
+
+  expect(outcomes).toEqual(['not_allowed', 1]);
+});
+
+test('frames of unknown type change nothing', async ({ visit, server }) => {
+  const { page } = await mocked(visit, server, (socket) => {
+    tell(socket, { type: 'confetti', amount: 3 });
+    serve(socket, [{ type: 'confetti', amount: 3 }, message(1, 'one')]);
+  });
+
+  await connect(page, {});
+
+  await expect.poll(() => texts(page)).toEqual(['one']);
 });
