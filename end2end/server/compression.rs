@@ -52,7 +52,7 @@ async fn open_as(
     let mut stream = TcpStream::connect(server.address)
         .await
         .expect("the server listens");
-    let mut request = handshake(server.address, &format!("id={id}"), subprotocol);
+    let mut request = handshake(server.address, &format!("id={id}&room=lobby"), subprotocol);
 
     request.truncate(request.len() - 2);
     write!(request, "Sec-WebSocket-Extensions: {offer}\r\n\r\n").expect("text");

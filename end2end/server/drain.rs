@@ -53,7 +53,7 @@ async fn clients_that_do_not_answer_cannot_delay_the_exit() {
 #[tokio::test]
 async fn a_reader_behind_the_ring_is_closed_with_1001() {
     let server = Server::start(&["--history-messages", "10000"]);
-    let mut slow = server.raw_with("id=slow", "fanfare.v1").await;
+    let mut slow = server.raw_with("id=slow&room=lobby", "fanfare.v1").await;
     let mut speaker = server.join("speaker").await;
 
     // More than the ring and the kernel can hold together.

@@ -264,7 +264,7 @@ async fn concurrent_history_requests_beyond_one_are_refused() {
     ann.send("x".repeat(200_000)).await;
     ann.text().await;
 
-    let mut curious = server.raw_with("id=curious", "fanfare.v1").await;
+    let mut curious = server.raw_with("id=curious&room=lobby", "fanfare.v1").await;
 
     let before = server.resident_bytes();
     curious

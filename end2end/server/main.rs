@@ -25,6 +25,8 @@ mod original;
 mod plain;
 /// The dialect `fanfare.v1`, frame by frame.
 mod typed;
+/// Many rooms on one connection.
+mod subscriptions;
 /// TLS in the program itself.
 mod tls;
 /// Reading from a position: history, resuming, slow readers.

@@ -152,7 +152,7 @@ async fn a_reader_that_falls_behind_the_ring_is_served_from_the_store() {
     const MESSAGES: u64 = 6000;
 
     let server = Server::start(&["--history-messages", "10000", "--send-buffer", "64KiB"]);
-    let mut slow = server.raw_with("id=slow", "fanfare.v1").await;
+    let mut slow = server.raw_with("id=slow&room=lobby", "fanfare.v1").await;
     let mut speaker = server.join("speaker").await;
 
     // More than the ring and the kernel can hold together: 6,000 messages of 10 KB.

@@ -144,7 +144,7 @@ fn show(room: &RoomName, update: Update, shown: Shown) -> Option<String> {
             note(&format::gap(count, reason));
             let Shown::Json = shown else { return None };
             Push::Gap {
-                room: room.clone(),
+                room: room.clone().into(),
                 after,
                 before,
                 count,

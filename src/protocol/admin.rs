@@ -145,9 +145,9 @@ pub struct ConnectionSummary {
     /// The client's address.
     #[schema(value_type = String)]
     pub address: IpAddr,
-    /// The room that it is in.
-    #[schema(value_type = String)]
-    pub room: RoomName,
+    /// The rooms that it reads, of those that you administer.
+    #[schema(value_type = Vec<String>)]
+    pub rooms: Vec<RoomName>,
     /// The time when it was opened, in milliseconds since 1970 UTC.
     pub since: u64,
     /// `plain`, `fanfare.v1`, `sse` or `ndjson`.
@@ -155,7 +155,7 @@ pub struct ConnectionSummary {
     /// The last offset that was written to it.
     #[schema(value_type = u64)]
     pub offset: Offset,
-    /// The number of messages of the room after it; an upper bound if not all of them are in memory.
+    /// The number of messages of its rooms that it has not received; an upper bound if not all of them are in memory.
     pub behind: u64,
     /// Bytes in its send buffer.
     pub waiting: usize,

@@ -6,7 +6,9 @@ use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 
-use super::{Command, ErrorCode, Key, MAX_HISTORY, Offset, Push, RoomName, Token};
+use super::{
+    Command, Epoch, ErrorCode, Key, MAX_HISTORY, Offset, Push, RoomName, RoomSelector, Token,
+};
 
 /// The error for a text that is not a valid [`Command`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,15 +17,14 @@ pub struct CommandError {
     pub code: ErrorCode,
     /// A sentence that names the mistake.
     pub message: String,
-    /// The room of the rejected frame, if it named a valid one.
-    pub room: Option<RoomName>,
+    /// The room or pattern of the rejected frame, if it named a valid one.
+    pub room: Option<RoomSelector>,
     /// The key of the rejected publish, if it had a valid one.
     pub key: Option<Key>,
 }
 
 /// The message of the error for a frame whose type is not a command.
-const UNKNOWN_TYPE: &str =
-    "type must be one of \"publish\", \"delete\", \"history\", \"token\", \"ping\"";
+const UNKNOWN_TYPE: &str = "type must be one of \"subscribe\", \"unsubscribe\", \"publish\", \"delete\", \"history\", \"token\", \"ping\"";
 
 impl Command {
     /// Decodes a frame from a client in one pass. Unknown fields are skipped without being built.
@@ -68,6 +69,8 @@ struct Fields {
     #[serde(rename = "type")]
     kind: Option<Field>,
     room: Option<Field>,
+    after: Option<Field>,
+    epoch: Option<Field>,
     text: Option<Field>,
     key: Option<Field>,
     token: Option<Field>,
@@ -78,27 +81,41 @@ struct Fields {
 
 impl Fields {
     fn into_command(self) -> Result<Command, CommandError> {
-        let room = self.room.map(Field::into_room).transpose();
+        let selector = self.room.map(Field::into_selector).transpose();
         let key = self.key.map(Field::into_key).transpose();
-        let known_room = room.as_ref().ok().cloned().flatten();
+        let known_room = selector.as_ref().ok().cloned().flatten();
         let known_key = key.as_ref().ok().cloned().flatten();
         let kind = self.kind.and_then(|kind| kind.into_string("type").ok());
 
         let command = match kind.as_deref() {
+            Some("subscribe") => required_selector(selector).and_then(|room| {
+                let after = self.after.map(|after| after.into_offset("after"));
+                let epoch = self.epoch.map(|epoch| epoch.into_string("epoch"));
+                Ok(Command::Subscribe {
+                    room,
+                    after: after.transpose()?,
+                    epoch: epoch.transpose()?.map(Epoch::from),
+                })
+            }),
+            Some("unsubscribe") => {
+                required_selector(selector).map(|room| Command::Unsubscribe { room })
+            }
             Some("publish") => required("text", self.text).and_then(|text| {
                 Ok(Command::Publish {
-                    room: room?,
+                    room: one_room(selector)?,
                     text: text.into_string("text")?,
                     key: key?,
                 })
             }),
             Some("delete") => required("offset", self.offset).and_then(|offset| {
                 Ok(Command::Delete {
-                    room: room?,
+                    room: one_room(selector)?,
                     offset: offset.into_offset("offset")?,
                 })
             }),
-            Some("history") => room.and_then(|room| history(room, self.before, self.limit)),
+            Some("history") => {
+                one_room(selector).and_then(|room| history(room, self.before, self.limit))
+            }
             Some("token") => required("token", self.token).and_then(|token| {
                 Ok(Command::Token {
                     token: Token::new(token.into_string("token")?),
@@ -121,6 +138,25 @@ impl Fields {
             room: known_room,
             key: known_key,
         })
+    }
+}
+
+/// The field `room`, if the frame has one.
+type SelectorField = Result<Option<RoomSelector>, String>;
+
+/// Returns the room or pattern, or the error that there is none.
+fn required_selector(selector: SelectorField) -> Result<RoomSelector, String> {
+    selector?.ok_or_else(|| "room is missing".to_owned())
+}
+
+/// Returns the room, if there is one. A pattern is an error.
+fn one_room(selector: SelectorField) -> Result<Option<RoomName>, String> {
+    match selector? {
+        None => Ok(None),
+        Some(RoomSelector::Room(room)) => Ok(Some(room)),
+        Some(RoomSelector::Pattern(pattern)) => Err(format!(
+            "room must be the name of one room, not the pattern {pattern}"
+        )),
     }
 }
 
@@ -174,9 +210,9 @@ impl Field {
         self.into_number(name, u64::MAX).map(Offset)
     }
 
-    fn into_room(self) -> Result<RoomName, String> {
+    fn into_selector(self) -> Result<RoomSelector, String> {
         let text = self.into_string("room")?;
-        RoomName::parse(&text).map_err(|error| error.to_string())
+        RoomSelector::parse(&text).map_err(|error| error.to_string())
     }
 
     fn into_key(self) -> Result<Key, String> {
@@ -285,7 +321,7 @@ mod tests {
 
     use super::*;
     use crate::protocol::{
-        Body, Epoch, GapReason, MessageFields, Offset, Publication, Recovery, Subscribed, UserId,
+        Body, GapReason, MessageFields, Publication, Recovery, Subscribed, UnsubscribeCode, UserId,
         Welcome,
     };
 
@@ -311,6 +347,20 @@ mod tests {
                 },
             ),
             (r#"{"type":"ping"}"#, Command::Ping),
+            (
+                r#"{"type":"subscribe","room":"class-*","after":9,"epoch":"5f3e9a01"}"#,
+                Command::Subscribe {
+                    room: RoomSelector::parse("class-*").expect("a pattern"),
+                    after: Some(Offset(9)),
+                    epoch: Some(Epoch::from("5f3e9a01".to_owned())),
+                },
+            ),
+            (
+                r#"{"type":"unsubscribe","room":"lobby"}"#,
+                Command::Unsubscribe {
+                    room: RoomName::lobby().into(),
+                },
+            ),
             (
                 r#"{"type":"delete","offset":9}"#,
                 Command::Delete {
@@ -346,6 +396,12 @@ mod tests {
             (r#"{"text":"x"}"#, ErrorCode::UnknownType, "publish"),
             (r#"{"type":"publish"}"#, ErrorCode::BadField, "text"),
             (r#"{"type":"delete"}"#, ErrorCode::BadField, "offset"),
+            (r#"{"type":"subscribe"}"#, ErrorCode::BadField, "room"),
+            (
+                r#"{"type":"publish","room":"a-*","text":"x"}"#,
+                ErrorCode::BadField,
+                "not the pattern a-*",
+            ),
             (
                 r#"{"type":"publish","text":7}"#,
                 ErrorCode::BadField,
@@ -472,13 +528,15 @@ mod tests {
             max_message: 3,
             message_rate: None,
             message_burst: None,
+            max_subscriptions: 4,
         };
         let subscribed = Subscribed {
-            room: room.clone(),
+            room: room.clone().into(),
             epoch: Epoch::new(1),
             head: offset,
             first: offset,
             recovery: Recovery::Fresh,
+            closed: false,
             count: 1,
             members: None,
         };
@@ -495,6 +553,11 @@ mod tests {
         for push in [
             Push::Welcome(welcome),
             Push::Subscribed(subscribed),
+            Push::Unsubscribed {
+                room: room.clone().into(),
+                code: UnsubscribeCode::Kicked,
+                message: String::new(),
+            },
             Push::Message(publication),
             Push::Ack {
                 room: room.clone(),
@@ -508,7 +571,7 @@ mod tests {
                 more: false,
             },
             Push::Gap {
-                room: room.clone(),
+                room: room.clone().into(),
                 after: offset,
                 before: offset,
                 count: None,

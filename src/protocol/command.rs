@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Key, Offset, RoomName, Token};
+use super::{Epoch, Key, Offset, RoomName, RoomSelector, Token};
 
 /// The largest number of messages in one `history` frame.
 pub const MAX_HISTORY: u16 = 1000;
@@ -11,6 +11,23 @@ pub const MAX_HISTORY: u16 = 1000;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Command {
+    /// Subscribes the connection to a room, or to all rooms that match a pattern. A second subscription to the same room
+    /// replaces the first.
+    Subscribe {
+        /// The room or the pattern.
+        room: RoomSelector,
+        /// The last offset that the client has seen; 0 for all messages that are kept. If absent, only new messages.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        after: Option<Offset>,
+        /// The epoch of `after`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        epoch: Option<Epoch>,
+    },
+    /// Ends a subscription.
+    Unsubscribe {
+        /// The room or the pattern.
+        room: RoomSelector,
+    },
     /// Publishes a message.
     Publish {
         /// The room; may be absent while the connection has one subscription.
@@ -49,16 +66,4 @@ pub enum Command {
         #[serde(skip_serializing_if = "Option::is_none")]
         limit: Option<u16>,
     },
-}
-
-impl Command {
-    /// Returns the room that the frame names.
-    pub const fn room(&self) -> Option<&RoomName> {
-        match self {
-            Self::Publish { room, .. } | Self::Delete { room, .. } | Self::History { room, .. } => {
-                room.as_ref()
-            }
-            Self::Token { .. } | Self::Ping => None,
-        }
-    }
 }

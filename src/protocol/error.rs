@@ -20,6 +20,12 @@ pub enum ErrorCode {
     NotAllowed,
     /// The message to delete does not exist, or is no longer kept.
     NoSuchMessage,
+    /// The client is not subscribed to the room, or the frame names no room and there is not exactly one subscription.
+    NotSubscribed,
+    /// The connection has as many subscriptions as `--max-subscriptions` allows.
+    TooManySubscriptions,
+    /// The server cannot accept another room, or another member in this room.
+    LimitReached,
     /// The store cannot accept messages now.
     StoreUnavailable,
     /// The frame is not a JSON object. Clients also read codes of newer servers as this one.
@@ -29,7 +35,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All codes.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::BadJson,
         Self::UnknownType,
         Self::BadField,
@@ -38,6 +44,9 @@ impl ErrorCode {
         Self::BadToken,
         Self::NotAllowed,
         Self::NoSuchMessage,
+        Self::NotSubscribed,
+        Self::TooManySubscriptions,
+        Self::LimitReached,
         Self::StoreUnavailable,
     ];
 
@@ -52,13 +61,19 @@ impl ErrorCode {
             Self::BadToken => "bad_token",
             Self::NotAllowed => "not_allowed",
             Self::NoSuchMessage => "no_such_message",
+            Self::NotSubscribed => "not_subscribed",
+            Self::TooManySubscriptions => "too_many_subscriptions",
+            Self::LimitReached => "limit_reached",
             Self::StoreUnavailable => "store_unavailable",
         }
     }
 
     /// Reports whether the same frame may succeed later.
     pub const fn is_retryable(self) -> bool {
-        matches!(self, Self::RateLimited | Self::StoreUnavailable)
+        matches!(
+            self,
+            Self::RateLimited | Self::LimitReached | Self::StoreUnavailable
+        )
     }
 }
 

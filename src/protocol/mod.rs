@@ -38,7 +38,9 @@ pub use kind::{Kind, KindError};
 pub use message_fields::MessageFields;
 pub use name::{NameError, RoomName, UserId};
 pub use position::{Epoch, Offset, Position, PositionError};
-pub use push::{GapReason, Member, Publication, Push, Recovery, Subscribed, Welcome};
+pub use push::{
+    GapReason, Member, Publication, Push, Recovery, Subscribed, UnsubscribeCode, Welcome,
+};
 pub use selector::{RoomPattern, RoomSelector};
 pub use token::Token;
 pub use visible::make_visible;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Body, Epoch, ErrorCode, Key, MessageFields, Offset, RoomName, UserId};
+use super::{Body, Epoch, ErrorCode, Key, MessageFields, Offset, RoomName, RoomSelector, UserId};
 
 /// A frame from the server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -10,8 +10,17 @@ use super::{Body, Epoch, ErrorCode, Key, MessageFields, Offset, RoomName, UserId
 pub enum Push {
     /// The first frame: the client's id and the limits of the connection.
     Welcome(Welcome),
-    /// The client is subscribed to a room. The room's messages follow.
+    /// The client is subscribed to a room or a pattern. The messages follow.
     Subscribed(Subscribed),
+    /// A subscription has ended.
+    Unsubscribed {
+        /// The room or the pattern.
+        room: RoomSelector,
+        /// The reason.
+        code: UnsubscribeCode,
+        /// A sentence that explains it.
+        message: String,
+    },
     /// A message.
     Message(Publication),
     /// A publish with a key was stored, as durably as the server is configured to.
@@ -36,8 +45,8 @@ pub enum Push {
     },
     /// Messages that will not be delivered.
     Gap {
-        /// The room.
-        room: RoomName,
+        /// The room or the pattern.
+        room: RoomSelector,
         /// The last offset before the gap.
         after: Offset,
         /// The first offset after the gap.
@@ -70,7 +79,7 @@ pub enum Push {
         retry: bool,
         /// The room of the rejected frame, if it named one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        room: Option<RoomName>,
+        room: Option<RoomSelector>,
         /// The key of the rejected publish.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<Key>,
@@ -115,7 +124,7 @@ impl Push {
     pub const fn room_error(
         code: ErrorCode,
         message: String,
-        room: RoomName,
+        room: RoomSelector,
         key: Option<Key>,
     ) -> Self {
         Self::Error {
@@ -127,17 +136,17 @@ impl Push {
         }
     }
 
-    /// Returns the room that the frame is about.
-    pub const fn room(&self) -> Option<&RoomName> {
+    /// Returns the room or the pattern that the frame is about.
+    pub fn room(&self) -> Option<&str> {
         match self {
-            Self::Subscribed(subscribed) => Some(&subscribed.room),
-            Self::Message(publication) => Some(&publication.room),
+            Self::Subscribed(subscribed) => Some(subscribed.room.as_str()),
+            Self::Message(publication) => Some(publication.room.as_str()),
             Self::Ack { room, .. }
             | Self::History { room, .. }
-            | Self::Gap { room, .. }
             | Self::Presence { room, .. }
-            | Self::Deleted { room, .. } => Some(room),
-            Self::Error { room, .. } => room.as_ref(),
+            | Self::Deleted { room, .. } => Some(room.as_str()),
+            Self::Unsubscribed { room, .. } | Self::Gap { room, .. } => Some(room.as_str()),
+            Self::Error { room, .. } => room.as_ref().map(RoomSelector::as_str),
             Self::Welcome(_) | Self::Token { .. } | Self::Drain { .. } | Self::Pong => None,
         }
     }
@@ -155,6 +164,7 @@ impl Push {
         match self {
             Self::Welcome(_) => "welcome",
             Self::Subscribed(_) => "subscribed",
+            Self::Unsubscribed { .. } => "unsubscribed",
             Self::Message(_) => "message",
             Self::Ack { .. } => "ack",
             Self::History { .. } => "history",
@@ -188,26 +198,63 @@ pub struct Welcome {
     /// Messages that a client may send at once after a pause. Absent if the server does not report it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_burst: Option<u32>,
+    /// The largest number of subscriptions at once.
+    pub max_subscriptions: usize,
 }
 
 /// The start of a subscription.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subscribed {
-    /// The room.
-    pub room: RoomName,
+    /// The room or the pattern.
+    pub room: RoomSelector,
     /// The epoch that the offsets belong to.
     pub epoch: Epoch,
-    /// The newest offset of the room; 0 if it never had a message.
+    /// The newest offset of the room, or of the matching rooms; 0 if there never was a message.
     pub head: Offset,
     /// The oldest offset that is kept; 0 if none is.
     pub first: Offset,
     /// The result of resuming from the client's position.
     pub recovery: Recovery,
-    /// The number of users in the room.
+    /// True if no more messages will ever come.
+    #[serde(default)]
+    pub closed: bool,
+    /// The number of users in the room; 0 for a pattern.
+    #[serde(default)]
     pub count: usize,
     /// Those users; absent in a large room.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub members: Option<Vec<Member>>,
+}
+
+/// The reason why a subscription ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UnsubscribeCode {
+    /// The client has sent `unsubscribe`.
+    Unsubscribed,
+    /// An operator has removed the client from the room.
+    Kicked,
+    /// The client was banned from the room.
+    Banned,
+    /// The room was closed.
+    RoomClosed,
+    /// The client's new token does not grant the right to read the room. Clients also read codes of newer servers as
+    /// this one.
+    #[serde(other)]
+    NotAllowed,
+}
+
+impl UnsubscribeCode {
+    /// Returns a sentence that explains the code.
+    pub const fn explanation(self) -> &'static str {
+        match self {
+            Self::Unsubscribed => "the client unsubscribed",
+            Self::Kicked => "an operator removed the client from the room; it may subscribe again",
+            Self::Banned => "the client is banned from the room",
+            Self::RoomClosed => "an operator closed the room",
+            Self::NotAllowed => "the token does not grant read access to the room",
+        }
+    }
 }
 
 /// A user who is present in a room.

@@ -8,7 +8,7 @@ use crate::client::{fetch, get, publish};
 use crate::eventually::soon;
 use crate::harness::{Server, program};
 use crate::metrics::until;
-use crate::typed::{join, next};
+use crate::typed::{find, join, next};
 
 async fn ban(server: &Server, body: Value) -> Value {
     let (status, answer) = call(server, Method::POST, "bans", body).await;
@@ -167,7 +167,7 @@ fn a_server_does_not_start_with_a_damaged_file_of_bans() {
 }
 
 #[tokio::test]
-async fn closing_a_room_ends_its_connections() {
+async fn closing_a_room_ends_its_subscriptions() {
     let server = Server::start(&[]);
     let mut ann = server.join_with("id=ann&room=class").await;
     let (mut bob, _) = join(&server, "id=bob&room=class").await;
@@ -180,7 +180,9 @@ async fn closing_a_room_ends_its_connections() {
     assert_eq!(answer, expected);
 
     assert_eq!(ann.close_code().await, 4003);
-    assert_eq!(bob.close_code().await, 4003);
+    let unsubscribed = find(&mut bob, "unsubscribed").await;
+    assert_eq!(unsubscribed["room"], "class");
+    assert_eq!(unsubscribed["code"], "room_closed");
     let rooms = list(&server, "rooms?prefix=class").await;
     assert_eq!(rooms["rooms"][0]["closed"], true);
 }

@@ -72,7 +72,7 @@ async fn connections_are_listed_with_their_client_room_and_progress() {
         ("number", welcome["connection"].clone()),
         ("id", json!("ann")),
         ("address", json!("127.0.0.1")),
-        ("room", json!("class")),
+        ("rooms", json!(["class"])),
         ("offset", json!(1)),
         ("behind", json!(0)),
         ("waiting", json!(0)),

@@ -46,7 +46,7 @@ impl ScriptedServer {
 /// Sends `welcome`, with `fields` added or replaced, and the subscription to an empty lobby.
 pub(super) async fn welcome(socket: &mut WebSocketStream<TcpStream>, fields: Value) {
     let mut welcome = json!({
-        "type": "welcome", "connection": 1, "id": "x", "heartbeat_ms": 25000, "expire_ms": 60000, "max_message": 100,
+        "type": "welcome", "connection": 1, "id": "x", "heartbeat_ms": 25000, "expire_ms": 60000, "max_message": 100, "max_subscriptions": 128,
     });
     for (name, value) in fields.as_object().into_iter().flatten() {
         welcome[name] = value.clone();

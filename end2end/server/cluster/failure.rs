@@ -201,7 +201,7 @@ async fn a_client_ahead_of_a_cut_off_node_is_refused_until_the_node_catches_up()
     let ahead = publish(&whole, "lobby", "one received it").await["offset"].clone();
 
     let query = format!(
-        "id=bob&after={ahead}&epoch={}",
+        "id=bob&room=lobby&after={ahead}&epoch={}",
         welcome["epoch"].as_str().expect("text")
     );
 

@@ -63,7 +63,7 @@ async fn kicks_bans_and_closed_rooms_apply_to_all_nodes_and_to_later_ones() {
 
     let (status, _) = call(&there, Method::POST, "rooms/class/close", json!({})).await;
     assert_eq!(status, 200);
-    assert_eq!(ann.close_code().await, 4003);
+    assert_eq!(find(&mut ann, "unsubscribed").await["code"], "room_closed");
     until_publish_is(&here, "class", "ann", 403).await;
 
     // A node that starts later has the rules before it accepts clients.

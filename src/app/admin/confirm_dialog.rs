@@ -94,7 +94,7 @@ fn ban_fields(subject: Option<ConnectionSummary>, text: &'static AdminText) -> A
     .into_any()
 }
 
-/// Returns a choice between the id and the address of a connection, and between its room and all rooms.
+/// Returns a choice between the id and the address of a connection, and between one of its rooms and all rooms.
 fn client_of_connection(subject: &ConnectionSummary, text: &'static AdminText) -> AnyView {
     let by_id = subject.shown_id().map(|id| {
         view! {
@@ -106,7 +106,17 @@ fn client_of_connection(subject: &ConnectionSummary, text: &'static AdminText) -
     });
     let has_id = by_id.is_some();
     let address = subject.address.to_string();
-    let room = subject.room.to_string();
+    let rooms = subject.rooms.iter().enumerate().map(|(index, room)| {
+        let room = room.to_string();
+        view! {
+            <label>
+                <input type="radio" name="room" value=room.clone() checked=index == 0/>
+                {(text.only_in)(&room)}
+            </label>
+        }
+    });
+    let rooms: Vec<_> = rooms.collect();
+    let is_nowhere = rooms.is_empty();
 
     view! {
         {by_id}
@@ -117,11 +127,8 @@ fn client_of_connection(subject: &ConnectionSummary, text: &'static AdminText) -
         <input type="hidden" name="address" value=address/>
         <fieldset>
             <legend>{text.place}</legend>
-            <label>
-                <input type="radio" name="room" value=room.clone() checked/>
-                {(text.only_in)(&room)}
-            </label>
-            <label><input type="radio" name="room" value=""/> {text.everywhere}</label>
+            {rooms}
+            <label><input type="radio" name="room" value="" checked=is_nowhere/> {text.everywhere}</label>
         </fieldset>
     }
     .into_any()

@@ -63,12 +63,16 @@ fn row(page: &Page, connection: ConnectionSummary) -> AdminRow {
         Some(id) => view! { <bdi>{id.shown()}</bdi> }.into_any(),
         None => view! { <span class="quiet">{text.nobody}</span> }.into_any(),
     };
-    let room = connection.room.to_string();
-    let in_room = AdminRoute {
-        room: Some(connection.room),
-        after: 0,
-        ..route.base()
-    };
+    let rooms = connection.rooms.into_iter().map(|room| {
+        let name = room.to_string();
+        let in_room = AdminRoute {
+            room: Some(room),
+            after: 0,
+            ..route.base()
+        };
+        view! { <a href=in_room.href()>{name}</a> " " }
+    });
+    let rooms: Vec<_> = rooms.collect();
     let kick = route.with_pending(PendingAction::Kick(number));
     let ban = route.with_pending(PendingAction::Ban(Some(number)));
     let trace = AdminRoute {
@@ -88,7 +92,7 @@ fn row(page: &Page, connection: ConnectionSummary) -> AdminRow {
             Cell::text(text.id, id),
             Cell::number(text.number, number.to_string()),
             Cell::text(text.address, connection.address.to_string()),
-            Cell::text(text.room, view! { <a href=in_room.href()>{room}</a> }),
+            Cell::text(text.room, view! { {rooms} }),
             Cell::number(text.since, page.time_since(connection.since)),
             Cell::number(text.behind, count(connection.behind)),
             Cell::number(text.waiting, bytes(connection.waiting as f64)),

@@ -3,6 +3,7 @@
 use std::fmt::Display;
 
 use crate::cli::format::{escape, utc};
+use crate::protocol::RoomName;
 use crate::protocol::admin::{Ban, ClosedRoom, ConnectionSummary, RoomSummary};
 
 /// A row of a table.
@@ -43,7 +44,8 @@ impl TableRow for RoomSummary {
 
 impl TableRow for ConnectionSummary {
     const TITLES: &'static [&'static str] = &[
-        "NUMBER", "ID", "ADDRESS", "ROOM", "SINCE", "DIALECT", "OFFSET", "BEHIND", "WAITING", "SUB",
+        "NUMBER", "ID", "ADDRESS", "ROOMS", "SINCE", "DIALECT", "OFFSET", "BEHIND", "WAITING",
+        "SUB",
     ];
 
     fn cells(&self) -> Vec<String> {
@@ -51,7 +53,11 @@ impl TableRow for ConnectionSummary {
             self.number.to_string(),
             or_dash(self.id.as_ref()),
             self.address.to_string(),
-            self.room.to_string(),
+            self.rooms
+                .iter()
+                .map(RoomName::as_str)
+                .collect::<Vec<_>>()
+                .join(" "),
             utc(self.since),
             self.dialect.clone(),
             self.offset.to_string(),

@@ -7,7 +7,8 @@ use crate::protocol::{Body, MessageFields, RoomName, UserId};
 
 fn subscribed(epoch: &str, first: u64, head: u64, recovery: Recovery) -> Push {
     Push::Subscribed(Subscribed {
-        room: RoomName::lobby(),
+        room: RoomName::lobby().into(),
+        closed: false,
         epoch: Epoch::from(epoch.to_owned()),
         head: Offset(head),
         first: Offset(first),
@@ -31,7 +32,7 @@ fn message(offset: u64, prev: u64) -> Push {
 
 fn gap(after: u64, before: u64, count: Option<u64>) -> Push {
     Push::Gap {
-        room: RoomName::lobby(),
+        room: RoomName::lobby().into(),
         after: Offset(after),
         before: Offset(before),
         count,

@@ -104,12 +104,14 @@ fn welcome(limit: Option<(u32, u32)>) -> Push {
         max_message: 100,
         message_rate: limit.map(|(rate, _)| rate),
         message_burst: limit.map(|(_, burst)| burst),
+        max_subscriptions: 128,
     })
 }
 
 fn subscribed() -> Push {
     Push::Subscribed(Subscribed {
-        room: RoomName::lobby(),
+        room: RoomName::lobby().into(),
+        closed: false,
         epoch: Epoch::new(1),
         head: Offset(0),
         first: Offset(0),

@@ -149,6 +149,19 @@ impl Principal {
         }
     }
 
+    /// Checks that the principal may read or publish in at least one room.
+    ///
+    /// # Errors
+    /// [`TokenError::Missing`] for a guest. A token without grants is accepted, because a later one may have some.
+    pub fn check_any(&self) -> Result<(), AuthError> {
+        let has_access = self.may_anywhere(Right::Read) || self.may_anywhere(Right::Write);
+        if self.identity == Identity::Guest && !has_access {
+            Err(TokenError::Missing.into())
+        } else {
+            Ok(())
+        }
+    }
+
     /// Returns true if the principal has `right` in at least one room.
     pub fn may_anywhere(&self, right: Right) -> bool {
         self.grants.allow_anywhere(right)

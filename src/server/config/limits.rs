@@ -34,6 +34,7 @@ pub(super) fn read(reader: &mut ConfigReader<'_>) -> Limits {
         send_buffer: reader.value("send-buffer", value::size),
         heartbeat: heartbeat(reader),
         rate: rate(reader, "message-rate", "message-burst"),
+        max_subscriptions: reader.value("max-subscriptions", value::count),
         compression: reader.value("compression", value::on_or_off),
     };
     let quotas = quotas(reader);

@@ -85,6 +85,9 @@ struct SettingArgs {
     /// Most connections in one room; more are refused (HTTP 503)
     #[arg(long, value_name = "N", default_value = "50000")]
     max_room_members: String,
+    /// Most subscriptions of one connection
+    #[arg(long, value_name = "N", default_value = "128")]
+    max_subscriptions: String,
     /// Memory that the server may hold for clients; beyond it, new clients are refused (HTTP 503) and the slowest are disconnected (4002)
     #[arg(long, value_name = "SIZE", default_value = "1GiB")]
     memory_budget: String,

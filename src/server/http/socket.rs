@@ -15,7 +15,9 @@ use crate::server::http::client_address::ClientAddress;
 use crate::server::http::error::ApiError;
 use crate::server::http::extract::{self, Query};
 use crate::server::http::middleware::authenticated;
+use crate::server::hub::Refusal;
 use crate::server::moderation::{AccessRequest, Denied, Moderation};
+use crate::server::room::Dialect;
 use crate::server::session::{ConnectionLimiter, IpBucket};
 use crate::server::transport::{FrameSender, Handshake, PendingConnection, Permissions, reject};
 
@@ -61,28 +63,33 @@ impl ConnectRejection {
 }
 
 impl ConnectParams {
-    /// Returns the room, and the id of `principal` in it. Checks its right to read and the bans of `address`.
+    /// Returns the room, if the client names one, and the id of `principal`. Checks its right to read and the bans of
+    /// `address`. Clients of the plain dialect are in the lobby if they name no room.
     fn authorize(
         &self,
+        dialect: Dialect,
         principal: &Principal,
         address: IpAddr,
         moderation: &Moderation,
-    ) -> Result<(RoomName, UserId), ConnectRejection> {
-        let room = self
-            .room
-            .as_deref()
-            .map_or_else(|| Ok(RoomName::lobby()), RoomName::parse)?;
+    ) -> Result<(Option<RoomName>, UserId), ConnectRejection> {
+        let room = match self.room.as_deref() {
+            Some(room) => Some(RoomName::parse(room)?),
+            None => (dialect == Dialect::Plain).then(RoomName::lobby),
+        };
         let id = self.id.as_deref().map(UserId::parse).transpose()?;
 
-        principal.check(Right::Read, &room)?;
+        match &room {
+            Some(room) => principal.check(Right::Read, room)?,
+            None => principal.check_any()?,
+        }
         let id = principal
             .user_id(id)?
             .unwrap_or_else(|| UserId::guest(fastrand::u64(..)));
-        moderation.admit(&AccessRequest::new(
-            principal.ban_id(Some(&id)),
-            address,
-            &room,
-        ))?;
+        let account = principal.ban_id(Some(&id));
+        moderation.admit(&match &room {
+            Some(room) => AccessRequest::new(account, address, room),
+            None => AccessRequest::anywhere(account, address),
+        })?;
 
         Ok((room, id))
     }
@@ -100,7 +107,8 @@ pub(super) async fn open(
     let authorized = authenticated::principal(&state, request.headers(), request.uri())
         .map_err(|error| ConnectRejection::Auth(error.into()))
         .and_then(|principal| {
-            let (room, id) = params.authorize(&principal, address, &state.moderation)?;
+            let dialect = handshake.format().dialect();
+            let (room, id) = params.authorize(dialect, &principal, address, &state.moderation)?;
             Ok((principal, room, id))
         });
     let (principal, room, id) = match authorized {
@@ -117,11 +125,13 @@ pub(super) async fn open(
     };
 
     let resume = extract::resume(params.after.as_deref(), params.epoch)?;
-    let admission = state
-        .hub
-        .admit(address, &room, resume.as_ref())
-        .await
-        .inspect_err(|refusal| info!(%address, ?refusal, "refused"))?;
+    let refused = |refusal: &Refusal| info!(%address, ?refusal, "refused");
+    let admission = state.hub.admit(address).inspect_err(refused)?;
+    let mut entries = Vec::new();
+    if let Some(room) = &room {
+        let entry = state.hub.enter(room, resume.as_ref()).await;
+        entries.push(entry.inspect_err(refused)?);
+    }
 
     let host = IpBucket::of(address);
     let rate_limit = ConnectionLimiter::new(
@@ -137,10 +147,10 @@ pub(super) async fn open(
         verifier: state.verifier.clone(),
     };
     let pending = PendingConnection {
-        permissions: Permissions::new(&principal, admission.room()),
         admission,
+        entries,
         id: Some(id),
-        proven: principal.proven().cloned(),
+        permissions: Permissions::new(principal),
         settings: state.connection.clone(),
     };
 

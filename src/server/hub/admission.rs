@@ -1,21 +1,22 @@
-//! The admission of connections, and the guards that return each slot exactly once. An [`Admission`] holds a slot
-//! before the connection exists; a [`Membership`] holds it until the connection ends. Dropping either returns the
-//! slot.
+//! The admission of connections and of their members, and the guards that return each slot exactly once.
+//!
+//! An [`Admission`] reserves a slot for a connection, and becomes its [`Registration`]. An [`Entry`] reserves a slot in a
+//! room, and becomes a [`Membership`]. Dropping any of them returns the slot.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::protocol::{CloseCode, Offset, RoomName, UserId};
-use crate::server::hub::connections::unreachable_notice;
+use crate::protocol::{Offset, RoomName, UserId};
 use crate::server::hub::{
-    Closing, ConnectionEntry, Hub, Resume, Room, StartPosition, Subscriber, now_millis,
+    ConnectionEntry, Hub, Resume, Room, StartPosition, Subscriber, now_millis,
 };
 use crate::server::memory::{Memory, MemoryReservation};
-use crate::server::moderation::AccessRequest;
-use crate::server::store::Health;
+use crate::server::moderation::{AccessRequest, Denied};
 
-/// The bytes of an idle connection: its task, its state, and its entries in tables.
+/// The bytes of an idle connection: its task, its state, and its entry in the registry.
 const CONNECTION_BYTES: usize = 4096;
+/// The bytes of a membership: the subscription, and the entries in tables of the room.
+const MEMBERSHIP_BYTES: usize = 256;
 
 /// The reason why a connection or a room was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,13 +46,7 @@ pub enum Refusal {
 
 /// A slot that is reserved before the connection exists. Dropping it returns the slot.
 #[derive(Debug)]
-pub struct Admission {
-    room: RoomSlot,
-    slot: ConnectionSlot,
-    start: StartPosition,
-    head: Offset,
-    first: Offset,
-}
+pub struct Admission(ConnectionSlot);
 
 /// One of the connections that the server allows.
 #[derive(Debug)]
@@ -60,128 +55,82 @@ struct ConnectionSlot {
     address: IpAddr,
 }
 
-/// One of the connections that a room allows.
+/// An open connection. Dropping it is the only way to leave the registry, so a connection is counted exactly once.
 #[derive(Debug)]
-struct RoomSlot(Arc<Room>);
-
-/// The membership of one connection in its room. Dropping it is the only way to leave, so a connection leaves exactly
-/// once.
-#[derive(Debug)]
-pub struct Membership {
-    room: RoomSlot,
+pub struct Registration {
     slot: ConnectionSlot,
-    /// The id under which the connection is present; `None` for a reader that is not a member.
+    /// The id under which the connection is present; `None` for a reader that is not a member of its rooms.
     id: Option<UserId>,
     /// The id that the token proves, also for a reader that is not a member.
     proven: Option<UserId>,
     number: u64,
-    /// The time at which the connection joined, in milliseconds since 1970 UTC.
+    /// The time at which the connection was opened, in milliseconds since 1970 UTC.
     since: u64,
-    /// The keys of the subscriber, once it is registered.
-    keys: Option<SubscriberKeys>,
-    /// The memory of the connection and of its entry in the room's presence.
+    /// The key of its entry in the registry.
+    key: Option<usize>,
     _reservation: MemoryReservation,
 }
 
-/// The keys of a registered subscriber.
-#[derive(Clone, Copy, Debug)]
-struct SubscriberKeys {
+/// A slot in a room that is reserved before the client subscribes. Dropping it returns the slot.
+#[derive(Debug)]
+pub struct Entry {
+    slot: RoomSlot,
+    start: StartPosition,
+    head: Offset,
+    first: Offset,
+    newest: Offset,
+}
+
+/// One of the connections that a room allows.
+#[derive(Debug)]
+struct RoomSlot(Arc<Room>);
+
+/// The membership of one connection in a room. Dropping it is the only way to leave, so a connection leaves exactly
+/// once.
+#[derive(Debug)]
+pub struct Membership {
+    slot: RoomSlot,
+    hub: Hub,
+    /// The id under which the connection is present; `None` for a reader that is not a member.
+    id: Option<UserId>,
+    /// The key of the reader in the room.
     reader: usize,
-    connection: usize,
+    _reservation: MemoryReservation,
 }
 
 impl Admission {
-    /// Reserves a slot for a connection from `address` to the room `name`: see [`Hub::admit`].
-    pub(super) async fn new(
-        hub: &Hub,
-        address: IpAddr,
-        name: &RoomName,
-        resume: Option<&Resume>,
-    ) -> Result<Self, Refusal> {
+    /// Reserves a slot for a connection from `address`: see [`Hub::admit`].
+    pub(super) fn new(hub: &Hub, address: IpAddr) -> Result<Self, Refusal> {
         if hub.is_draining() {
             return Err(Refusal::Draining);
         }
         if Memory::of_process().is_short() {
             return Err(Refusal::MemoryFull);
         }
-        let slot = ConnectionSlot::new(hub, address)?;
-        let room = hub.room(name).await?;
-        let room = RoomSlot::new(room, hub.0.max_room_members)?;
-
-        let store = hub.store();
-        let unavailable = |_| Refusal::StoreUnavailable;
-        let mut bounds = store.bounds(name).map_err(unavailable)?;
-        if let Some(resume) = resume
-            && resume.after > bounds.newest
-        {
-            // The client may come from a node that has read more of the log.
-            store.reach(resume.after).await.map_err(unavailable)?;
-            bounds = store.bounds(name).map_err(unavailable)?;
-        }
-
-        Ok(Self {
-            room,
-            slot,
-            start: StartPosition::counted(store, name, &bounds, resume)
-                .await
-                .map_err(unavailable)?,
-            head: bounds.head,
-            first: bounds.first,
-        })
-    }
-
-    /// Makes the connection a member. With an `id` the client is present from now on; without one it only reads.
-    /// `proven` is the id that its token proves; bans and kicks apply to it in either case.
-    pub fn join(self, id: Option<UserId>, proven: Option<UserId>) -> Membership {
-        let Self { slot, room, .. } = self;
-        let since = now_millis();
-        if let Some(id) = &id {
-            room.0.presence.lock().join(id, since);
-            slot.hub.0.dirty_presence.mark(&room.0);
-        }
-
-        let id_bytes = id.as_ref().map_or(0, |id| 2 * id.as_str().len());
-        Membership {
-            number: slot.hub.connections().next_number(),
-            room,
-            slot,
-            id,
-            proven,
-            since,
-            keys: None,
-            _reservation: Memory::of_process().reserve(CONNECTION_BYTES + id_bytes),
-        }
-    }
-
-    /// Returns the room.
-    pub const fn room(&self) -> &Arc<Room> {
-        &self.room.0
+        Ok(Self(ConnectionSlot::new(hub, address)?))
     }
 
     /// Returns the hub.
     pub const fn hub(&self) -> &Hub {
-        &self.slot.hub
+        &self.0.hub
     }
 
-    /// Returns the position at which the member begins to read, as of its admission. The member gets all later
-    /// messages: the client may consider itself in the room as soon as the handshake is answered, before the
-    /// connection is registered here.
-    pub const fn start(&self) -> &StartPosition {
-        &self.start
-    }
-
-    /// Returns the newest offset at the time of admission.
-    pub const fn head(&self) -> Offset {
-        self.head
-    }
-
-    /// Returns the oldest offset kept at the time of admission; 0 if there was none.
-    pub const fn first(&self) -> Offset {
-        self.first
+    /// Opens the connection. With an `id` the client is present in its rooms; without one it only reads. `proven` is the
+    /// id that its token proves; bans and kicks apply to it in either case.
+    pub fn open(self, id: Option<UserId>, proven: Option<UserId>) -> Registration {
+        Registration {
+            number: self.hub().connections().next_number(),
+            slot: self.0,
+            id,
+            proven,
+            since: now_millis(),
+            key: None,
+            _reservation: Memory::of_process().reserve(CONNECTION_BYTES),
+        }
     }
 }
 
-impl Membership {
+impl Registration {
     /// Returns the id under which the connection is present, if any.
     pub const fn id(&self) -> Option<&UserId> {
         self.id.as_ref()
@@ -202,53 +151,131 @@ impl Membership {
         self.proven.as_ref()
     }
 
-    /// Returns the time at which the connection joined, in milliseconds since 1970 UTC.
+    /// Returns the id that bans and kicks apply to: the proven one, or else the one under which it is present.
+    pub fn account(&self) -> Option<&UserId> {
+        self.proven.as_ref().or(self.id.as_ref())
+    }
+
+    /// Returns the rule that keeps the client out of `room`, if there is one.
+    pub fn denied(&self, room: &RoomName) -> Option<Denied> {
+        let access = AccessRequest::new(self.account(), self.slot.address, room);
+        self.slot.hub.moderation().rules().admit(&access).err()
+    }
+
+    /// Returns the time at which the connection was opened, in milliseconds since 1970 UTC.
     pub const fn since(&self) -> u64 {
         self.since
     }
 
-    /// Registers `subscriber` as the reader of this member.
+    /// Adds `subscriber` to the registry. Call [`Hub::send_missed`] afterwards.
     pub fn register(&mut self, subscriber: Arc<dyn Subscriber>) {
-        let hub = &self.slot.hub;
-        let room = &self.room.0;
-        let reader = room.add_reader(subscriber.clone());
-        let entry = ConnectionEntry {
-            subscriber: subscriber.clone(),
-            room: room.clone(),
+        self.key = Some(self.slot.hub.connections().insert(ConnectionEntry {
+            subscriber,
             number: self.number,
             id: self.id.clone(),
             proven: self.proven.clone(),
             address: self.slot.address,
             since: self.since,
-        };
-        let account = entry.account().cloned();
-        let connection = hub.connections().insert(entry);
-        self.keys = Some(SubscriberKeys { reader, connection });
+        }));
+    }
+}
 
-        // Between admission and registration, notifications could not reach this connection; handle missed ones now.
-        if matches!(*hub.store().health().borrow(), Health::Unreachable(_)) {
-            subscriber.send(&unreachable_notice());
+impl Drop for Registration {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            self.slot.hub.connections().remove(key);
         }
-        if hub.is_draining() {
-            subscriber.close(Closing::Drain(hub.reconnect_after()));
+    }
+}
+
+impl Entry {
+    /// Reserves a slot in the room `name`: see [`Hub::enter`].
+    pub(super) async fn new(
+        hub: &Hub,
+        name: &RoomName,
+        resume: Option<&Resume>,
+    ) -> Result<Self, Refusal> {
+        let room = hub.room(name).await?;
+        let slot = RoomSlot::new(room, hub.0.max_room_members)?;
+
+        let store = hub.store();
+        let unavailable = |_| Refusal::StoreUnavailable;
+        let mut bounds = store.bounds(name).map_err(unavailable)?;
+        hub.rooms().begin_at(bounds.newest);
+        if let Some(resume) = resume
+            && resume.after > bounds.newest
+        {
+            // The client may come from a node that has read more of the log.
+            store.reach(resume.after).await.map_err(unavailable)?;
+            bounds = store.bounds(name).map_err(unavailable)?;
         }
-        let access = AccessRequest::new(account.as_ref(), self.slot.address, room.name());
-        if hub.moderation().rules().admit(&access).is_err() {
-            subscriber.close(Closing::Code(CloseCode::NotAllowed));
+
+        Ok(Self {
+            slot,
+            start: StartPosition::counted(store, name, &bounds, resume)
+                .await
+                .map_err(unavailable)?,
+            head: bounds.head,
+            first: bounds.first,
+            newest: bounds.newest,
+        })
+    }
+
+    /// Returns the room.
+    pub const fn room(&self) -> &Arc<Room> {
+        &self.slot.0
+    }
+
+    /// Returns the position at which the member begins to read, as of its entry. The member gets all later messages.
+    pub const fn start(&self) -> &StartPosition {
+        &self.start
+    }
+
+    /// Returns the newest offset at the time of entry.
+    pub const fn head(&self) -> Offset {
+        self.head
+    }
+
+    /// Returns the oldest offset kept at the time of entry; 0 if there was none.
+    pub const fn first(&self) -> Offset {
+        self.first
+    }
+
+    /// Returns the newest offset of all rooms at the time of entry.
+    pub const fn newest(&self) -> Offset {
+        self.newest
+    }
+
+    /// Makes the connection of `registration` a member. `subscriber` gets all messages and notices of the room from now
+    /// on.
+    pub fn join(self, registration: &Registration, subscriber: Arc<dyn Subscriber>) -> Membership {
+        let Self { slot, .. } = self;
+        let hub = registration.slot.hub.clone();
+        let id = registration.id.clone();
+        let reader = slot.0.add_reader(subscriber);
+        if let Some(id) = &id {
+            slot.0.presence.lock().join(id, now_millis());
+            hub.0.dirty_presence.mark(&slot.0);
+        }
+
+        let id_bytes = id.as_ref().map_or(0, |id| 2 * id.as_str().len());
+        Membership {
+            slot,
+            hub,
+            id,
+            reader,
+            _reservation: Memory::of_process().reserve(MEMBERSHIP_BYTES + id_bytes),
         }
     }
 }
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        let hub = &self.slot.hub;
-        if let Some(SubscriberKeys { reader, connection }) = self.keys {
-            self.room.0.remove_reader(reader);
-            hub.connections().remove(connection);
-        }
+        let room = &self.slot.0;
+        room.remove_reader(self.reader);
         if let Some(id) = &self.id {
-            self.room.0.presence.lock().leave(id, hub.now());
-            hub.0.dirty_presence.mark(&self.room.0);
+            room.presence.lock().leave(id, self.hub.now());
+            self.hub.0.dirty_presence.mark(room);
         }
     }
 }

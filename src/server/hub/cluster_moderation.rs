@@ -9,8 +9,8 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::protocol::CloseCode;
 use crate::protocol::admin::BanTarget;
+use crate::protocol::{CloseCode, RoomName, UnsubscribeCode};
 use crate::server::hub::{ConnectionEntry, Connections};
 use crate::server::moderation::{ClusterCommand, Kick, Moderation, RuleChange, TooManyBans};
 use crate::server::session::IpBucket;
@@ -108,9 +108,10 @@ impl ClusterModeration {
 
         // Counted first, because the stored rule is sent back to this node, which then closes the connections.
         let mut disconnected = 0;
-        let is_barred = |entry: &ConnectionEntry| bars(&change, entry).then_some(());
         self.connections
-            .pick_each(is_barred, |()| disconnected += 1)
+            .for_each_entry(|entry| {
+                disconnected += usize::from(entry.reads(|room| bars(&change, &entry, room)));
+            })
             .await;
 
         let name = change.key();
@@ -185,24 +186,45 @@ impl ClusterModeration {
     }
 
     async fn disconnect_here(&self, kick: &Kick) -> usize {
-        let is_meant = |entry: &ConnectionEntry| {
-            kick.applies_to(entry.room(), entry.account(), entry.address, entry.since)
+        let is_meant = |entry: &ConnectionEntry, room: &RoomName| {
+            kick.applies_to(room, entry.account(), entry.address, entry.since)
         };
-        self.connections
-            .disconnect(CloseCode::Kicked, is_meant)
-            .await
+        let connections = &self.connections;
+        if kick.is_limited_to_rooms() {
+            connections
+                .unsubscribe(UnsubscribeCode::Kicked, is_meant)
+                .await
+        } else {
+            connections
+                .disconnect(CloseCode::Kicked, |entry| {
+                    kick.applies_to_client(entry.account(), entry.address, entry.since)
+                })
+                .await
+        }
     }
 
-    /// Closes the connections that `change` bars. Returns their number.
+    /// Ends the connections or subscriptions that `change` bars. Returns the number of connections.
     async fn enforce(&self, change: &RuleChange) -> usize {
-        let code = match change {
-            RuleChange::Ban(_) => CloseCode::NotAllowed,
-            RuleChange::Close(_) => CloseCode::Kicked,
-            RuleChange::Unban { .. } | RuleChange::Open { .. } => return 0,
-        };
-        self.connections
-            .disconnect(code, |entry| bars(change, entry))
-            .await
+        let connections = &self.connections;
+        let is_barred = |entry: &ConnectionEntry, room: &RoomName| bars(change, entry, room);
+        match change {
+            RuleChange::Ban(ban) if ban.room.is_none() => {
+                connections
+                    .disconnect(CloseCode::NotAllowed, |entry| is_target(&ban.target, entry))
+                    .await
+            }
+            RuleChange::Ban(_) => {
+                connections
+                    .unsubscribe(UnsubscribeCode::Banned, is_barred)
+                    .await
+            }
+            RuleChange::Close(_) => {
+                connections
+                    .unsubscribe(UnsubscribeCode::RoomClosed, is_barred)
+                    .await
+            }
+            RuleChange::Unban { .. } | RuleChange::Open { .. } => 0,
+        }
     }
 }
 
@@ -210,19 +232,21 @@ fn not_stored(error: impl ToString) -> RuleError {
     RuleError::NotStored(error.to_string())
 }
 
-/// Returns true if `change` bars this connection.
-fn bars(change: &RuleChange, entry: &ConnectionEntry) -> bool {
+/// Returns true if `change` bars this connection from `room`.
+fn bars(change: &RuleChange, entry: &ConnectionEntry, room: &RoomName) -> bool {
     match change {
         RuleChange::Ban(ban) => {
-            ban.room.as_ref().is_none_or(|room| room == entry.room())
-                && match &ban.target {
-                    BanTarget::Id(id) => entry.account() == Some(id),
-                    BanTarget::Address(address) => {
-                        IpBucket::of(*address) == IpBucket::of(entry.address)
-                    }
-                }
+            ban.room.as_ref().is_none_or(|banned| banned == room) && is_target(&ban.target, entry)
         }
-        RuleChange::Close(closure) => closure.room == *entry.room(),
+        RuleChange::Close(closure) => closure.room == *room,
         RuleChange::Unban { .. } | RuleChange::Open { .. } => false,
+    }
+}
+
+/// Returns true if a ban of `target` applies to this connection.
+fn is_target(target: &BanTarget, entry: &ConnectionEntry) -> bool {
+    match target {
+        BanTarget::Id(id) => entry.account() == Some(id),
+        BanTarget::Address(address) => IpBucket::of(*address) == IpBucket::of(entry.address),
     }
 }

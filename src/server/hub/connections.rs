@@ -13,10 +13,10 @@ use slab::Slab;
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::{Notify, watch};
 
-use crate::protocol::{CloseCode, ErrorCode, Push, RoomName, UserId};
+use crate::protocol::{CloseCode, ErrorCode, Push, RoomName, UnsubscribeCode, UserId};
 use crate::server::hub::presence::DirtyPresence;
 use crate::server::hub::{
-    Closing, ConnectionStatus, Notice, Refusal, Room, Rooms, Subscriber, TracedConnection, Tracer,
+    Closing, ConnectionStatus, Notice, Refusal, Rooms, Subscriber, TracedConnection, Tracer,
 };
 use crate::server::session::IpBucket;
 use crate::server::store::Health;
@@ -51,16 +51,15 @@ struct ConnectionCounts {
 #[derive(Clone)]
 pub struct ConnectionEntry {
     pub(super) subscriber: Arc<dyn Subscriber>,
-    pub(super) room: Arc<Room>,
     /// The connection's number, never reused while the server runs.
     pub number: u64,
-    /// The id under which it is present; `None` for a reader that is not a member.
+    /// The id under which it is present in its rooms; `None` for a reader that is not a member.
     pub id: Option<UserId>,
     /// The id that its token proves, if it has one.
     pub proven: Option<UserId>,
     /// The client's address.
     pub address: IpAddr,
-    /// The time at which it joined, in milliseconds since 1970 UTC.
+    /// The time at which it was opened, in milliseconds since 1970 UTC.
     pub since: u64,
 }
 
@@ -159,11 +158,11 @@ impl Connections {
     ) -> Listing<ConnectionEntry> {
         // One more than `limit` is kept, to detect that there are more.
         let mut lowest = BTreeMap::new();
-        let pick = |entry: &ConnectionEntry| {
-            (entry.number > after && is_selected(entry)).then(|| (entry.number, entry.clone()))
-        };
-        self.pick_each(pick, |(number, entry)| {
-            lowest.insert(number, entry);
+        let pick = |entry: &ConnectionEntry| (entry.number > after).then(|| entry.clone());
+        self.pick_each(pick, |entry| {
+            if is_selected(&entry) {
+                lowest.insert(entry.number, entry);
+            }
             if lowest.len() > limit + 1 {
                 lowest.pop_last();
             }
@@ -176,11 +175,8 @@ impl Connections {
     /// Returns the number of messages that the slowest reader has still to get.
     pub async fn lag(&self) -> u64 {
         let mut farthest = 0;
-        self.pick_each(
-            |entry| Some(entry.clone()),
-            |entry| farthest = entry.status().1.max(farthest),
-        )
-        .await;
+        self.for_each_entry(|entry| farthest = entry.status().behind.max(farthest))
+            .await;
         farthest
     }
 
@@ -191,15 +187,34 @@ impl Connections {
         is_selected: impl Fn(&ConnectionEntry) -> bool,
     ) -> usize {
         let mut disconnected = 0;
-        let pick = |entry: &ConnectionEntry| is_selected(entry).then(|| entry.subscriber.clone());
-
-        self.pick_each(pick, |subscriber| {
-            subscriber.close(Closing::Code(code));
-            disconnected += 1;
+        self.for_each_entry(|entry| {
+            if is_selected(&entry) {
+                entry.subscriber.close(Closing::Code(code));
+                disconnected += 1;
+            }
         })
         .await;
 
         disconnected
+    }
+
+    /// Ends the subscriptions that `is_selected` returns true for, of each connection. Returns the number of connections
+    /// that had any.
+    pub async fn unsubscribe(
+        &self,
+        code: UnsubscribeCode,
+        is_selected: impl Fn(&ConnectionEntry, &RoomName) -> bool,
+    ) -> usize {
+        let mut unsubscribed = 0;
+        self.for_each_entry(|entry| {
+            let rooms = entry.subscriber.status().rooms;
+            let rooms = rooms.iter().filter(|room| is_selected(&entry, room));
+            let ended = rooms.map(|room| entry.subscriber.unsubscribe(room, code));
+            unsubscribed += usize::from(ended.count() > 0);
+        })
+        .await;
+
+        unsubscribed
     }
 
     /// Traces the first selected connection found. Returns its events, or `None` if there is none.
@@ -208,9 +223,12 @@ impl Connections {
         is_selected: impl Fn(&ConnectionEntry) -> bool,
     ) -> Option<Receiver<TracedConnection>> {
         let mut found = None;
-        let pick = |entry: &ConnectionEntry| is_selected(entry).then(|| entry.subscriber.clone());
-        self.pick_each(pick, |subscriber| found = Some(subscriber))
-            .await;
+        self.for_each_entry(|entry| {
+            if is_selected(&entry) {
+                found = Some(entry.subscriber);
+            }
+        })
+        .await;
 
         let (tracer, events) = Tracer::channel();
         found?.trace(tracer);
@@ -251,9 +269,14 @@ impl Connections {
             .await;
     }
 
+    /// Calls `visit` for every entry. Connections that come or leave meanwhile may be skipped.
+    pub(super) async fn for_each_entry(&self, visit: impl FnMut(ConnectionEntry)) {
+        self.pick_each(|entry| Some(entry.clone()), visit).await;
+    }
+
     /// Passes the results of `pick` for all connections to `visit`. Connections that come or leave meanwhile may be
     /// skipped. `pick` is called under the lock, and `visit` is not.
-    pub(super) async fn pick_each<T>(
+    async fn pick_each<T>(
         &self,
         pick: impl Fn(&ConnectionEntry) -> Option<T>,
         mut visit: impl FnMut(T),
@@ -286,16 +309,14 @@ impl ConnectionEntry {
         self.proven.as_ref().or(self.id.as_ref())
     }
 
-    /// Returns the room that it reads.
-    pub fn room(&self) -> &RoomName {
-        self.room.name()
+    /// Returns its status.
+    pub fn status(&self) -> ConnectionStatus {
+        self.subscriber.status()
     }
 
-    /// Returns its status, and the number of messages that it has not received.
-    pub fn status(&self) -> (ConnectionStatus, u64) {
-        let status = self.subscriber.status();
-        let behind = self.room.behind(status.offset);
-        (status, behind)
+    /// Returns true if it reads a room that `is_selected` returns true for.
+    pub fn reads(&self, is_selected: impl Fn(&RoomName) -> bool) -> bool {
+        self.subscriber.status().rooms.iter().any(is_selected)
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::task::yield_now;
 
 use crate::server::hub::{Room, Rooms};
 use crate::server::metrics;
+use crate::server::room::Frame;
 use crate::server::store::{Changes, LogChange, Stored};
 
 /// The largest number of commits that are applied before a pass is queued.
@@ -78,9 +79,12 @@ impl Fanout {
     fn apply(&self, change: LogChange, rooms: &Rooms) -> Option<Arc<Room>> {
         match change {
             LogChange::Appended(room, frames) => {
-                let room = rooms.get(&room)?;
-                room.append(frames.iter());
-                self.queue(&room);
+                let room = rooms.get(&room);
+                if let Some(room) = &room {
+                    room.append(frames.iter());
+                }
+                record_applied(rooms, frames.last());
+                self.queue(&room?);
             }
 
             LogChange::Deleted(room, offset, at) => {
@@ -96,6 +100,14 @@ impl Fanout {
                 if let Some(room) = &room {
                     room.append(result.iter().flatten().filter_map(Stored::frame));
                 }
+                record_applied(
+                    rooms,
+                    result
+                        .iter()
+                        .flatten()
+                        .filter_map(Stored::frame)
+                        .next_back(),
+                );
                 call.deliver(result);
                 return room;
             }
@@ -143,6 +155,13 @@ impl Fanout {
     /// Returns the time since the start of the fan-out, in microseconds.
     fn micros(&self) -> u64 {
         self.started.elapsed().as_micros() as u64
+    }
+}
+
+/// Records that everything up to `newest` is in the rings.
+fn record_applied(rooms: &Rooms, newest: Option<&Arc<Frame>>) {
+    if let Some(newest) = newest {
+        rooms.set_applied(newest.offset());
     }
 }
 

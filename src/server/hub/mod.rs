@@ -4,8 +4,8 @@
 //! # Invariants
 //!
 //! - The hub accesses connections only as [`Subscriber`]s: no socket, no HTTP.
-//! - A connection is counted once from its [`Admission`] and leaves once, when its [`Membership`] is dropped. Two
-//!   connections with the same id are two members.
+//! - A connection is counted once from its [`Admission`] and leaves once, when its [`Registration`] is dropped; it
+//!   leaves each room once, when its [`Membership`] is dropped. Two connections with the same id are two members.
 //! - A message is in the ring of its room, and is sent to readers, only after the store has stored it ([`fanout`]).
 //! - Each part has its own lock. Locks are short and never held across an await. Lock order: rooms, then a room's
 //!   readers, then its log.
@@ -35,14 +35,14 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
-use crate::protocol::RoomName;
+use crate::protocol::{Offset, RoomName};
 use crate::server::memory::Memory;
 use crate::server::moderation::Moderation;
 use crate::server::room::{LogLimits, PresentMember, Tick};
 use crate::server::run_clock::RunClock;
-use crate::server::store::{Backend, BusEvent, Changes, RuleEvent, Store};
+use crate::server::store::{Backend, BusEvent, Changes, Health, RuleEvent, Store};
 
-pub use admission::{Admission, Membership, Refusal};
+pub use admission::{Admission, Entry, Membership, Refusal, Registration};
 pub use cluster_moderation::{ClusterModeration, Effect, RuleError};
 pub use connections::{ConnectionEntry, Connections, Listing};
 pub use memory_pressure::{MemoryBudget, MemoryHolder, MemoryRegistration, Reclaimable};
@@ -53,6 +53,7 @@ pub use subscriber::{Closing, ConnectionStatus, Notice, Subscriber};
 pub use trace::{TraceEvent, TracedConnection, Tracer};
 
 use cluster::Cluster;
+use connections::unreachable_notice;
 use fanout::Fanout;
 use presence::DirtyPresence;
 
@@ -227,18 +228,20 @@ impl Hub {
         }
     }
 
-    /// Reserves a slot for a connection from `address` to the room `name`, and opens the room. With `resume` the
-    /// client continues from that position.
+    /// Reserves a slot for a connection from `address`.
     ///
     /// # Errors
     /// The limit that is reached.
-    pub async fn admit(
-        &self,
-        address: IpAddr,
-        name: &RoomName,
-        resume: Option<&Resume>,
-    ) -> Result<Admission, Refusal> {
-        Admission::new(self, address, name, resume).await
+    pub fn admit(&self, address: IpAddr) -> Result<Admission, Refusal> {
+        Admission::new(self, address)
+    }
+
+    /// Opens the room `name`, and reserves a slot in it. With `resume` the client continues from that position.
+    ///
+    /// # Errors
+    /// The limit that is reached.
+    pub async fn enter(&self, name: &RoomName, resume: Option<&Resume>) -> Result<Entry, Refusal> {
+        Entry::new(self, name, resume).await
     }
 
     /// Returns the room `name`, loaded from the store if it is not in memory.
@@ -251,6 +254,24 @@ impl Hub {
             cluster.request_presence(&room);
         }
         Ok(room)
+    }
+
+    /// Sends `subscriber` the notices that could not reach it between its admission and its registration.
+    pub fn send_missed(&self, subscriber: &dyn Subscriber) {
+        if matches!(*self.0.store.health().borrow(), Health::Unreachable(_)) {
+            subscriber.send(&unreachable_notice());
+        }
+        if self.is_draining() {
+            subscriber.close(Closing::Drain(self.reconnect_after()));
+        }
+    }
+
+    /// Waits until the messages up to `newest` are in the rings of their rooms.
+    pub async fn wait_until_applied(&self, newest: Offset) {
+        if self.0.rooms.applied() < newest {
+            self.0.store.flush().await;
+            self.0.rooms.set_applied(newest);
+        }
     }
 
     /// Returns the members of `room` on all nodes, like [`Room::present`]. Waits at most a second for the other

@@ -1,7 +1,7 @@
 //! The position at which a client begins to read: the newest message, or the last one that it has seen. A client
 //! whose messages are no longer kept gets a [`Gap`].
 
-use crate::protocol::{Epoch, GapReason, Offset, Push, Recovery, RoomName};
+use crate::protocol::{Epoch, GapReason, Offset, Push, Recovery, RoomName, RoomSelector};
 use crate::server::store::{Bounds, Store, StoreError};
 
 /// The position of a client that resumes.
@@ -39,7 +39,7 @@ pub struct Gap {
 
 impl Gap {
     /// Returns the frame about the gap in `room`.
-    pub fn into_push(self, room: RoomName) -> Push {
+    pub fn into_push(self, room: RoomSelector) -> Push {
         let Self {
             after,
             before,

@@ -16,8 +16,8 @@ use crate::server::hub::{Notice, Subscriber, now_millis};
 use crate::server::memory::{Memory, MemoryReservation};
 use crate::server::metrics;
 use crate::server::room::{
-    DeliveryCounters, Draft, FanoutBatch, Frame, Log, LogLimits, Presence, PresentMember,
-    RemotePresence,
+    Chunk, DeliveryCounters, Draft, FanoutBatch, Format, Frame, Lagged, Log, LogLimits, Presence,
+    PresentMember, RemotePresence,
 };
 use crate::server::session::CatchUpPage;
 use crate::server::store::{
@@ -29,8 +29,6 @@ use crate::server::store::{
 const MAX_DELAYS: u8 = 16;
 /// The size limit of a page of history in bytes: the most that one request of a client may hold in memory.
 const PAGE_BYTES: usize = 256 * 1024;
-/// The number of messages read from the store at once for a reader that has fallen behind.
-const CATCH_UP_MESSAGES: usize = 256;
 
 /// The statistics of a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,8 +156,40 @@ impl Room {
     }
 
     /// Returns the number of messages after `offset`: see [`Log::behind`].
-    pub(super) fn behind(&self, offset: Offset) -> u64 {
+    pub fn behind(&self, offset: Offset) -> u64 {
         self.log.lock().behind(offset)
+    }
+
+    /// Returns the offset of the first message in the ring after `after`: see [`Log::next_offset`].
+    ///
+    /// # Errors
+    /// [`Lagged`] if the ring has dropped it.
+    pub fn next_offset(&self, after: Offset) -> Result<Option<Offset>, Lagged> {
+        self.log.lock().next_offset(after)
+    }
+
+    /// Returns the messages after `after` up to `until`: see [`Log::read`].
+    ///
+    /// # Errors
+    /// [`Lagged`] if the ring has dropped the first of them.
+    pub fn read(
+        &self,
+        after: Offset,
+        until: Offset,
+        format: Format,
+        max_bytes: usize,
+    ) -> Result<Option<Chunk>, Lagged> {
+        self.log.lock().read(after, until, format, max_bytes)
+    }
+
+    /// Counts a delivery to one reader.
+    pub fn count_delivery(&self, messages: usize, bytes: usize) {
+        self.delivered.add(messages, bytes);
+    }
+
+    /// Returns true if `batch` is a pass over this room.
+    pub fn is_source_of(&self, batch: &FanoutBatch<'_>) -> bool {
+        batch.is_of(&self.log)
     }
 
     /// Returns a pass over the current log.
@@ -262,18 +292,21 @@ impl Room {
         }
     }
 
-    /// Reads a batch of messages after `after`, for a reader whose next message is no longer in the ring.
+    /// Reads a page of at most `messages` messages after `after`, for a reader whose next message is no longer in the
+    /// ring.
     ///
     /// # Errors
     /// If the store cannot be read now.
-    pub async fn catch_up(&self, after: Offset) -> Result<(CatchUpPage, DeletionMark), StoreError> {
+    pub async fn catch_up(
+        &self,
+        after: Offset,
+        messages: usize,
+    ) -> Result<(CatchUpPage, DeletionMark), StoreError> {
         metrics::count_catch_up();
 
         // Read before the page: messages that are appended meanwhile are in the ring, or the reader catches up again.
         let head = self.head();
-        let (page, mark) = self
-            .read_page(Span::After(after), CATCH_UP_MESSAGES)
-            .await?;
+        let (page, mark) = self.read_page(Span::After(after), messages).await?;
 
         // The offset before the first message. A store that does not return `gone` trims only the oldest messages.
         let start = page.frames.first().map_or(head, |first| first.prev());
@@ -296,11 +329,13 @@ impl Room {
 
         let page = CatchUpPage {
             room: self.name.clone(),
+            after,
             head,
             gone,
             trimmed,
             damaged,
             frames: page.frames,
+            more: page.more,
         };
         Ok((page, mark))
     }

@@ -7,10 +7,11 @@ use std::borrow::Borrow;
 use std::collections::HashSet;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::protocol::RoomName;
+use crate::protocol::{Offset, RoomName};
 use crate::server::hub::{Listing, Refusal, Room};
 use crate::server::room::{DeliveryCounters, LogLimits};
 use crate::server::store::Store;
@@ -24,6 +25,8 @@ pub struct Rooms {
     /// The number of fan-out shards.
     shards: u16,
     delivered: Arc<DeliveryCounters>,
+    /// The offset up to which the messages of all rooms are in their rings.
+    applied: AtomicU64,
     rooms: Mutex<HashSet<ByName>>,
 }
 
@@ -36,6 +39,7 @@ impl Rooms {
             limits,
             shards,
             delivered: Arc::default(),
+            applied: AtomicU64::new(0),
             rooms: Mutex::default(),
         }
     }
@@ -108,6 +112,25 @@ impl Rooms {
 
         rooms.truncate(limit + 1);
         Listing::new(rooms, limit)
+    }
+
+    /// Returns the offset up to which the messages of all rooms are in their rings. A reader of several rooms reads up to
+    /// it, so that it gets their messages in the order of their offsets.
+    pub fn applied(&self) -> Offset {
+        Offset(self.applied.load(Ordering::Acquire))
+    }
+
+    /// Records that the store had messages up to `newest` when the server started, unless later ones are known.
+    pub(super) fn begin_at(&self, newest: Offset) {
+        // If it is not 0, later messages are known.
+        let _ = self
+            .applied
+            .compare_exchange(0, newest.0, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    /// Records that all messages up to `offset` are in their rings.
+    pub(super) fn set_applied(&self, offset: Offset) {
+        self.applied.fetch_max(offset.0, Ordering::AcqRel);
     }
 
     /// Returns the number of rooms in memory.

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use slab::Slab;
 
-use crate::protocol::{CloseCode, Offset, Push};
+use crate::protocol::{CloseCode, Offset, Push, RoomName, UnsubscribeCode};
 use crate::server::hub::{Reclaimable, Tracer};
 use crate::server::room::{Dialect, FanoutBatch, Tick};
 
-/// A connection that reads a room. None of its functions may block.
+/// A connection that reads rooms. None of its functions may block.
 pub trait Subscriber: Send + Sync {
-    /// Writes the messages after its cursor, as far as the kernel accepts them.
+    /// Writes the messages that it has not received, as far as the kernel accepts them. `batch` is a pass over one of its
+    /// rooms.
     fn flush(&self, batch: &mut FanoutBatch<'_>);
 
     /// Checks its timers: pings, expiry, stalled reads.
@@ -25,10 +26,13 @@ pub trait Subscriber: Send + Sync {
     /// Ends the connection.
     fn close(&self, closing: Closing);
 
+    /// Ends the subscription to `room`, or the connection if its dialect has no frame for that.
+    fn unsubscribe(&self, room: &RoomName, code: UnsubscribeCode);
+
     /// Sends the events of the connection to `tracer` from now on.
     fn trace(&self, tracer: Tracer);
 
-    /// Returns its read position and the memory it holds.
+    /// Returns its rooms, its read position and the memory it holds.
     fn status(&self) -> ConnectionStatus;
 }
 
@@ -46,6 +50,11 @@ impl Notice {
             push,
             encodings: [const { OnceLock::new() }; Dialect::COUNT],
         }
+    }
+
+    /// Returns the room that the notice is about, if it is about one.
+    pub fn room(&self) -> Option<&str> {
+        self.push.room()
     }
 
     /// Returns the notice in `dialect`; empty if its clients do not get it. Event streams have only the log, without
@@ -75,12 +84,16 @@ pub enum Closing {
 }
 
 /// The state of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectionStatus {
     /// The dialect in which it reads the log.
     pub dialect: Dialect,
+    /// The rooms that it reads.
+    pub rooms: Vec<RoomName>,
     /// The last offset that was at least partly written to it.
     pub offset: Offset,
+    /// The number of messages that it has not received; an upper bound if not all of them are in memory.
+    pub behind: u64,
     /// The number of bytes that are buffered only for this connection.
     pub waiting: usize,
     /// The memory that can be reclaimed from it; `None` if it is negligible.
@@ -191,12 +204,16 @@ impl Subscriber for TestSubscriber {
 
     fn close(&self, _: Closing) {}
 
+    fn unsubscribe(&self, _: &RoomName, _: UnsubscribeCode) {}
+
     fn trace(&self, _: Tracer) {}
 
     fn status(&self) -> ConnectionStatus {
         ConnectionStatus {
             dialect: Dialect::Typed,
+            rooms: Vec::new(),
             offset: Offset(0),
+            behind: 0,
             waiting: 0,
             reclaimable: None,
         }

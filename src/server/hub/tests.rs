@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::net::{IpAddr, Ipv4Addr};
 
 use futures::FutureExt;
 use proptest::prelude::*;
@@ -12,7 +11,7 @@ use super::*;
 use crate::protocol::{Body, Epoch, Offset, Push, Recovery, UserId};
 use crate::server::hub::subscriber::TestSubscriber;
 use crate::server::room::{DedupLimits, Dialect, Draft, Format};
-use crate::server::session::{CatchUpPage, LogCursor, SendBuffer, WriteStep};
+use crate::server::session::{CatchUpPage, LogCursor, RoomReader, SendBuffer, WriteStep};
 use crate::server::store::{Durability, MemoryStore, Retention, Span, SqliteSettings, SqliteStore};
 
 const CLIENTS: usize = 3;
@@ -241,12 +240,11 @@ impl ResumingClient {
             epoch: Some(epoch),
         });
 
-        let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let lobby = RoomName::lobby();
-        let admitted = world.hub.admit(address, &lobby, resume.as_ref()).await;
+        let entry = world.hub.enter(&lobby, resume.as_ref()).await;
 
-        let admission = admitted.expect("admitted");
-        let (room, start) = (admission.room().clone(), admission.start().clone());
+        let entry = entry.expect("admitted");
+        let (room, start) = (entry.room().clone(), entry.start().clone());
 
         let is_kept = self
             .position
@@ -286,7 +284,11 @@ impl ResumingClient {
 
         for _write in 0..writes {
             let mut written = Vec::new();
-            let Ok(step) = send_buffer.write_next(&mut cursor, &mut room.fanout_batch(), |bytes| {
+            let mut reader = RoomReader {
+                cursor: &mut cursor,
+                batch: &mut room.fanout_batch(),
+            };
+            let Ok(step) = send_buffer.write_next(&mut reader, |bytes| {
                 written.extend_from_slice(bytes);
                 Ok::<usize, Infallible>(bytes.len())
             });
@@ -297,18 +299,21 @@ impl ResumingClient {
                         .iter()
                         .for_each(|text| self.receive(world, text));
                 }
-                WriteStep::Behind(after) => {
+                WriteStep::Behind => {
+                    let after = cursor.offset();
                     let head = room.head();
                     let page = room.history(Span::After(after), 3).await.expect("a page");
                     let page = CatchUpPage {
                         room: RoomName::lobby(),
+                        after,
                         frames: page.frames,
+                        more: page.more,
                         head,
                         gone: page.gone.expect("SQLite returns it"),
                         trimmed: None,
                         damaged: Some(0),
                     };
-                    send_buffer.on_caught_up(&mut cursor, &page);
+                    send_buffer.on_caught_up(&mut cursor, &page, Offset(u64::MAX));
                 }
                 WriteStep::Idle | WriteStep::Finished => {
                     is_more = false;

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::{RoomName, UserId};
+use crate::protocol::{RoomName, RoomPattern, UserId};
 use crate::server::auth::{Grants, Right};
 use crate::server::session::IpBucket;
 
@@ -28,6 +28,22 @@ pub struct Kick {
 }
 
 impl Kick {
+    /// Reports whether the command ends subscriptions to some rooms, and not whole connections.
+    pub fn is_limited_to_rooms(&self) -> bool {
+        let covers_all = |grants: &Grants| grants.covers(Right::Admin, &RoomPattern::every_room());
+        self.room.is_some() || !self.within.as_ref().is_none_or(covers_all)
+    }
+
+    /// Reports whether the command, which is not limited to rooms, applies to a connection that was opened at `since`
+    /// (milliseconds since 1970 UTC) as `id`.
+    pub fn applies_to_client(&self, id: Option<&UserId>, address: IpAddr, since: u64) -> bool {
+        self.id.as_ref().is_none_or(|named| Some(named) == id)
+            && self
+                .address
+                .is_none_or(|named| IpBucket::of(named) == IpBucket::of(address))
+            && since <= self.at.saturating_add(MAX_CLOCK_SKEW)
+    }
+
     /// Reports whether the command applies to a client that joined `room` at `since` (milliseconds since 1970 UTC) as
     /// `id`.
     pub fn applies_to(
@@ -38,15 +54,11 @@ impl Kick {
         since: u64,
     ) -> bool {
         self.room.as_ref().is_none_or(|named| named == room)
-            && self.id.as_ref().is_none_or(|named| Some(named) == id)
-            && self
-                .address
-                .is_none_or(|named| IpBucket::of(named) == IpBucket::of(address))
             && self
                 .within
                 .as_ref()
                 .is_none_or(|grants| grants.allow(Right::Admin, room))
-            && since <= self.at.saturating_add(MAX_CLOCK_SKEW)
+            && self.applies_to_client(id, address, since)
     }
 }
 

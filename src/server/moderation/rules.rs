@@ -18,13 +18,26 @@ const MAX_BANS: usize = 10_000;
 pub struct AccessRequest<'a> {
     id: Option<&'a UserId>,
     address: IpAddr,
-    room: &'a RoomName,
+    room: Option<&'a RoomName>,
 }
 
 impl<'a> AccessRequest<'a> {
     /// Creates a request for `room` of the client at `address`, with its `id` if it has one.
     pub const fn new(id: Option<&'a UserId>, address: IpAddr, room: &'a RoomName) -> Self {
-        Self { id, address, room }
+        Self {
+            id,
+            address,
+            room: Some(room),
+        }
+    }
+
+    /// Creates a request for a connection without a room.
+    pub const fn anywhere(id: Option<&'a UserId>, address: IpAddr) -> Self {
+        Self {
+            id,
+            address,
+            room: None,
+        }
     }
 }
 
@@ -155,7 +168,7 @@ impl Rules {
     pub(super) fn admit(&self, request: &AccessRequest<'_>, now: u64) -> Result<(), Denied> {
         self.admit_reader(request, now)?;
 
-        match self.closed.get(request.room) {
+        match request.room.and_then(|room| self.closed.get(room)) {
             Some(closed) => Err(Denied::Closed {
                 reason: closed.reason.clone(),
             }),
@@ -164,7 +177,7 @@ impl Rules {
     }
 
     pub(super) fn admit_reader(&self, request: &AccessRequest<'_>, now: u64) -> Result<(), Denied> {
-        self.check_bans(request.id, request.address, Some(request.room), now)
+        self.check_bans(request.id, request.address, request.room, now)
     }
 
     /// Checks the bans in all rooms, and those in `room`.

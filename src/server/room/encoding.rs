@@ -180,7 +180,7 @@ mod tests {
     #[test]
     fn streams_carry_the_json_of_the_typed_dialect() {
         let gap = Push::Gap {
-            room: RoomName::lobby(),
+            room: RoomName::lobby().into(),
             after: Offset(2),
             before: Offset(5),
             count: Some(2),

@@ -206,6 +206,26 @@ impl Log {
             .collect()
     }
 
+    /// Returns the offset of the first frame after `after`; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`Lagged`] if a frame after `after` has been dropped.
+    pub fn next_offset(&self, after: Offset) -> Result<Option<Offset>, Lagged> {
+        if after < self.dropped {
+            return Err(Lagged {
+                dropped: self.dropped,
+            });
+        }
+
+        if self.head() <= after {
+            return Ok(None);
+        }
+        let next = self
+            .frames
+            .partition_point(|entry| entry.frame.offset() <= after);
+        Ok(self.frames.get(next).map(|entry| entry.frame.offset()))
+    }
+
     /// Returns the frames after `after` up to and including `until`, as one chunk of at most `max_bytes` bytes
     /// or of one larger frame. `None` if there are none.
     ///
@@ -273,6 +293,12 @@ pub struct DeliveryCounters {
 }
 
 impl DeliveryCounters {
+    /// Counts a delivery of `messages` messages in `bytes` bytes to one reader.
+    pub fn add(&self, messages: usize, bytes: usize) {
+        self.messages.fetch_add(messages as u64, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
     /// Returns the number of delivered messages, each counted once per reader, and their bytes.
     pub fn read(&self) -> (u64, u64) {
         (
@@ -334,6 +360,11 @@ impl<'a> FanoutBatch<'a> {
         self
     }
 
+    /// Returns true if this is a pass over `log`.
+    pub fn is_of(&self, log: &Mutex<Log>) -> bool {
+        std::ptr::eq(self.log, log)
+    }
+
     /// Returns the offset at which the pass ends.
     pub const fn until(&self) -> Offset {
         self.until
@@ -380,12 +411,7 @@ impl<'a> FanoutBatch<'a> {
 impl Drop for FanoutBatch<'_> {
     fn drop(&mut self) {
         if let Some(counters) = self.counters.filter(|_| self.messages > 0) {
-            counters
-                .messages
-                .fetch_add(self.messages as u64, Ordering::Relaxed);
-            counters
-                .bytes
-                .fetch_add(self.bytes as u64, Ordering::Relaxed);
+            counters.add(self.messages, self.bytes);
         }
     }
 }

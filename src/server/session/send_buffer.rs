@@ -1,7 +1,7 @@
 //! The bytes that wait to be written to one connection, and their order.
 //!
-//! They come from two sources: frames for this connection alone (responses, pongs, Close), and the log of the
-//! room, which is read from a cursor. Frames of both are written whole. The bytes of the log are shared between
+//! They come from two sources: frames for this connection alone (responses, pongs, Close), and the logs of its rooms,
+//! each of which is read from a cursor. Frames of both are written whole. The bytes of the log are shared between
 //! connections, so a slow reader costs a cursor and not a queue.
 
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use bytes::Bytes;
 
 use crate::protocol::{CloseCode, GapReason, Offset, Push, RoomName};
 use crate::server::memory::Memory;
-use crate::server::room::{self, Dialect, FanoutBatch, Format, Frame, MAX_CHUNK_BYTES, Tick};
+use crate::server::room::{self, Dialect, Format, Frame, MAX_CHUNK_BYTES, Tick};
+use crate::server::session::{Behind, LogCursor, LogReader};
 use crate::server::wire::{self, Opcode};
 
 /// The result of a write.
@@ -22,38 +23,9 @@ pub enum WriteStep {
     Idle,
     /// Everything is written, with a Close frame if the dialect has one: the connection ends.
     Finished,
-    /// The ring has dropped the frames after this offset. The reader continues with those from the store:
+    /// The ring of a room has dropped the next frames. The reader continues with those from the store:
     /// [`SendBuffer::on_caught_up`].
-    Behind(Offset),
-}
-
-/// The position of a connection in the log of one room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogCursor {
-    /// The newest offset that was written, at least in part.
-    offset: Offset,
-    /// True if the ring has dropped frames after `offset` and those from the store have not arrived.
-    is_behind: bool,
-}
-
-impl LogCursor {
-    /// Creates a cursor that reads the log after `offset`.
-    pub const fn new(offset: Offset) -> Self {
-        Self {
-            offset,
-            is_behind: false,
-        }
-    }
-
-    /// Returns the newest offset that was written, at least in part.
-    pub const fn offset(&self) -> Offset {
-        self.offset
-    }
-
-    /// Returns true if the ring has dropped the next frames and those from the store have not arrived.
-    pub const fn is_behind(&self) -> bool {
-        self.is_behind
-    }
+    Behind,
 }
 
 /// Messages from the store for a reader whose next frames the ring has dropped.
@@ -61,8 +33,12 @@ impl LogCursor {
 pub struct CatchUpPage {
     /// The room.
     pub room: RoomName,
+    /// The position of the reader.
+    pub after: Offset,
     /// The oldest messages after the reader's position that can be read.
     pub frames: Vec<Arc<Frame>>,
+    /// True if the store has more messages after `frames`.
+    pub more: bool,
     /// The newest offset before they were read. All later messages are in the ring.
     pub head: Offset,
     /// The newest trimmed offset. Later messages that are not in `frames` are damaged.
@@ -82,7 +58,7 @@ pub enum CloseReason {
     Echo(Option<u16>),
 }
 
-/// The pending output of one connection. Its position in the log of a room is a [`LogCursor`].
+/// The pending output of one connection. Its position in the log of each room is a [`LogCursor`].
 #[derive(Debug)]
 pub struct SendBuffer {
     format: Format,
@@ -94,8 +70,6 @@ pub struct SendBuffer {
     blocked: Option<Tick>,
     /// The reason for which the connection is closed, if it is.
     close_reason: Option<CloseReason>,
-    /// True until [`SendBuffer::uncork`]: nothing is written.
-    is_corked: bool,
     /// True if the rest of the log is not written.
     is_log_ended: bool,
     /// True if the end of the output has been reached, with the Close frame: nothing follows.
@@ -111,25 +85,9 @@ impl SendBuffer {
             current: Bytes::new(),
             blocked: None,
             close_reason: None,
-            is_corked: false,
             is_log_ended: false,
             is_at_end: false,
         }
-    }
-
-    /// Creates a buffer that writes nothing before [`SendBuffer::uncork`]. With it, a connection can be registered, and
-    /// miss no message, before its first frames are known.
-    pub const fn corked(format: Format) -> Self {
-        let mut buffer = Self::new(format);
-        buffer.is_corked = true;
-        buffer
-    }
-
-    /// Starts writing: first the whole frames in `first`, then those that were queued until now.
-    pub fn uncork(&mut self, mut first: Vec<u8>) {
-        first.append(&mut self.queue);
-        self.queue = first;
-        self.is_corked = false;
     }
 
     /// Returns the dialect in which the connection reads the log.
@@ -213,29 +171,20 @@ impl SendBuffer {
         self.current = Bytes::new();
     }
 
-    /// Returns true if there is something to write to a client at `cursor`, with the log as `batch` has it.
-    pub fn has_output(&self, cursor: &LogCursor, batch: &FanoutBatch<'_>) -> bool {
-        let has_log = || self.reads_log() && (cursor.is_behind || cursor.offset < batch.until());
-        let is_closing = self.close_reason.is_some();
-        !self.is_corked
-            && (is_closing || !self.current.is_empty() || !self.queue.is_empty() || has_log())
+    /// Returns true if there is something to write besides the logs.
+    pub fn has_output(&self) -> bool {
+        self.close_reason.is_some() || !self.current.is_empty() || !self.queue.is_empty()
     }
 
-    /// Passes the next bytes to `write`, which returns the number of bytes accepted. `batch` must be a pass over the
-    /// room whose log is read from `cursor`.
+    /// Passes the next bytes to `write`, which returns the number of bytes accepted. The messages come from `logs`.
     ///
     /// # Errors
     /// Returns the error of `write`. The same bytes are then the next ones.
     pub fn write_next<E>(
         &mut self,
-        cursor: &mut LogCursor,
-        batch: &mut FanoutBatch<'_>,
+        logs: &mut impl LogReader,
         write: impl FnOnce(&Bytes) -> Result<usize, E>,
     ) -> Result<WriteStep, E> {
-        if self.is_corked {
-            return Ok(WriteStep::Idle);
-        }
-
         if self.current.is_empty() {
             // Nothing follows a Close frame (RFC 6455 section 5.5.1).
             if self.is_at_end {
@@ -245,27 +194,20 @@ impl SendBuffer {
                 let queue = std::mem::take(&mut self.queue).into();
                 self.current = Memory::of_process().track(queue, 0);
             } else if self.reads_log() {
-                if cursor.is_behind {
-                    return Ok(WriteStep::Behind(cursor.offset));
-                }
-
-                match batch.next(cursor.offset, self.format) {
+                match logs.next(self.format) {
                     Ok(Some(chunk)) => {
                         let bytes = write(&chunk.bytes)?;
                         self.blocked = None;
-                        cursor.offset = chunk.until;
                         if bytes < chunk.bytes.len() {
                             self.current = chunk.bytes.slice(bytes..);
                         }
-                        let (messages, total) = (chunk.messages, chunk.bytes.len());
-                        batch.count_delivery(messages, total);
+                        let (until, messages, total) =
+                            (chunk.until, chunk.messages, chunk.bytes.len());
+                        logs.advance(until, messages, total);
                         return Ok(WriteStep::Wrote(bytes));
                     }
                     Ok(None) => {}
-                    Err(_lagged) => {
-                        cursor.is_behind = true;
-                        return Ok(WriteStep::Behind(cursor.offset));
-                    }
+                    Err(Behind) => return Ok(WriteStep::Behind),
                 }
             }
         }
@@ -297,35 +239,55 @@ impl SendBuffer {
         Ok(WriteStep::Wrote(bytes))
     }
 
-    /// Continues with `page`, the messages from the store after `cursor`, and returns the reason of each gap in it.
+    /// Continues with the messages of `page` after `cursor` and up to `until`, and returns the reason of each gap in it.
     ///
     /// The client is notified of each gap. The plain dialect has no frame for that: if messages were trimmed, the
     /// connection is closed with 4002; if they are damaged, it continues after them, because a new connection would
     /// reach the same gap again.
-    pub fn on_caught_up(&mut self, cursor: &mut LogCursor, page: &CatchUpPage) -> Vec<GapReason> {
-        if !std::mem::take(&mut cursor.is_behind) || !self.reads_log() {
-            return Vec::new();
+    pub fn on_caught_up(
+        &mut self,
+        cursor: &mut LogCursor,
+        page: &CatchUpPage,
+        until: Offset,
+    ) -> Vec<GapReason> {
+        cursor.catch_up();
+        let mut gaps = Vec::new();
+        if !self.reads_log() {
+            return gaps;
         }
 
-        let mut gaps = Vec::new();
-        let Some(first) = page.frames.first() else {
+        if page.frames.is_empty() {
             let before = Offset(page.head.0 + 1);
             self.skip(cursor, page, page.head, before, page.damaged, &mut gaps);
             return gaps;
-        };
-        self.skip(
-            cursor,
-            page,
-            first.prev(),
-            first.offset(),
-            page.damaged,
-            &mut gaps,
-        );
+        }
 
-        let mut rest = page.frames.as_slice();
+        let place = |offset| {
+            page.frames
+                .partition_point(|frame| frame.offset() <= offset)
+        };
+        let (mut start, end) = (place(cursor.offset()), place(until));
         let mut budget = MAX_CHUNK_BYTES;
-        while !rest.is_empty() && self.reads_log() {
-            let (contiguous, after_gap) = split_at_gap(rest);
+        while start < end && budget > 0 {
+            let first = &page.frames[start];
+            let damaged = match start.checked_sub(1).map(|before| &page.frames[before]) {
+                Some(last) => first.number().checked_sub(last.number() + 1),
+                None => page.damaged,
+            };
+            self.skip(
+                cursor,
+                page,
+                first.prev(),
+                first.offset(),
+                damaged,
+                &mut gaps,
+            );
+            // A plain client with a gap is closed.
+            if !self.reads_log() {
+                break;
+            }
+
+            let contiguous = until_gap(&page.frames[start..end]);
             let frames = contiguous.iter().map(|frame| &**frame);
             let Some(chunk) = room::concat_frames(frames, self.format, budget) else {
                 break;
@@ -333,17 +295,12 @@ impl SendBuffer {
 
             // Queued, so that a gap that follows is queued after it.
             self.queue.extend_from_slice(&chunk.bytes);
-            cursor.offset = chunk.until;
-
-            budget = budget.saturating_sub(chunk.bytes.len());
-            if chunk.messages < contiguous.len() || budget == 0 {
+            cursor.advance(chunk.until);
+            start += chunk.messages;
+            if chunk.messages < contiguous.len() {
                 break;
             }
-            if let (Some(last), Some(next)) = (contiguous.last(), after_gap.first()) {
-                let damaged = next.number().checked_sub(last.number() + 1);
-                self.skip(cursor, page, next.prev(), next.offset(), damaged, &mut gaps);
-            }
-            rest = after_gap;
+            budget = budget.saturating_sub(chunk.bytes.len());
         }
 
         gaps
@@ -361,20 +318,20 @@ impl SendBuffer {
         gaps: &mut Vec<GapReason>,
     ) {
         let trimmed = target.min(page.gone);
-        if trimmed > cursor.offset {
+        if trimmed > cursor.offset() {
             let end = if trimmed == target {
                 before
             } else {
                 Offset(trimmed.0 + 1)
             };
-            self.push_gap(page, cursor.offset, end, page.trimmed, GapReason::Lagged);
-            cursor.offset = trimmed;
+            self.push_gap(page, cursor.offset(), end, page.trimmed, GapReason::Lagged);
+            cursor.advance(trimmed);
             gaps.push(GapReason::Lagged);
         }
 
-        if target > cursor.offset {
-            self.push_gap(page, cursor.offset, before, damaged, GapReason::Damaged);
-            cursor.offset = target;
+        if target > cursor.offset() {
+            self.push_gap(page, cursor.offset(), before, damaged, GapReason::Damaged);
+            cursor.advance(target);
             gaps.push(GapReason::Damaged);
         }
     }
@@ -396,7 +353,7 @@ impl SendBuffer {
             }
             (Dialect::Typed | Dialect::Sse | Dialect::Ndjson, _) => {
                 let gap = Push::Gap {
-                    room: page.room.clone(),
+                    room: page.room.clone().into(),
                     after,
                     before,
                     count,
@@ -424,14 +381,11 @@ impl SendBuffer {
     }
 }
 
-/// Splits `frames` before the first one whose predecessor is missing.
-fn split_at_gap(frames: &[Arc<Frame>]) -> (&[Arc<Frame>], &[Arc<Frame>]) {
+/// Returns those of `frames` before the first one whose predecessor is missing.
+fn until_gap(frames: &[Arc<Frame>]) -> &[Arc<Frame>] {
     let has_gap = |pair: &[Arc<Frame>]| pair[1].prev() > pair[0].offset();
-    let contiguous = frames
-        .windows(2)
-        .position(has_gap)
-        .map_or(frames.len(), |index| index + 1);
-    frames.split_at(contiguous)
+    let end = frames.windows(2).position(has_gap);
+    &frames[..end.map_or(frames.len(), |index| index + 1)]
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use crate::protocol::{
-    CloseCode, Command, CommandError, ErrorCode, Key, MAX_HISTORY, Offset, Push, RoomName, Token,
-    UserId,
+    CloseCode, Command, CommandError, Epoch, ErrorCode, Key, MAX_HISTORY, Offset, Push, RoomName,
+    RoomSelector, Token, UserId,
 };
 use crate::server::room::{Dialect, Draft, Tick};
 use crate::server::session::{CloseReason, ConnectionLimiter, Limiter, Rate, RateLimited};
@@ -27,22 +27,26 @@ pub const fn max_publish_bytes(max_message: usize) -> usize {
 /// Number of messages in the response to a `history` without a limit.
 const DEFAULT_HISTORY: u16 = 100;
 
-/// Rate of frames that carry no message to the room: pings, pongs, and frames that cause an error. Ordinary clients
+/// Rate of frames that carry no message to the room: pings, pongs, subscriptions, and frames that cause an error. Ordinary clients
 /// stay far below it; a flood of them would take time from other clients.
 const NON_MESSAGE_RATE: Rate = Rate {
     per_second: 100,
     burst: 1000,
 };
 
-/// The rights of a client at one time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClientAccess {
-    /// No rights: the token has expired.
-    Expired,
-    /// The right to read.
-    Read,
-    /// The rights to read and to publish.
-    Write,
+/// The rights of a client at one time, and the room of its frames that name none.
+pub trait ClientAccess {
+    /// Returns true if its token has expired: it has no rights.
+    fn is_expired(&self) -> bool;
+
+    /// Returns true if it may read `room`.
+    fn may_read(&self, room: &RoomName) -> bool;
+
+    /// Returns true if it may publish in `room`.
+    fn may_write(&self, room: &RoomName) -> bool;
+
+    /// Returns the room to which the client is subscribed, if there is exactly one and it is no pattern.
+    fn only_room(&self) -> Option<&RoomName>;
 }
 
 /// The action that a message of the client requires.
@@ -50,21 +54,34 @@ pub enum ClientAccess {
 pub enum Action {
     /// Do nothing.
     Nothing,
-    /// Store and broadcast this message.
-    Publish(Draft),
+    /// Store this message in the room and broadcast it.
+    Publish(RoomName, Draft),
+    /// Subscribe the client, with its position if it has one, and respond to it.
+    Subscribe {
+        /// The room or the pattern.
+        room: RoomSelector,
+        /// The last offset that the client has seen.
+        after: Option<Offset>,
+        /// The epoch of that offset.
+        epoch: Option<Epoch>,
+    },
+    /// End the subscription, and respond to the client.
+    Unsubscribe(RoomSelector),
     /// Send this to the client.
     Push(Push),
     /// Send a pong with this payload to the client.
     Pong(Vec<u8>),
-    /// Read a page of the log and send it to the client.
+    /// Read a page of the room's log and send it to the client.
     History {
+        /// The room.
+        room: RoomName,
         /// Newest offset of the page, exclusive; `None` for the newest page.
         before: Option<Offset>,
         /// Maximum number of messages.
         limit: usize,
     },
-    /// Delete the message at this offset if the client sent it, and respond to the client if not.
-    Delete(Offset),
+    /// Delete the message at this offset of the room if the client sent it, and respond to the client if not.
+    Delete(RoomName, Offset),
     /// Verify this token, replace the permissions if it is valid, and respond to the client.
     Renew(Token),
     /// Close the connection.
@@ -76,11 +93,13 @@ impl Action {
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Nothing => "nothing",
-            Self::Publish(_) => "publish",
+            Self::Publish(..) => "publish",
+            Self::Subscribe { .. } => "subscribe",
+            Self::Unsubscribe(_) => "unsubscribe",
             Self::Push(_) => "answer",
             Self::Pong(_) => "pong",
             Self::History { .. } => "history",
-            Self::Delete(_) => "delete",
+            Self::Delete(..) => "delete",
             Self::Renew(_) => "renew",
             Self::Close(_) => "close",
         }
@@ -92,8 +111,6 @@ impl Action {
 pub struct Session {
     dialect: Dialect,
     id: UserId,
-    /// The room that the connection reads.
-    room: RoomName,
     rate_limit: ConnectionLimiter,
     /// Limited by [`NON_MESSAGE_RATE`].
     idle: Limiter,
@@ -102,11 +119,10 @@ pub struct Session {
 }
 
 impl Session {
-    /// Creates the state of a client with the user id `id` in `room` that connected at `now`.
+    /// Creates the state of a client with the user id `id` that connected at `now`.
     pub const fn new(
         dialect: Dialect,
         id: UserId,
-        room: RoomName,
         rate_limit: ConnectionLimiter,
         max_message: usize,
         now: Tick,
@@ -114,7 +130,6 @@ impl Session {
         Self {
             dialect,
             id,
-            room,
             rate_limit,
             idle: Limiter::new(NON_MESSAGE_RATE, now),
             max_message,
@@ -133,35 +148,40 @@ impl Session {
         self.idle.credit_pause(since, paused, NON_MESSAGE_RATE, now);
     }
 
-    /// Counts the room that publishing `drafts` creates.
+    /// Counts a room that a publish creates.
     ///
     /// # Errors
-    /// The responses to the refused drafts, if the address has created too many rooms.
-    pub fn create_room(&self, drafts: &[Draft], now: Tick) -> Result<(), Vec<Action>> {
-        self.rate_limit.create_room(now).map_err(|limited| {
-            if self.dialect == Dialect::Plain {
-                return vec![Action::Close(CloseReason::Local(CloseCode::TooFast))];
-            }
-
-            let keys = drafts.iter().map(|draft| draft.key().cloned());
-            keys.map(|key| self.rate_limited(&limited, key)).collect()
-        })
+    /// The client's address has created too many rooms.
+    pub fn create_room(&self, now: Tick) -> Result<(), RateLimited> {
+        self.rate_limit.create_room(now)
     }
 
-    /// Returns the action that `incoming` requires, of a client with the rights `access`.
+    /// Returns the action that `incoming` requires, of a client with `access`.
     ///
     /// Frames that carry no message are limited, and so are the bytes of a frame that are not part of its message:
     /// reading them takes time, and a client can compress them to almost nothing.
-    pub fn handle(&mut self, incoming: Incoming<'_>, access: ClientAccess, now: Tick) -> Action {
+    pub fn handle(
+        &mut self,
+        incoming: Incoming<'_>,
+        access: &impl ClientAccess,
+        now: Tick,
+    ) -> Action {
         let action = self.on_message(incoming, access, now);
 
         let message_bytes = match &action {
-            Action::Publish(draft) => max_publish_bytes(draft.size()),
+            Action::Publish(_, draft) => max_publish_bytes(draft.size()),
             Action::Close(_) => return action,
             _ => 0,
         };
         let overhead = incoming.payload_bytes().saturating_sub(message_bytes);
-        let is_idle = matches!(action, Action::Nothing | Action::Pong(_) | Action::Push(_));
+        let is_idle = matches!(
+            action,
+            Action::Nothing
+                | Action::Pong(_)
+                | Action::Push(_)
+                | Action::Subscribe { .. }
+                | Action::Unsubscribe(_)
+        );
         let is_allowed = (!is_idle || self.idle.allows(NON_MESSAGE_RATE, now))
             && self.rate_limit.allows_overhead(overhead, now);
 
@@ -172,12 +192,15 @@ impl Session {
         }
     }
 
-    fn on_message(&mut self, incoming: Incoming<'_>, access: ClientAccess, now: Tick) -> Action {
+    fn on_message(
+        &mut self,
+        incoming: Incoming<'_>,
+        access: &impl ClientAccess,
+        now: Tick,
+    ) -> Action {
         match incoming {
             // The periodic check of all connections may not have closed this one yet.
-            _ if access == ClientAccess::Expired => {
-                Action::Close(CloseReason::Local(CloseCode::BadToken))
-            }
+            _ if access.is_expired() => Action::Close(CloseReason::Local(CloseCode::BadToken)),
             Incoming::Ping(payload) => Action::Pong(payload.to_vec()),
             Incoming::Pong => Action::Nothing,
             Incoming::Close(code) => Action::Close(CloseReason::Echo(code)),
@@ -201,89 +224,170 @@ impl Session {
                 ErrorCode::NotText,
                 "fanfare.v1 messages are text frames; this is a binary frame".to_owned(),
             )),
-            // The plain dialect has no error frames, so the connection is closed.
-            _ if access != ClientAccess::Write => {
-                Action::Close(CloseReason::Local(CloseCode::NotAllowed))
+            Incoming::Text(_) | Incoming::Binary(_) => {
+                let Some(room) = access.only_room() else {
+                    return Action::Nothing;
+                };
+                // The plain dialect has no error frames, so the connection is closed.
+                if !access.may_write(room) {
+                    return Action::Close(CloseReason::Local(CloseCode::NotAllowed));
+                }
+                if self.rate_limit.take(now).is_err() {
+                    return Action::Close(CloseReason::Local(CloseCode::TooFast));
+                }
+
+                let id = self.id.clone();
+                let draft = match incoming {
+                    Incoming::Binary(bytes) => Draft::binary(id, bytes),
+                    Incoming::Text(text) => Draft::text(id, None, text),
+                    _ => return Action::Nothing,
+                };
+                Action::Publish(room.clone(), draft)
             }
-            _ if self.rate_limit.take(now).is_err() => {
-                Action::Close(CloseReason::Local(CloseCode::TooFast))
-            }
-            Incoming::Text(text) => Action::Publish(Draft::text(self.id.clone(), None, text)),
-            Incoming::Binary(bytes) => Action::Publish(Draft::binary(self.id.clone(), bytes)),
         }
     }
 
-    fn on_command(&mut self, command: Command, access: ClientAccess, now: Tick) -> Action {
-        if let Some(room) = command.room().filter(|room| **room != self.room) {
-            let message = format!("this connection reads the room {}, not {room}", self.room);
-            return self.error(ErrorCode::BadField, message, None);
+    fn on_command(&mut self, command: Command, access: &impl ClientAccess, now: Tick) -> Action {
+        let subject = Subject::of(&command);
+        // Commands that read or write a log, or verify a token, are limited like messages.
+        let is_limited = !matches!(
+            command,
+            Command::Ping | Command::Subscribe { .. } | Command::Unsubscribe { .. }
+        );
+        if is_limited && let Err(limited) = self.rate_limit.take(now) {
+            return subject.error(ErrorCode::RateLimited, limited.to_string());
         }
 
+        match self.on_allowed(command, access) {
+            Ok(action) => action,
+            Err((code, message)) => subject.error(code, message),
+        }
+    }
+
+    /// Returns the action for a `command` that the rate limit allows, or the error.
+    fn on_allowed(
+        &self,
+        command: Command,
+        access: &impl ClientAccess,
+    ) -> Result<Action, (ErrorCode, String)> {
         match command {
-            Command::Ping => Action::Push(Push::Pong),
+            Command::Ping => Ok(Action::Push(Push::Pong)),
+            Command::Token { token } => Ok(Action::Renew(token)),
+            Command::Subscribe { room, after, epoch } => {
+                Ok(Action::Subscribe { room, after, epoch })
+            }
+            Command::Unsubscribe { room } => Ok(Action::Unsubscribe(room)),
 
-            Command::Delete { .. } if access != ClientAccess::Write => self.not_writable(None),
-
-            Command::Publish { key, .. } if access != ClientAccess::Write => self.not_writable(key),
-
-            Command::Publish { text, key, .. } => match self.rate_limit.take(now) {
-                Err(limited) => self.rate_limited(&limited, key),
-                Ok(()) if text.len() > self.max_message => {
+            Command::Publish { room, text, key } => {
+                let room = writable(room, access)?;
+                if text.len() > self.max_message {
                     let message = format!(
                         "text is {} bytes; the limit is {} (--max-message)",
                         text.len(),
                         self.max_message
                     );
-                    self.error(ErrorCode::BadField, message, key)
+                    return Err((ErrorCode::BadField, message));
                 }
-                Ok(()) => Action::Publish(Draft::text(self.id.clone(), key, text)),
-            },
+                Ok(Action::Publish(
+                    room,
+                    Draft::text(self.id.clone(), key, text),
+                ))
+            }
 
-            Command::Delete { offset, .. } => match self.rate_limit.take(now) {
-                Err(limited) => self.rate_limited(&limited, None),
-                Ok(()) => Action::Delete(offset),
-            },
+            Command::Delete { room, offset } => Ok(Action::Delete(writable(room, access)?, offset)),
 
-            // Limited like a message, because verifying a token takes more time than most commands.
-            Command::Token { token } => match self.rate_limit.take(now) {
-                Err(limited) => self.rate_limited(&limited, None),
-                Ok(()) => Action::Renew(token),
-            },
+            Command::History {
+                room,
+                before,
+                limit,
+            } => {
+                let room = named(room, access)?;
+                if !access.may_read(&room) {
+                    return Err(not_granted("read", &room));
+                }
 
-            Command::History { before, limit, .. } => {
-                match (self.rate_limit.take(now), limit.unwrap_or(DEFAULT_HISTORY)) {
-                    (Err(limited), _) => self.rate_limited(&limited, None),
-                    (Ok(()), limit @ 1..=MAX_HISTORY) => Action::History {
+                match limit.unwrap_or(DEFAULT_HISTORY) {
+                    limit @ 1..=MAX_HISTORY => Ok(Action::History {
+                        room,
                         before,
                         limit: limit.into(),
-                    },
-                    (Ok(()), limit) => {
+                    }),
+                    limit => {
                         let message = format!("limit is {limit}; allowed are 1 to {MAX_HISTORY}");
-                        self.error(ErrorCode::BadField, message, None)
+                        Err((ErrorCode::BadField, message))
                     }
                 }
             }
         }
     }
+}
 
-    fn rate_limited(&self, limited: &RateLimited, key: Option<Key>) -> Action {
-        self.error(ErrorCode::RateLimited, limited.to_string(), key)
+/// The room and the key of a command, for the error that refers to it.
+struct Subject {
+    room: Option<RoomSelector>,
+    key: Option<Key>,
+}
+
+impl Subject {
+    fn of(command: &Command) -> Self {
+        let (room, key) = match command {
+            Command::Subscribe { room, .. } | Command::Unsubscribe { room } => {
+                (Some(room.clone()), None)
+            }
+            Command::Publish { room, key, .. } => (room.clone().map(Into::into), key.clone()),
+            Command::Delete { room, .. } | Command::History { room, .. } => {
+                (room.clone().map(Into::into), None)
+            }
+            Command::Token { .. } | Command::Ping => (None, None),
+        };
+        Self { room, key }
     }
 
-    fn not_writable(&self, key: Option<Key>) -> Action {
-        let message = "the token does not grant write access to this room".to_owned();
-        self.error(ErrorCode::NotAllowed, message, key)
+    fn error(self, code: ErrorCode, message: String) -> Action {
+        Action::Push(Push::Error {
+            code,
+            message,
+            retry: code.is_retryable(),
+            room: self.room,
+            key: self.key,
+        })
     }
+}
 
-    fn error(&self, code: ErrorCode, message: String, key: Option<Key>) -> Action {
-        Action::Push(Push::room_error(code, message, self.room.clone(), key))
+/// Returns `room`, or the only room to which the client is subscribed.
+fn named(
+    room: Option<RoomName>,
+    access: &impl ClientAccess,
+) -> Result<RoomName, (ErrorCode, String)> {
+    room.or_else(|| access.only_room().cloned()).ok_or_else(|| {
+        let message = "room is missing; it may be left out only while the connection has exactly \
+             one subscription, to a room";
+        (ErrorCode::NotSubscribed, message.to_owned())
+    })
+}
+
+/// Returns the room like [`named`], if the client may publish in it.
+fn writable(
+    room: Option<RoomName>,
+    access: &impl ClientAccess,
+) -> Result<RoomName, (ErrorCode, String)> {
+    let room = named(room, access)?;
+    if access.may_write(&room) {
+        Ok(room)
+    } else {
+        Err(not_granted("write", &room))
     }
+}
+
+fn not_granted(right: &str, room: &RoomName) -> (ErrorCode, String) {
+    let message = format!("the token does not grant {right} access to the room {room}");
+    (ErrorCode::NotAllowed, message)
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::IpAddr;
-    use std::sync::Arc;
+    use std::sync::{Arc, LazyLock};
 
     use proptest::prelude::*;
 
@@ -297,17 +401,45 @@ mod tests {
     const NOW: Tick = Tick::after_start(Duration::ZERO);
     const PUBLISH: &str = r#"{"type":"publish","text":"x","key":"k"}"#;
 
+    /// The rights of a client that is subscribed to the lobby.
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    enum Access {
+        Expired,
+        Read,
+        Write,
+    }
+
+    static LOBBY: LazyLock<RoomName> = LazyLock::new(RoomName::lobby);
+
+    impl ClientAccess for Access {
+        fn is_expired(&self) -> bool {
+            *self == Self::Expired
+        }
+
+        fn may_read(&self, _: &RoomName) -> bool {
+            *self != Self::Expired
+        }
+
+        fn may_write(&self, _: &RoomName) -> bool {
+            *self == Self::Write
+        }
+
+        fn only_room(&self) -> Option<&RoomName> {
+            Some(&LOBBY)
+        }
+    }
+
     fn session(dialect: Dialect) -> Session {
         let id = UserId::guest(0);
         let host = IpBucket::of(IpAddr::from([192, 0, 2, 1]));
         let quotas = Arc::new(Quotas::new(QuotaRates::UNLIMITED));
         let sender = RateLimitKey::claimed(id.clone(), host);
         let rate_limit = ConnectionLimiter::new(RATE, quotas, sender, host, NOW);
-        Session::new(dialect, id, RoomName::lobby(), rate_limit, 10, NOW)
+        Session::new(dialect, id, rate_limit, 10, NOW)
     }
 
     fn handle(session: &mut Session, incoming: Incoming<'_>) -> Action {
-        session.handle(incoming, ClientAccess::Write, NOW)
+        session.handle(incoming, &Access::Write, NOW)
     }
 
     /// Returns the code and key of the error in `action`.
@@ -337,11 +469,11 @@ mod tests {
 
         let errors = [0, 1, 2].map(|_| text_error(&mut session, PUBLISH));
         let later = Tick::after_start(Duration::from_secs(1));
-        let action = session.handle(Incoming::Text(PUBLISH), ClientAccess::Write, later);
+        let action = session.handle(Incoming::Text(PUBLISH), &Access::Write, later);
 
         let limited = (ErrorCode::RateLimited, Some("k".into()));
         assert_eq!(errors, [None, None, Some(limited)]);
-        assert!(matches!(action, Action::Publish(_)), "{action:?}");
+        assert!(matches!(action, Action::Publish(..)), "{action:?}");
     }
 
     #[test]
@@ -358,8 +490,8 @@ mod tests {
         let mut session = session(Dialect::Typed);
         let history = Incoming::Text(r#"{"type":"history"}"#);
 
-        let refused = session.handle(Incoming::Text(PUBLISH), ClientAccess::Read, NOW);
-        let page = session.handle(history, ClientAccess::Read, NOW);
+        let refused = session.handle(Incoming::Text(PUBLISH), &Access::Read, NOW);
+        let page = session.handle(history, &Access::Read, NOW);
 
         let not_allowed = (ErrorCode::NotAllowed, Some("k".into()));
         assert_eq!(error_of(refused), Some(not_allowed));
@@ -370,7 +502,7 @@ mod tests {
     fn a_plain_client_with_read_access_that_publishes_is_closed() {
         let mut session = session(Dialect::Plain);
 
-        let action = session.handle(Incoming::Binary(b"x"), ClientAccess::Read, NOW);
+        let action = session.handle(Incoming::Binary(b"x"), &Access::Read, NOW);
 
         assert_eq!(close_code(&action), Some(CloseCode::NotAllowed));
     }
@@ -381,7 +513,7 @@ mod tests {
 
         for dialect in [Dialect::Plain, Dialect::Typed] {
             for frame in [Incoming::Text(PUBLISH), Incoming::Pong, renewal] {
-                let action = session(dialect).handle(frame, ClientAccess::Expired, NOW);
+                let action = session(dialect).handle(frame, &Access::Expired, NOW);
 
                 assert_eq!(close_code(&action), Some(CloseCode::BadToken), "{frame:?}");
             }
@@ -402,7 +534,7 @@ mod tests {
             let mut session = session(dialect);
             let mut is_allowed = |millis| {
                 let now = Tick::after_start(Duration::from_millis(millis));
-                let action = session.handle(frame, ClientAccess::Write, now);
+                let action = session.handle(frame, &Access::Write, now);
                 close_code(&action) != Some(CloseCode::TooFast)
             };
 

@@ -17,8 +17,8 @@ pub struct ConnectionSpan<'a> {
     pub protocol: &'static str,
     /// The number of the connection.
     pub number: u64,
-    /// The room of the connection.
-    pub room: &'a RoomName,
+    /// The room of the connection, if it has exactly one subscription.
+    pub room: Option<&'a RoomName>,
     /// The client's IP address.
     pub address: IpAddr,
     /// The start, in milliseconds since 1970 UTC.
@@ -31,17 +31,19 @@ impl ConnectionSpan<'_> {
         let Some(tracer) = tracer() else { return };
         let start = SystemTime::UNIX_EPOCH + Duration::from_millis(self.since);
 
+        let room = self
+            .room
+            .map(|room| KeyValue::new("messaging.destination.name", room.as_str().to_owned()));
         let mut span = tracer
             .span_builder("connection")
             .with_kind(SpanKind::Server)
             .with_start_time(start)
-            .with_attributes([
+            .with_attributes(room.into_iter().chain([
                 KeyValue::new("network.protocol.name", self.protocol),
                 KeyValue::new("client.address", self.address.to_canonical().to_string()),
-                KeyValue::new("messaging.destination.name", self.room.as_str().to_owned()),
                 KeyValue::new("fanfare.connection", self.number as i64),
                 KeyValue::new("fanfare.end", reason.label()),
-            ])
+            ]))
             .start_with_context(tracer, &Context::new());
         span.end();
     }

@@ -1,4 +1,4 @@
-//! An open connection that reads a room, shared by its own task and the Hub's fan-out.
+//! An open connection that reads rooms, shared by its own task and the Hub's fan-out.
 //!
 //! WebSockets and event streams register, begin, catch up, close and end in the same way. They differ in their
 //! [`Output`]: a WebSocket writes to its socket itself, and hyper polls for the bytes of an event stream.
@@ -14,22 +14,29 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use tracing::{debug, field, info};
 
-use crate::protocol::{CloseCode, GapReason, Offset, Push, UserId};
+use crate::protocol::{CloseCode, ErrorCode, Push, RoomName, UnsubscribeCode};
 use crate::server::hub::{
-    Closing, ConnectionStatus, Hub, Membership, Notice, Reclaimable, Room, Subscriber, TraceEvent,
-    Tracer,
+    Closing, ConnectionStatus, Entry, Hub, Notice, Reclaimable, Registration, Subscriber,
+    TraceEvent, Tracer,
 };
 use crate::server::memory::{Memory, MemoryReservation};
 use crate::server::metrics::{self, DisconnectReason};
-use crate::server::room::{FanoutBatch, Format, Tick};
+use crate::server::moderation::Denied;
+use crate::server::room::{Dialect, FanoutBatch, Format, Tick};
 use crate::server::session::{
-    ArrivalTimer, CatchUpPage, ClientAccess, CloseReason, Heartbeat, HeartbeatAction,
-    HeartbeatSettings, LogCursor, Rate, SendBuffer, WriteStep,
+    ArrivalTimer, CloseReason, Heartbeat, HeartbeatAction, HeartbeatSettings, Rate, RoomReader,
+    SendBuffer, WriteStep,
 };
 use crate::server::spans;
 use crate::server::transport::Permissions;
+use crate::server::transport::opening;
 use crate::server::transport::stall_timeout::STALL_TIMEOUT;
+use crate::server::transport::subscriptions::{Subscription, Subscriptions};
 
+/// The number of messages read from the store at once for a connection that has fallen behind.
+const CATCH_UP_MESSAGES: usize = 256;
+/// The smallest number of messages read at once from one of many rooms.
+const MIN_CATCH_UP_MESSAGES: usize = 16;
 /// The longest time for which a stopping server writes the rest of the log to a client.
 const LOG_TIMEOUT: Duration = Duration::from_secs(1);
 /// The time in which the smallest message must arrive.
@@ -48,6 +55,8 @@ pub struct ConnectionSettings {
     pub heartbeat: HeartbeatSettings,
     /// The rate limit of messages from one connection.
     pub rate: Rate,
+    /// The largest number of subscriptions of one connection.
+    pub max_subscriptions: usize,
     /// True if clients may negotiate compression (permessage-deflate).
     pub compression: bool,
 }
@@ -62,11 +71,12 @@ pub(super) trait Output: Sized + Send + Sync + 'static {
     /// The name of the protocol in traces.
     const PROTOCOL: &'static str;
 
-    /// Passes on queued bytes and the log, as far as that is possible without waiting.
+    /// Passes on queued bytes and the logs, as far as that is possible without waiting. `batch` is a pass over one of the
+    /// rooms, if this is part of one.
     fn write(
         connection: &Connection<Self>,
         state: &mut ConnectionState,
-        batch: &mut FanoutBatch<'_>,
+        batch: Option<&mut FanoutBatch<'_>>,
     );
 
     /// Returns true if the kernel holds unread bytes of the client.
@@ -102,7 +112,7 @@ pub(super) struct ConnectionState {
     pub(super) is_publishing: bool,
     /// True while a page of history is read for the client.
     pub(super) is_reading_history: bool,
-    pub(super) subscription: Subscription,
+    pub(super) subscriptions: Subscriptions,
     pub(super) heartbeat: Heartbeat,
     /// The client's rights, and their expiry.
     pub(super) permissions: Permissions,
@@ -114,15 +124,8 @@ pub(super) struct ConnectionState {
     pub(super) partial: usize,
     /// The receiver of trace events, if an operator traces the connection.
     tracer: Option<Box<Tracer>>,
-}
-
-/// The reading of one room by a connection.
-#[repr(C)]
-pub(super) struct Subscription {
-    pub(super) cursor: LogCursor,
-    pub(super) room: Arc<Room>,
-    /// The membership in the room, until the connection ends.
-    membership: Option<Membership>,
+    /// The place in the registry, until the connection ends.
+    registration: Option<Registration>,
 }
 
 /// The progress of a connection whose server stops.
@@ -155,52 +158,45 @@ pub(super) enum CloseCause {
 /// The ownership of an open connection, which ends when this is dropped.
 pub(super) struct OpenConnection<O: Output>(Arc<Connection<O>>);
 
-impl Subscription {
-    /// Creates a subscription that reads the log of `room` after `offset`.
-    pub(super) const fn new(room: Arc<Room>, offset: Offset) -> Self {
-        Self {
-            cursor: LogCursor::new(offset),
-            room,
-            membership: None,
-        }
-    }
-
-    /// Returns the user id that the client's token proves.
-    pub(super) fn proven_id(&self) -> Option<&UserId> {
-        self.membership.as_ref()?.proven()
-    }
-
-    /// Keeps `membership` until the connection ends.
-    pub(super) fn set_membership(&mut self, membership: Membership) {
-        self.membership = Some(membership);
-    }
-}
-
-impl<O: Output> Connection<O> {
-    /// Creates a connection that writes nothing yet: see [`SendBuffer::corked`].
-    pub(super) fn new(
+impl<O: Output> OpenConnection<O> {
+    /// Opens a connection whose first frames, before those of any subscription, are `first`.
+    pub(super) fn open(
         output: O,
         hub: Hub,
-        subscription: Subscription,
         format: Format,
         permissions: Permissions,
         settings: Arc<ConnectionSettings>,
+        mut registration: Registration,
+        first: Option<&Push>,
     ) -> Self {
+        info!(
+            id = registration.id().map(field::display),
+            address = %registration.address(),
+            number = registration.number(),
+            dialect = format.dialect().as_str(),
+            "connected"
+        );
+
+        let mut send_buffer = SendBuffer::new(format);
+        if let Some(first) = first {
+            send_buffer.push_event(first);
+        }
         let state = ConnectionState {
-            send_buffer: SendBuffer::corked(format),
+            send_buffer,
             error: None,
             is_publishing: false,
             is_reading_history: false,
-            subscription,
+            subscriptions: Subscriptions::default(),
             heartbeat: Heartbeat::new(hub.now()),
             permissions,
             drain: None,
             arrival: ArrivalTimer::default(),
             partial: 0,
             tracer: None,
+            registration: None,
         };
 
-        Self {
+        let connection = Arc::new(Connection {
             state: Mutex::new(state),
             output,
             hub,
@@ -208,16 +204,16 @@ impl<O: Output> Connection<O> {
             reservation: Memory::of_process().reserve(0),
             is_traced: AtomicBool::new(false),
             waker: AtomicWaker::new(),
-        }
+        });
+        registration.register(connection.clone());
+        connection.lock().registration = Some(registration);
+        Self(connection)
     }
+}
 
+impl<O: Output> Connection<O> {
     pub(super) fn lock(&self) -> MutexGuard<'_, ConnectionState> {
         self.state.lock()
-    }
-
-    /// Returns the room that it reads.
-    pub(super) fn room(&self) -> Arc<Room> {
-        self.lock().subscription.room.clone()
     }
 
     /// Changes the state, and then writes queued bytes and the log, as far as the client receives them.
@@ -231,8 +227,7 @@ impl<O: Output> Connection<O> {
     /// Writes queued bytes and the log, unless the client receives none now.
     fn write(&self, state: &mut ConnectionState) {
         if state.can_write() {
-            let room = state.subscription.room.clone();
-            O::write(self, state, &mut room.fanout_batch());
+            O::write(self, state, None);
         } else {
             self.waker.wake();
         }
@@ -255,28 +250,114 @@ impl<O: Output> Connection<O> {
             .set(state.send_buffer.queue_capacity() + state.partial);
     }
 
-    /// Reads the messages after `after` from the store, because the ring no longer has them. The connection stays
-    /// behind if more messages were deleted during the read than the room remembers.
-    pub(super) async fn catch_up(&self, after: Offset) {
-        let room = self.room();
-        let missed = room.catch_up(after).await;
+    /// Subscribes the client to the rooms of `entries`. It gets the frames about the subscriptions, and then the messages.
+    /// An earlier subscription to one of the rooms ends.
+    pub(super) fn subscribe(self: &Arc<Self>, entries: Vec<Entry>) {
+        let position = opening::position(&entries);
+        let mut state = self.lock();
+        let Some(registration) = state.registration.take() else {
+            return;
+        };
 
-        self.update(|state| match missed {
-            Ok((mut page, mark)) => {
-                // Deletions are queued under the same lock.
-                if room.redact_page(&mut page.frames, mark) {
-                    state
-                        .on_caught_up(&page)
-                        .into_iter()
-                        .for_each(metrics::count_gap);
+        // All in one critical section: changes of the rooms that are sent to this reader from now on wait for the lock,
+        // and follow the frames that describe the rooms.
+        let mut replaced = Vec::new();
+        let mut barred = Vec::new();
+        for entry in entries {
+            let room = entry.room().clone();
+            let frames = opening::Frames::of(&entry);
+            let cursor = entry.start().cursor;
+            let membership = entry.join(&registration, self.clone());
+            replaced.extend(state.subscriptions.remove(room.name()));
+            frames.push(&room, &mut state.send_buffer);
+            // The rules may have changed since the request was checked.
+            if let Some(denied) = registration.denied(room.name()) {
+                barred.push((room.name().clone(), denied));
+            }
+            state
+                .subscriptions
+                .push(Subscription::new(room, cursor, membership));
+        }
+        state.registration = Some(registration);
+
+        // A gap precedes the position, so a client that has the position has the gap too.
+        if let Some(position) = position {
+            let preamble = state.send_buffer.dialect().preamble(&position);
+            state.send_buffer.push_encoded(preamble.as_bytes());
+        }
+        self.write(&mut state);
+        drop(state);
+
+        // Leaving a room takes other locks.
+        drop(replaced);
+        for (room, denied) in barred {
+            self.unsubscribe(
+                &room,
+                match denied {
+                    Denied::Banned { .. } => UnsubscribeCode::Banned,
+                    Denied::Closed { .. } => UnsubscribeCode::RoomClosed,
+                },
+            );
+        }
+    }
+
+    /// Ends the subscription to `room`, and sends the reason. Returns false if there is none.
+    pub(super) fn end_subscription(&self, room: &RoomName, code: UnsubscribeCode) -> bool {
+        let ended = self.update(|state| {
+            let ended = state.subscriptions.remove(room)?;
+            if state.send_buffer.dialect() == Dialect::Typed {
+                state.send_buffer.push_event(&Push::Unsubscribed {
+                    room: room.clone().into(),
+                    code,
+                    message: code.explanation().to_owned(),
+                });
+            } else {
+                state.close(match code {
+                    UnsubscribeCode::Unsubscribed => CloseCode::Done,
+                    UnsubscribeCode::Kicked | UnsubscribeCode::RoomClosed => CloseCode::Kicked,
+                    UnsubscribeCode::Banned | UnsubscribeCode::NotAllowed => CloseCode::NotAllowed,
+                });
+            }
+            Some(ended)
+        });
+
+        // Leaving the room takes other locks, so the subscription is dropped only here.
+        ended.is_some()
+    }
+
+    /// Reads the next messages of the rooms whose rings no longer have them from the store. A room stays behind if more
+    /// of its messages were deleted during the read than it remembers.
+    pub(super) async fn catch_up(&self) {
+        let behind = self.lock().subscriptions.behind();
+        let messages = (CATCH_UP_MESSAGES / behind.len().max(1)).max(MIN_CATCH_UP_MESSAGES);
+
+        let mut pages = Vec::new();
+        for (room, after) in behind {
+            match room.catch_up(after, messages).await {
+                Ok((page, mark)) => pages.push((room, page, mark)),
+                // The client resumes from its position when it reconnects.
+                Err(error) => {
+                    debug!(%error, room = %room.name(), "could not read from the store");
+                    return self.update(|state| {
+                        state.send_buffer.end_log();
+                        state.close(CloseCode::TryAgainLater);
+                    });
                 }
             }
-            // The client resumes from its position when it reconnects.
-            Err(error) => {
-                debug!(%error, room = %room.name(), "could not read from the store");
-                state.send_buffer.end_log();
-                state.close(CloseCode::TryAgainLater);
-            }
+        }
+
+        self.update(|state| {
+            // Deletions are queued under the same lock.
+            pages.retain_mut(|(room, page, mark)| room.redact_page(&mut page.frames, *mark));
+            let pages = pages.into_iter().map(|(_, page, _)| page).collect();
+            let applied = self.hub.rooms().applied();
+            let ConnectionState {
+                send_buffer,
+                subscriptions,
+                ..
+            } = state;
+            let gaps = subscriptions.on_caught_up(send_buffer, pages, applied);
+            gaps.into_iter().for_each(metrics::count_gap);
         });
     }
 
@@ -297,41 +378,37 @@ impl<O: Output> Connection<O> {
             .store(state.tracer.is_some(), Ordering::Relaxed);
     }
 
-    /// Records the end in the log, the metrics and the traces. Returns the cause, and the membership, whose drop makes
-    /// the client leave the room; `None` if the connection ended before.
-    pub(super) fn end(&self) -> Option<(CloseCause, Membership)> {
+    /// Records the end in the log, the metrics and the traces. Returns the cause, and the guards whose drop makes the
+    /// client leave its rooms and the registry; `None` if the connection ended before.
+    pub(super) fn end(&self) -> Option<(CloseCause, ConnectionGuards)> {
         let mut state = self.lock();
-        let membership = state.subscription.membership.take()?;
+        let registration = state.registration.take()?;
+        let subscriptions = state.subscriptions.take();
         let cause = state.close_cause();
-        let room = state.subscription.room.clone();
         drop(state);
 
-        let id = membership.id().map(field::display);
-        let address = membership.address();
-        let number = membership.number();
-        info!(id, room = %room.name(), %address, number, reason = %cause, "disconnected");
+        let id = registration.id().map(field::display);
+        let address = registration.address();
+        let number = registration.number();
+        info!(id, %address, number, reason = %cause, "disconnected");
 
         let reason = cause.disconnect_reason();
         metrics::count_disconnect(reason);
         spans::ConnectionSpan {
             protocol: O::PROTOCOL,
             number,
-            room: room.name(),
+            room: subscriptions.only().map(|only| only.room.name()),
             address,
-            since: membership.since(),
+            since: registration.since(),
         }
         .finish(reason);
 
-        Some((cause, membership))
+        Some((cause, (subscriptions, registration)))
     }
 }
 
-impl<O: Output> OpenConnection<O> {
-    /// Takes the ownership of `connection`.
-    pub(super) const fn new(connection: Arc<Connection<O>>) -> Self {
-        Self(connection)
-    }
-}
+/// The guards of an ended connection: its memberships, and its place in the registry.
+type ConnectionGuards = (Subscriptions, Registration);
 
 impl<O: Output> Deref for OpenConnection<O> {
     type Target = Arc<Connection<O>>;
@@ -348,12 +425,30 @@ impl<O: Output> Drop for OpenConnection<O> {
 }
 
 impl ConnectionState {
-    /// Returns the offset after which the ring lacks messages for this client, if they can still be sent.
-    pub(super) fn behind(&self) -> Option<Offset> {
-        let is_behind = self.subscription.cursor.is_behind()
+    /// Returns true if the ring of a room lacks messages for this client that can still be sent.
+    pub(super) fn is_behind(&self) -> bool {
+        self.subscriptions.iter().any(|one| one.cursor.is_behind())
             && self.send_buffer.reads_log()
-            && self.error.is_none();
-        is_behind.then(|| self.subscription.cursor.offset())
+            && self.error.is_none()
+    }
+
+    /// Returns the place in the registry, until the connection ends.
+    pub(super) const fn registration(&self) -> Option<&Registration> {
+        self.registration.as_ref()
+    }
+
+    /// Checks that the rules allow the client into `room`.
+    ///
+    /// # Errors
+    /// The code and the message of the error frame.
+    pub(super) fn check_rules(&self, room: &RoomName) -> Result<(), (ErrorCode, String)> {
+        let denied = self
+            .registration
+            .as_ref()
+            .and_then(|registration| registration.denied(room));
+        denied.map_or(Ok(()), |denied| {
+            Err((ErrorCode::NotAllowed, denied.to_string()))
+        })
     }
 
     /// Returns true unless the client receives no bytes now or the connection failed.
@@ -364,30 +459,35 @@ impl ConnectionState {
     /// Returns true while nothing is read from the client: always for an event stream, and while the store has not
     /// finished a publish or has not returned the messages that the ring no longer has.
     fn is_reading_paused(&self) -> bool {
-        self.send_buffer.dialect().is_stream() || self.is_publishing || self.behind().is_some()
+        self.send_buffer.dialect().is_stream() || self.is_publishing || self.is_behind()
     }
 
-    /// Passes the next bytes to `write`, which returns the number of bytes accepted. `batch` must be a pass over the
-    /// room of the subscription.
+    /// Passes the next bytes to `write`, which returns the number of bytes accepted. If `batch` is a pass over the only
+    /// room, its chunks are used.
     pub(super) fn write_next<E>(
         &mut self,
-        batch: &mut FanoutBatch<'_>,
+        hub: &Hub,
+        batch: Option<&mut FanoutBatch<'_>>,
         write: impl FnOnce(&Bytes) -> Result<usize, E>,
     ) -> Result<WriteStep, E> {
-        let cursor = &mut self.subscription.cursor;
-        let step = self.send_buffer.write_next(cursor, batch, write)?;
+        let buffer = &mut self.send_buffer;
+        let step = match (self.subscriptions.only_mut(), batch) {
+            (Some(Subscription { cursor, room, .. }), Some(batch)) if room.is_source_of(batch) => {
+                buffer.write_next(&mut RoomReader { cursor, batch }, write)?
+            }
+            _ => {
+                let applied = hub.rooms().applied();
+                buffer.write_next(&mut self.subscriptions.merged(applied), write)?
+            }
+        };
 
-        if let WriteStep::Wrote(bytes) = step {
-            let offset = cursor.offset();
+        if let WriteStep::Wrote(bytes) = step
+            && self.tracer.is_some()
+        {
+            let offset = self.subscriptions.newest_written();
             self.trace(TraceEvent::Write { bytes, offset });
         }
         Ok(step)
-    }
-
-    /// Continues with `page`, the messages from the store after the cursor, and returns the reason of each gap in it.
-    pub(super) fn on_caught_up(&mut self, page: &CatchUpPage) -> Vec<GapReason> {
-        let cursor = &mut self.subscription.cursor;
-        self.send_buffer.on_caught_up(cursor, page)
     }
 
     /// Sends `event` to the operator who traces the connection, if any.
@@ -452,7 +552,7 @@ impl<O: Output> Subscriber for Connection<O> {
     fn flush(&self, batch: &mut FanoutBatch<'_>) {
         let mut state = self.lock();
         if state.can_write() {
-            O::write(self, &mut state, batch);
+            O::write(self, &mut state, Some(batch));
             self.count(&state);
         }
     }
@@ -486,7 +586,7 @@ impl<O: Output> Subscriber for Connection<O> {
             state.close(CloseCode::Expired);
         }
 
-        if state.permissions.access(Instant::now()) == ClientAccess::Expired {
+        if state.permissions.is_expired(Instant::now()) {
             state.close(CloseCode::BadToken);
         }
         if let Some(Drain::Began(since)) = state.drain
@@ -501,7 +601,11 @@ impl<O: Output> Subscriber for Connection<O> {
     fn send(&self, notice: &Notice) {
         let mut state = self.lock();
         let frame = notice.encoded(state.send_buffer.dialect());
-        if frame.is_empty() {
+        // The subscription may have ended since the notice was sent to the readers of the room.
+        let is_meant = notice
+            .room()
+            .is_none_or(|room| state.subscriptions.find(room).is_some());
+        if frame.is_empty() || !is_meant {
             return;
         }
 
@@ -526,6 +630,11 @@ impl<O: Output> Subscriber for Connection<O> {
         });
     }
 
+    fn unsubscribe(&self, room: &RoomName, code: UnsubscribeCode) {
+        // The subscription may have ended in the meantime.
+        let _ = self.end_subscription(room, code);
+    }
+
     fn trace(&self, tracer: Tracer) {
         self.lock().tracer = Some(Box::new(tracer));
         self.is_traced.store(true, Ordering::Relaxed);
@@ -535,7 +644,17 @@ impl<O: Output> Subscriber for Connection<O> {
         let state = self.lock();
         ConnectionStatus {
             dialect: state.send_buffer.dialect(),
-            offset: state.subscription.cursor.offset(),
+            rooms: state
+                .subscriptions
+                .iter()
+                .map(|one| one.room.name().clone())
+                .collect(),
+            offset: state.subscriptions.newest_written(),
+            behind: state
+                .subscriptions
+                .iter()
+                .map(|one| one.room.behind(one.cursor.offset()))
+                .sum(),
             waiting: state.send_buffer.queued_bytes(),
             reclaimable: state.reclaimable(),
         }

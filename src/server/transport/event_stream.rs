@@ -1,4 +1,4 @@
-//! A room's log as the body of an HTTP response (Server-Sent Events or NDJSON): a [`Connection`] like a WebSocket, but
+//! The logs of rooms as the body of an HTTP response (Server-Sent Events or NDJSON): a [`Connection`] like a WebSocket, but
 //! hyper polls for bytes instead of being sent them.
 //!
 //! # Invariants
@@ -6,7 +6,7 @@
 //! - There is no queue of messages. While hyper does not poll, the reader holds a cursor; hyper holds at most one chunk
 //!   of bytes, which it shares with other readers.
 //! - The Hub's fan-out only wakes hyper; it never waits.
-//! - The reader is a member of the room until its body is dropped.
+//! - The reader is a member of its rooms until its body is dropped.
 //! - The body ends when the token of the request expires. Clients reconnect with a new token.
 //!
 //! There is no timeout for clients that do not read. Below HTTP, [`StallTimeout`](crate::server::transport::StallTimeout)
@@ -23,7 +23,6 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use hyper::body::{Body, Frame};
 
-use crate::protocol::Position;
 use crate::server::room::{Dialect, FanoutBatch, Format};
 use crate::server::session::WriteStep;
 use crate::server::transport::PendingConnection;
@@ -41,17 +40,12 @@ pub struct EventStreamBody {
 }
 
 impl PendingConnection {
-    /// Registers the reader in its room. Returns the position at which it starts to read, and the body. `dialect` is
-    /// [`Dialect::Sse`] or [`Dialect::Ndjson`].
-    pub fn open_stream(self, dialect: Dialect) -> (Position, EventStreamBody) {
-        let registered = self.register(HyperBody, Format::new(dialect));
-        let position = registered.position();
-        let body = EventStreamBody {
-            connection: registered.begin(),
+    /// Opens an event stream, and returns its body. `dialect` is [`Dialect::Sse`] or [`Dialect::Ndjson`].
+    pub fn open_stream(self, dialect: Dialect) -> EventStreamBody {
+        EventStreamBody {
+            connection: self.open(HyperBody, Format::new(dialect)),
             catching_up: None,
-        };
-
-        (position, body)
+        }
     }
 }
 
@@ -62,12 +56,11 @@ impl Output for HyperBody {
     fn write(
         connection: &Connection<Self>,
         state: &mut ConnectionState,
-        batch: &mut FanoutBatch<'_>,
+        batch: Option<&mut FanoutBatch<'_>>,
     ) {
-        if state
-            .send_buffer
-            .has_output(&state.subscription.cursor, batch)
-        {
+        let reads_log = state.send_buffer.reads_log();
+        let has_messages = || reads_log && state.subscriptions.has_pending(batch.as_deref());
+        if state.send_buffer.has_output() || has_messages() {
             state.send_buffer.block(state.heartbeat.active_at());
             connection.waker.wake();
         }
@@ -99,13 +92,12 @@ impl Body for EventStreamBody {
 
             let now = connection.hub.now();
             let mut state = connection.lock();
-            let room = state.subscription.room.clone();
             state.heartbeat.record_activity(now);
             // A client that was stalled reads again.
             state.error = None;
 
             let mut chunk = Bytes::new();
-            let Ok(step) = state.write_next(&mut room.fanout_batch(), |bytes| {
+            let Ok(step) = state.write_next(&connection.hub, None, |bytes| {
                 chunk = bytes.clone();
                 Ok::<usize, Infallible>(bytes.len())
             });
@@ -124,9 +116,9 @@ impl Body for EventStreamBody {
                     return Poll::Ready(Some(Ok(Frame::data(chunk))));
                 }
                 WriteStep::Finished => return Poll::Ready(None),
-                WriteStep::Behind(after) => {
+                WriteStep::Behind => {
                     let connection = Arc::clone(connection);
-                    let reading = async move { connection.catch_up(after).await };
+                    let reading = async move { connection.catch_up().await };
                     *catching_up = Some(reading.boxed());
                 }
             }

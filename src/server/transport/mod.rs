@@ -1,8 +1,8 @@
 //! Open WebSockets and event streams. No other floor reads or writes a client's socket.
 //!
-//! Both are a [`Connection`](connection::Connection), which begins in [`opening`] and has a subscription to a room. They
+//! Both are a [`Connection`](connection::Connection), which begins in [`opening`] and has [`subscriptions`] to rooms. They
 //! differ in the way in which bytes reach the client: [`websocket`] and [`event_stream`]. The frames of a WebSocket's client
-//! are read by [`reader`].
+//! are read by [`reader`], and its messages are stored by [`publishing`].
 //!
 //! # Invariants
 //!
@@ -20,6 +20,8 @@ mod permissions;
 mod connection;
 mod opening;
 mod reader;
+mod publishing;
+mod subscriptions;
 mod websocket;
 mod event_stream;
 mod tls;

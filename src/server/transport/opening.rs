@@ -1,168 +1,155 @@
-//! The opening of a connection: an admitted client is registered in its room, and is then sent its first frames.
+//! The opening of a connection, and the first frames of the connection and of each subscription.
 
 use std::sync::Arc;
 
-use tracing::{field, info};
-
 use crate::protocol::{Offset, Position, Push, Recovery, Subscribed, UserId, Welcome};
-use crate::server::hub::{Admission, Membership, StartPosition};
+use crate::server::hub::{Admission, Entry, Registration, Room, StartPosition};
 use crate::server::metrics;
 use crate::server::room::{Dialect, Format};
-use crate::server::transport::connection::{Connection, OpenConnection, Output, Subscription};
+use crate::server::session::SendBuffer;
+use crate::server::transport::connection::{Connection, OpenConnection, Output};
 use crate::server::transport::{ConnectionSettings, Permissions};
 
 /// An admitted client whose connection is not open yet.
 #[derive(Debug)]
 pub struct PendingConnection {
-    /// The admission to its room.
+    /// The admission to the server.
     pub admission: Admission,
+    /// The rooms to which the client is subscribed from the start.
+    pub entries: Vec<Entry>,
     /// The user id under which the client is present, if it takes part in presence.
     pub id: Option<UserId>,
-    /// The user id that its token proves, also if it does not take part in presence.
-    pub proven: Option<UserId>,
     /// The client's rights, and their expiry.
     pub permissions: Permissions,
     /// The limits and timeouts of all connections.
     pub settings: Arc<ConnectionSettings>,
 }
 
-/// A connection that is registered and was sent nothing yet. Its first frames are made from the members and deletions of
-/// the time at which it begins; later changes are queued behind them.
-pub(super) struct RegisteredConnection<O: Output> {
-    pub(super) connection: Arc<Connection<O>>,
-    membership: Membership,
+/// The start of a subscription, for the frames that describe it.
+pub(super) struct Frames {
     start: StartPosition,
-    /// The newest and the oldest offset when it was admitted.
-    log: (Offset, Offset),
+    head: Offset,
+    first: Offset,
 }
 
 impl PendingConnection {
-    /// Registers the connection in its room. From here on it receives every message, once
-    /// [`RegisteredConnection::begin`] has sent the first frames.
-    pub(super) fn register<O: Output>(self, output: O, format: Format) -> RegisteredConnection<O> {
+    /// Opens the connection and its subscriptions.
+    pub(super) fn open<O: Output>(self, output: O, format: Format) -> OpenConnection<O> {
         let Self {
             admission,
+            entries,
             id,
-            proven,
             permissions,
             settings,
         } = self;
-        let start = admission.start().clone();
-        let log = (admission.head(), admission.first());
-        let subscription = Subscription::new(admission.room().clone(), start.cursor);
         let hub = admission.hub().clone();
-        let connection = Connection::new(output, hub, subscription, format, permissions, settings);
-        let connection = Arc::new(connection);
+        let proven = permissions.principal().proven().cloned();
+        let registration = admission.open(id, proven);
+        let welcome = (format.dialect() == Dialect::Typed)
+            .then(|| welcome(&registration, &settings))
+            .flatten();
 
-        // The welcome lists the members, so the client must be one by then.
-        let mut membership = admission.join(id, proven);
-        info!(
-            id = membership.id().map(field::display),
-            room = %connection.room().name(),
-            address = %membership.address(),
-            number = membership.number(),
-            dialect = format.dialect().as_str(),
-            "connected"
+        let connection = OpenConnection::open(
+            output,
+            hub,
+            format,
+            permissions,
+            settings,
+            registration,
+            welcome.as_ref(),
         );
-        membership.register(connection.clone());
+        connection.subscribe(entries);
+        let subscriber: &Connection<O> = &connection;
+        connection.hub.send_missed(subscriber);
+        connection
+    }
 
-        RegisteredConnection {
-            connection,
-            membership,
-            start,
-            log,
-        }
+    /// Returns the position in all rooms from which the client begins to read; `None` without a room.
+    pub fn position(&self) -> Option<Position> {
+        position(&self.entries)
     }
 }
 
-impl<O: Output> RegisteredConnection<O> {
-    /// Sends the first frames. Frames that were queued since the registration follow them.
-    pub(super) fn begin(self) -> OpenConnection<O> {
-        let opening = self.opening();
-        let Self {
-            connection,
-            membership,
-            ..
-        } = self;
+/// Returns the position in the rooms of `entries` from which a client begins to read; `None` without a room.
+pub(super) fn position(entries: &[Entry]) -> Option<Position> {
+    let first = entries.first()?;
+    let cursors = entries.iter().map(|entry| entry.start().cursor);
+    let is_fresh = first.start().recovery == Recovery::Fresh;
+    let offset = if is_fresh && entries.len() > 1 {
+        // The heads of the rooms are not a position in all of them.
+        first.newest()
+    } else {
+        cursors.min()?
+    };
 
-        connection.update(|state| {
-            state.subscription.set_membership(membership);
-            state.send_buffer.uncork(opening);
-        });
-        OpenConnection::new(connection)
-    }
+    Some(Position {
+        epoch: first.room().epoch().clone(),
+        offset,
+    })
+}
 
-    /// Returns the position at which the client begins to read.
-    pub(super) fn position(&self) -> Position {
-        Position {
-            epoch: self.connection.room().epoch().clone(),
-            offset: self.start.cursor,
+/// Returns the first frame of a typed connection.
+fn welcome(registration: &Registration, settings: &ConnectionSettings) -> Option<Push> {
+    let ConnectionSettings {
+        heartbeat,
+        max_message,
+        rate,
+        max_subscriptions,
+        ..
+    } = *settings;
+
+    Some(Push::Welcome(Welcome {
+        connection: registration.number(),
+        id: registration.id()?.clone(),
+        heartbeat_ms: heartbeat.ping_after.as_millis() as u64,
+        expire_ms: heartbeat.expire_after.as_millis() as u64,
+        max_message,
+        message_rate: Some(rate.per_second),
+        message_burst: Some(rate.burst),
+        max_subscriptions,
+    }))
+}
+
+impl Frames {
+    /// Returns the start of the subscription that `entry` becomes.
+    pub(super) fn of(entry: &Entry) -> Self {
+        Self {
+            start: entry.start().clone(),
+            head: entry.head(),
+            first: entry.first(),
         }
     }
 
-    /// Returns the frames that come before any other, if the dialect has any.
-    fn opening(&self) -> Vec<u8> {
-        let dialect = self.connection.lock().send_buffer.dialect();
-        let mut frames = Vec::new();
+    /// Queues the frames about the subscription to `room`, of which the client is a member now.
+    pub(super) fn push(self, room: &Room, send_buffer: &mut SendBuffer) {
+        let dialect = send_buffer.dialect();
         if dialect == Dialect::Plain {
-            return frames;
+            return;
         }
 
-        if let (Dialect::Typed, Some(id)) = (dialect, self.membership.id()) {
-            dialect.encode_into(&self.welcome(id.clone()), &mut frames);
-            dialect.encode_into(&self.subscribed(), &mut frames);
+        let Self { start, head, first } = self;
+        if dialect == Dialect::Typed {
+            let (count, members) = room.members();
+            send_buffer.push_event(&Push::Subscribed(Subscribed {
+                room: room.name().clone().into(),
+                epoch: room.epoch().clone(),
+                head,
+                first,
+                recovery: start.recovery,
+                closed: false,
+                count,
+                members,
+            }));
         }
 
-        // The gap precedes the position, so a client that has the position has the gap too.
-        if let Some(gap) = &self.start.gap {
+        if let Some(gap) = start.gap {
             metrics::count_gap(gap.reason);
-            let room = self.connection.room().name().clone();
-            dialect.encode_into(&gap.clone().into_push(room), &mut frames);
+            send_buffer.push_event(&gap.into_push(room.name().clone().into()));
         }
-        frames.extend_from_slice(dialect.preamble(&self.position()).as_bytes());
-        if self.start.recovery == Recovery::Resumed {
-            for push in self.connection.room().deleted(self.start.cursor) {
-                dialect.encode_into(&push, &mut frames);
+        if start.recovery == Recovery::Resumed {
+            for push in room.deleted(start.cursor) {
+                send_buffer.push_event(&push);
             }
         }
-
-        frames
-    }
-
-    /// Returns the first frame of a typed connection.
-    fn welcome(&self, id: UserId) -> Push {
-        let ConnectionSettings {
-            heartbeat,
-            max_message,
-            rate,
-            ..
-        } = *self.connection.settings;
-
-        Push::Welcome(Welcome {
-            connection: self.membership.number(),
-            id,
-            heartbeat_ms: heartbeat.ping_after.as_millis() as u64,
-            expire_ms: heartbeat.expire_after.as_millis() as u64,
-            max_message,
-            message_rate: Some(rate.per_second),
-            message_burst: Some(rate.burst),
-        })
-    }
-
-    /// Returns the frame about the subscription of a typed connection.
-    fn subscribed(&self) -> Push {
-        let room = self.connection.room();
-        let (count, members) = room.members();
-        let (head, first) = self.log;
-
-        Push::Subscribed(Subscribed {
-            room: room.name().clone(),
-            epoch: room.epoch().clone(),
-            head,
-            first,
-            recovery: self.start.recovery,
-            count,
-            members,
-        })
     }
 }

@@ -1,49 +1,76 @@
 //! The permissions that a client's token grants for one connection, when it opens and each time the client sends a new
 //! token, and their expiry.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::protocol::{ErrorCode, Push, Token, UserId};
+use crate::protocol::{ErrorCode, Push, RoomName, Token, UserId};
 use crate::server::auth::{AuthError, Principal, Right, Verifier};
-use crate::server::hub::Room;
 use crate::server::session::ClientAccess;
 
 /// The permissions of one connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Permissions {
-    /// True if the client may publish.
-    pub may_write: bool,
-    /// True if the client administers the room. The limit on new rooms does not apply to it.
-    pub is_admin: bool,
+    principal: Arc<Principal>,
     /// Expiry of the token, unless the client renews it before; `None` without tokens. An [`Instant`] and not a
     /// [`Tick`](crate::server::room::Tick), because a token also expires while this process is paused.
-    pub expires_at: Option<Instant>,
+    expires_at: Option<Instant>,
+}
+
+/// The rights of a client at one time, and the room of its frames that name none.
+#[derive(Debug)]
+pub(super) struct CurrentAccess {
+    pub(super) permissions: Permissions,
+    /// The room to which the client is subscribed, if there is exactly one.
+    pub(super) only_room: Option<RoomName>,
+    pub(super) now: Instant,
 }
 
 impl Permissions {
-    /// Returns the permissions of `principal` in `room`. They expire by the monotonic clock.
-    pub fn new(principal: &Principal, room: &Room) -> Self {
+    /// Returns the permissions of `principal`. They expire by the monotonic clock.
+    pub fn new(principal: Principal) -> Self {
         let remaining = principal
             .expires_at()
             .map(|expires_at| Duration::from_secs(expires_at).saturating_sub(unix_time()));
 
         Self {
-            may_write: principal.may(Right::Write, room.name()),
-            is_admin: principal.may(Right::Admin, room.name()),
+            principal: Arc::new(principal),
             // A time that the clock cannot represent never comes.
             expires_at: remaining.and_then(|remaining| Instant::now().checked_add(remaining)),
         }
     }
 
-    /// Returns the rights of the client at `now`.
-    pub fn access(&self, now: Instant) -> ClientAccess {
-        if self.expires_at.is_some_and(|expiry| now >= expiry) {
-            ClientAccess::Expired
-        } else if self.may_write {
-            ClientAccess::Write
-        } else {
-            ClientAccess::Read
-        }
+    /// Returns true if they have expired at `now`.
+    pub fn is_expired(&self, now: Instant) -> bool {
+        self.expires_at.is_some_and(|expiry| now >= expiry)
+    }
+
+    /// Returns true if the client has `right` in `room`.
+    pub fn may(&self, right: Right, room: &RoomName) -> bool {
+        self.principal.may(right, room)
+    }
+
+    /// Returns the principal.
+    pub fn principal(&self) -> &Principal {
+        &self.principal
+    }
+}
+
+impl ClientAccess for CurrentAccess {
+    fn is_expired(&self) -> bool {
+        self.permissions.is_expired(self.now)
+    }
+
+    fn may_read(&self, room: &RoomName) -> bool {
+        self.permissions.may(Right::Read, room)
+    }
+
+    fn may_write(&self, room: &RoomName) -> bool {
+        self.permissions.may(Right::Write, room)
+    }
+
+    fn only_room(&self) -> Option<&RoomName> {
+        self.only_room.as_ref()
     }
 }
 
@@ -54,13 +81,12 @@ pub fn unix_time() -> Duration {
         .unwrap_or_default()
 }
 
-/// Verifies `token` for the client `id` in `room`. Returns the new permissions and the answer; `None` with an error
-/// frame if the client keeps the permissions that it has.
+/// Verifies `token` for the client `id`. Returns the new permissions and the answer; `None` with an error frame if the
+/// client keeps the permissions that it has.
 pub(super) fn renew(
     verifier: &Verifier,
     token: &Token,
     id: &UserId,
-    room: &Room,
 ) -> (Option<Permissions>, Push) {
     let verified = verifier
         .principal(Some(token.reveal()), unix_time().as_secs())
@@ -68,7 +94,6 @@ pub(super) fn renew(
         .and_then(|principal| {
             // Without keys, clients choose their own ids.
             principal.user_id(Some(id.clone()))?;
-            principal.check(Right::Read, room.name())?;
             Ok(principal)
         });
 
@@ -78,7 +103,7 @@ pub(super) fn renew(
                 .expires_at()
                 .map(|seconds| seconds.saturating_mul(1000));
             let answer = Push::Token { expires_at };
-            (Some(Permissions::new(&principal, room)), answer)
+            (Some(Permissions::new(principal)), answer)
         }
         Err(error) => {
             let code = match error {
@@ -94,30 +119,24 @@ pub(super) fn renew(
 mod tests {
     use super::*;
 
+    fn permissions(expires_at: Option<Instant>) -> Permissions {
+        Permissions {
+            principal: Arc::new(Principal::open()),
+            expires_at,
+        }
+    }
+
     #[test]
     fn permissions_are_valid_until_their_end_and_not_at_it() {
         let ends = Instant::now();
-        let permissions = Permissions {
-            may_write: true,
-            is_admin: false,
-            expires_at: Some(ends),
-        };
+        let permissions = permissions(Some(ends));
 
-        assert_eq!(
-            permissions.access(ends - Duration::from_millis(1)),
-            ClientAccess::Write
-        );
-        assert_eq!(permissions.access(ends), ClientAccess::Expired);
+        assert!(!permissions.is_expired(ends - Duration::from_millis(1)));
+        assert!(permissions.is_expired(ends));
     }
 
     #[test]
     fn permissions_without_an_end_never_expire() {
-        let permissions = Permissions {
-            may_write: true,
-            is_admin: false,
-            expires_at: None,
-        };
-
-        assert_eq!(permissions.access(Instant::now()), ClientAccess::Write);
+        assert!(!permissions(None).is_expired(Instant::now()));
     }
 }

@@ -9,19 +9,21 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use rustix::net::RecvFlags;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-use crate::protocol::{ErrorCode, Key, Offset, Push, RoomName};
-use crate::server::auth::Verifier;
-use crate::server::hub::{DeleteError, DeletionMark, Room, TraceEvent};
+use crate::protocol::{ErrorCode, Offset, Push, RoomName, RoomSelector, Token, UnsubscribeCode};
+use crate::server::auth::{Right, Verifier};
+use crate::server::hub::{DeleteError, DeletionMark, Refusal, Resume, Room, TraceEvent};
 use crate::server::metrics;
-use crate::server::room::{Dialect, Draft, Format, Tick};
+use crate::server::room::{Dialect, Format, Tick};
 use crate::server::session::{Action, CloseReason, SendBuffer, Session, max_publish_bytes};
-use crate::server::store::{Page, Span, StoreError, StoreFuture, Stored};
+use crate::server::store::{Page, Span, StoreError};
 use crate::server::transport::connection::{Connection, ConnectionState, TransportError};
-use crate::server::transport::permissions::renew;
+use crate::server::transport::permissions::{CurrentAccess, renew};
+use crate::server::transport::publishing::{PendingPublish, push_draft, refusal_code};
 use crate::server::transport::{ConnectionSettings, FrameSender};
 use crate::server::wire::{Decoder, Opcode};
 
@@ -51,18 +53,14 @@ pub(super) struct FrameReader {
     handled: usize,
     /// Verifies the client's later tokens.
     verifier: Verifier,
-    /// The pending publish. Boxed, because most connections publish rarely.
+    /// The unfinished publishes. Boxed, because most connections publish rarely.
     publishing: Option<Box<PendingPublish>>,
+    /// The unfinished subscription. Later frames are handled after it.
+    subscribing: Option<BoxFuture<'static, ()>>,
     /// The time at which reading stopped because the store had not answered.
     stalled: Option<Tick>,
     /// The time for which the process had been suspended at the last read.
     paused: Duration,
-}
-
-/// The messages of a client that the store has not finished.
-struct PendingPublish {
-    keys: Vec<Option<Key>>,
-    result: StoreFuture<Vec<Stored>>,
 }
 
 /// The reason for which a reader pauses.
@@ -70,8 +68,8 @@ struct PendingPublish {
 pub(super) enum ReadPause {
     /// The connection closes or has failed.
     Ended,
-    /// The ring no longer has the messages after this offset; they must be read from the store.
-    Behind(Offset),
+    /// The ring of a room no longer has the next messages; they must be read from the store.
+    Behind,
 }
 
 impl FrameReader {
@@ -88,7 +86,6 @@ impl FrameReader {
         } = sender;
         let ConnectionSettings { max_message, .. } = *connection.settings;
         let dialect = format.dialect();
-        let room = connection.room().name().clone();
         let max_frame = if dialect == Dialect::Plain {
             max_message
         } else {
@@ -97,18 +94,12 @@ impl FrameReader {
 
         Self {
             decoder: Decoder::new(max_frame, format.is_deflated()),
-            session: Session::new(
-                dialect,
-                id,
-                room,
-                rate_limit,
-                max_message,
-                connection.hub.now(),
-            ),
+            session: Session::new(dialect, id, rate_limit, max_message, connection.hub.now()),
             undecoded: Vec::new(),
             handled: 0,
             verifier,
             publishing: None,
+            subscribing: None,
             stalled: None,
             paused: connection.hub.clock().paused(),
         }
@@ -132,21 +123,21 @@ impl FrameReader {
             // Reading goes on while the kernel accepts no bytes.
             let _ = connection.poll_write(cx);
 
-            self.poll_publish(connection, cx);
+            self.poll_requests(connection, cx);
 
             let state = connection.lock();
             if state.error.is_some() || state.send_buffer.close_reason().is_some() {
                 return Poll::Ready(ReadPause::Ended);
             }
-            if let Some(after) = state.behind() {
+            if state.is_behind() {
                 self.stalled.get_or_insert(connection.hub.now());
-                return Poll::Ready(ReadPause::Behind(after));
+                return Poll::Ready(ReadPause::Behind);
             }
             // A client that does not read its answers is not read from.
             if state.send_buffer.queued_bytes() >= connection.settings.send_buffer {
                 return Poll::Pending;
             }
-            if state.is_publishing {
+            if state.is_publishing || self.subscribing.is_some() {
                 self.stalled.get_or_insert(connection.hub.now());
                 return Poll::Pending;
             }
@@ -169,26 +160,18 @@ impl FrameReader {
         }
     }
 
-    /// Sends the results of the last publish, once the store has finished it.
-    fn poll_publish(&mut self, connection: &Connection<TcpStream>, cx: &mut Context<'_>) {
-        let Some(publishing) = &mut self.publishing else {
-            return;
-        };
-
-        if let Poll::Ready(result) = publishing.result.poll_unpin(cx) {
-            let keys = std::mem::take(&mut publishing.keys);
+    /// Continues the unfinished publishes and the unfinished subscription.
+    fn poll_requests(&mut self, connection: &Connection<TcpStream>, cx: &mut Context<'_>) {
+        if let Some(publishing) = &mut self.publishing
+            && publishing.poll(connection, &self.session, cx).is_ready()
+        {
             self.publishing = None;
-            let now = connection.hub.now();
-            connection.publish_finished(now, |state| push_results(state, keys, result, now));
         }
-    }
-
-    /// Publishes `drafts`. Later polls wait for the result.
-    fn publish(&mut self, connection: &Connection<TcpStream>, room: &Room, drafts: Vec<Draft>) {
-        let keys = drafts.iter().map(|draft| draft.key().cloned()).collect();
-        connection.lock().is_publishing = true;
-        let result = room.publish(drafts);
-        self.publishing = Some(Box::new(PendingPublish { keys, result }));
+        if let Some(subscribing) = &mut self.subscribing
+            && subscribing.poll_unpin(cx).is_ready()
+        {
+            self.subscribing = None;
+        }
     }
 
     /// Credits the rate limits with the time until `now` in which nothing was read, although the client may have sent.
@@ -210,21 +193,16 @@ impl FrameReader {
         let instant = Instant::now();
         self.credit_pause(connection, now);
 
-        let state = connection.lock();
-        let mut permissions = state.permissions;
-        let room = state.subscription.room.clone();
-        drop(state);
+        let mut access = connection.access(instant);
         let is_traced = connection.is_traced();
         let mut trace_events = Vec::new();
-        let mut drafts = Vec::new();
+        let mut batches = Vec::new();
         let mut answers = Vec::new();
         let handled = &mut self.handled;
 
         let decoded = self.decoder.decode(bytes, |incoming| {
             *handled += BYTES_PER_FRAME + incoming.payload_bytes();
-            let action = self
-                .session
-                .handle(incoming, permissions.access(instant), now);
+            let action = self.session.handle(incoming, &access, now);
             if is_traced {
                 trace_events.push(TraceEvent::Frame {
                     kind: incoming.kind(),
@@ -235,31 +213,37 @@ impl FrameReader {
 
             match action {
                 Action::Nothing => {}
-                Action::Publish(draft) => drafts.push(draft),
-                Action::History { before, limit } => {
+                Action::Publish(room, draft) => push_draft(&mut batches, room, draft),
+                Action::Subscribe { room, after, epoch } => {
+                    let resume = after.map(|after| Resume { after, epoch });
+                    let connection = connection.clone();
+                    let subscribing = async move { subscribe(&connection, room, resume).await };
+                    self.subscribing = Some(subscribing.boxed());
+                    return ControlFlow::Break(());
+                }
+                Action::Unsubscribe(room) => {
+                    unsubscribe(connection, room);
+                    access = connection.access(instant);
+                }
+                Action::History {
+                    room,
+                    before,
+                    limit,
+                } => {
                     // One at a time, so that a burst of requests does not queue as many pages.
                     if std::mem::replace(&mut connection.lock().is_reading_history, true) {
                         let message = ONE_HISTORY_AT_A_TIME.to_owned();
-                        let error = Push::room_error(
-                            ErrorCode::RateLimited,
-                            message,
-                            room.name().clone(),
-                            None,
-                        );
+                        let code = ErrorCode::RateLimited;
+                        let error = Push::room_error(code, message, room.into(), None);
                         answers.push(Action::Push(error));
                     } else {
-                        spawn_history(connection.clone(), before, limit);
+                        spawn_history(connection.clone(), room, before, limit);
                     }
                 }
-                Action::Delete(offset) => spawn_delete(connection.clone(), offset),
+                Action::Delete(room, offset) => spawn_delete(connection.clone(), room, offset),
                 Action::Renew(token) => {
-                    let id = self.session.id();
-                    let (renewed, answer) = renew(&self.verifier, &token, id, &room);
-                    if let Some(renewed) = renewed {
-                        permissions = renewed;
-                        connection.lock().permissions = renewed;
-                    }
-                    answers.push(Action::Push(answer));
+                    renew_token(connection, &self.verifier, &self.session, &token);
+                    access = connection.access(instant);
                 }
                 answer @ Action::Close(_) => {
                     answers.push(answer);
@@ -284,17 +268,9 @@ impl FrameReader {
             }
         }
 
-        if !drafts.is_empty() {
-            let is_exempt = permissions.is_admin || !room.is_new();
-            let allowed = if is_exempt {
-                Ok(())
-            } else {
-                self.session.create_room(&drafts, now)
-            };
-            match allowed {
-                Ok(()) => self.publish(connection, &room, drafts),
-                Err(rejections) => answers.extend(rejections),
-            }
+        if !batches.is_empty() {
+            let publishing = PendingPublish::begin(connection, &self.session, batches, now);
+            self.publishing = Some(Box::new(publishing));
         }
 
         let mut state = connection.lock();
@@ -349,87 +325,214 @@ fn push_answer(send_buffer: &mut SendBuffer, answer: Action) {
         Action::Pong(payload) => send_buffer.push(Opcode::Pong, &payload),
         Action::Close(reason) => send_buffer.close(reason),
         Action::Nothing
-        | Action::Publish(_)
-        | Action::Delete(_)
+        | Action::Publish(..)
+        | Action::Subscribe { .. }
+        | Action::Unsubscribe(_)
+        | Action::Delete(..)
         | Action::Renew(_)
         | Action::History { .. } => {}
     }
 }
 
-/// Queues an `ack` or an `error` for each draft with a key.
-fn push_results(
-    state: &mut ConnectionState,
-    keys: Vec<Option<Key>>,
-    result: Result<Vec<Stored>, StoreError>,
-    now: Tick,
+/// Subscribes the client to `room`, from its position if it has one. The client gets an error frame if that is not
+/// possible.
+async fn subscribe(
+    connection: &Arc<Connection<TcpStream>>,
+    room: RoomSelector,
+    resume: Option<Resume>,
 ) {
-    let room = state.subscription.room.name().clone();
-    let send_buffer = &mut state.send_buffer;
-    match result {
-        Ok(stored) => {
-            for (key, stored) in keys.into_iter().zip(stored) {
-                if let Some(key) = key {
-                    send_buffer.push_event(&ack(room.clone(), key, &stored));
-                }
-            }
-        }
+    let result = match &room {
+        RoomSelector::Room(name) => subscribe_to_room(connection, name, resume.as_ref()).await,
+        RoomSelector::Pattern(_) => Err((
+            ErrorCode::BadField,
+            "patterns are not supported yet; subscribe to one room".to_owned(),
+        )),
+    };
 
-        // The plain dialect has no error frames.
-        Err(_) if send_buffer.dialect() == Dialect::Plain => state.drain(Duration::ZERO, now),
-        Err(error) => {
-            for key in keys {
-                send_buffer.push_event(&unavailable(&error, room.clone(), key));
-            }
+    if let Err((code, message)) = result {
+        connection.send_error(code, message, room);
+    }
+}
+
+/// Subscribes the client to the room `name`.
+async fn subscribe_to_room(
+    connection: &Arc<Connection<TcpStream>>,
+    name: &RoomName,
+    resume: Option<&Resume>,
+) -> Result<(), (ErrorCode, String)> {
+    let is_first = connection.check_subscription(name)?;
+    let refused = |refusal: Refusal| (refusal_code(refusal), refusal.to_string());
+    let hub = &connection.hub;
+    let entry = hub.enter(name, resume).await.map_err(refused)?;
+    if !is_first {
+        hub.wait_until_applied(entry.newest()).await;
+    }
+
+    connection.subscribe(vec![entry]);
+    Ok(())
+}
+
+impl Connection<TcpStream> {
+    /// Returns the rights of the client at `now`.
+    fn access(&self, now: Instant) -> CurrentAccess {
+        let state = self.lock();
+        CurrentAccess {
+            permissions: state.permissions.clone(),
+            only_room: state
+                .subscriptions
+                .only()
+                .map(|one| one.room.name().clone()),
+            now,
+        }
+    }
+
+    /// Checks that the client may subscribe to the room `name`. Returns true if it has no subscription yet.
+    fn check_subscription(&self, name: &RoomName) -> Result<bool, (ErrorCode, String)> {
+        let max = self.settings.max_subscriptions;
+        let state = self.lock();
+
+        if !state.permissions.may(Right::Read, name) {
+            let message = format!("the token does not grant read access to the room {name}");
+            return Err((ErrorCode::NotAllowed, message));
+        }
+        state.check_rules(name)?;
+        let count = state.subscriptions.len();
+        if count >= max && state.subscriptions.find(name.as_str()).is_none() {
+            let message = format!(
+                "the connection has {count} subscriptions; the limit is {max} (--max-subscriptions)"
+            );
+            return Err((ErrorCode::TooManySubscriptions, message));
+        }
+        Ok(count == 0)
+    }
+
+    /// Sends an error about `room`, and counts it.
+    fn send_error(&self, code: ErrorCode, message: String, room: RoomSelector) {
+        metrics::count_frame_error(code);
+        let error = Push::room_error(code, message, room, None);
+        self.update(|state| state.send_buffer.push_event(&error));
+    }
+
+    /// Returns the room `name`, which is opened if the client is not subscribed to it.
+    async fn room(&self, name: &RoomName) -> Result<Arc<Room>, Refusal> {
+        let subscribed = self
+            .lock()
+            .subscriptions
+            .find(name.as_str())
+            .map(|one| one.room.clone());
+        match subscribed {
+            Some(room) => Ok(room),
+            None => self.hub.room(name).await,
         }
     }
 }
 
-fn ack(room: RoomName, key: Key, stored: &Stored) -> Push {
-    Push::Ack {
-        room,
-        key,
-        offset: stored.offset(),
-        duplicate: matches!(stored, Stored::Duplicate { .. }),
+/// Ends the subscription to `room` at the client's request.
+fn unsubscribe(connection: &Connection<TcpStream>, room: RoomSelector) {
+    let has_ended = match &room {
+        RoomSelector::Room(name) => {
+            connection.end_subscription(name, UnsubscribeCode::Unsubscribed)
+        }
+        RoomSelector::Pattern(_) => false,
+    };
+
+    if !has_ended {
+        let message = format!("there is no subscription to {room}");
+        connection.send_error(ErrorCode::NotSubscribed, message, room);
+    }
+}
+
+/// Replaces the client's permissions by those of `token`, if it is valid. Subscriptions that it does not allow end.
+fn renew_token(
+    connection: &Connection<TcpStream>,
+    verifier: &Verifier,
+    session: &Session,
+    token: &Token,
+) {
+    let (renewed, answer) = renew(verifier, token, session.id());
+    if let Push::Error { code, .. } = answer {
+        metrics::count_frame_error(code);
+    }
+
+    let lost = connection.update(|state| {
+        state.send_buffer.push_event(&answer);
+        let Some(renewed) = renewed else {
+            return Vec::new();
+        };
+        let rooms = state.subscriptions.iter().map(|one| one.room.name());
+        let lost = rooms
+            .filter(|room| !renewed.may(Right::Read, room))
+            .cloned()
+            .collect();
+        state.permissions = renewed;
+        lost
+    });
+    for room in lost {
+        // The subscription may have ended in the meantime.
+        let _ = connection.end_subscription(&room, UnsubscribeCode::NotAllowed);
     }
 }
 
 /// Returns the error frame for `error`, and counts it.
-fn unavailable(error: &StoreError, room: RoomName, key: Option<Key>) -> Push {
+fn unavailable(error: &impl ToString, room: &RoomName) -> Push {
     let code = ErrorCode::StoreUnavailable;
     metrics::count_frame_error(code);
-    Push::room_error(code, error.to_string(), room, key)
+    Push::room_error(code, error.to_string(), room.clone().into(), None)
 }
 
-/// Spawns a task that deletes the message at `offset` if the client sent it. All readers, this client included, are
-/// notified of the deletion; the client gets an error frame if there is none.
-fn spawn_delete(connection: Arc<Connection<TcpStream>>, offset: Offset) {
+/// Spawns a task that deletes the message at `offset` of the room `name` if the client sent it. All readers, this client
+/// included, are notified of the deletion; the client gets an error frame if there is none.
+fn spawn_delete(connection: Arc<Connection<TcpStream>>, name: RoomName, offset: Offset) {
     let state = connection.lock();
-    let room = state.subscription.room.clone();
-    let sender = state.subscription.proven_id().cloned();
+    let sender = state.registration().and_then(|one| one.proven().cloned());
     drop(state);
 
     tokio::spawn(async move {
-        let Err(error) = room.delete_own(offset, sender.as_ref()).await else {
-            return;
+        let result = match connection.room(&name).await {
+            Ok(room) => room
+                .delete_own(offset, sender.as_ref())
+                .await
+                .map_err(|error| (delete_code(&error), error.to_string())),
+            Err(refusal) => Err((refusal_code(refusal), refusal.to_string())),
         };
-
-        let code = match error {
-            DeleteError::Unverified | DeleteError::OtherSender => ErrorCode::NotAllowed,
-            DeleteError::NoMessage => ErrorCode::NoSuchMessage,
-            DeleteError::Store(_) => ErrorCode::StoreUnavailable,
-        };
-        metrics::count_frame_error(code);
-        let answer = Push::room_error(code, error.to_string(), room.name().clone(), None);
-        connection.update(|state| state.send_buffer.push_event(&answer));
+        if let Err((code, message)) = result {
+            connection.send_error(code, message, name.into());
+        }
     });
 }
 
-/// Spawns a task that reads at most `limit` messages before `before`, or the newest ones, and sends them.
-fn spawn_history(connection: Arc<Connection<TcpStream>>, before: Option<Offset>, limit: usize) {
+/// Returns the code of the error frame for `error`.
+const fn delete_code(error: &DeleteError) -> ErrorCode {
+    match error {
+        DeleteError::Unverified | DeleteError::OtherSender => ErrorCode::NotAllowed,
+        DeleteError::NoMessage => ErrorCode::NoSuchMessage,
+        DeleteError::Store(_) => ErrorCode::StoreUnavailable,
+    }
+}
+
+/// Spawns a task that reads at most `limit` messages of the room `name` before `before`, or the newest ones, and sends
+/// them.
+fn spawn_history(
+    connection: Arc<Connection<TcpStream>>,
+    name: RoomName,
+    before: Option<Offset>,
+    limit: usize,
+) {
     let span = before.map_or(Span::Newest, Span::Before);
-    let room = connection.room();
 
     tokio::spawn(async move {
+        let room = match connection.room(&name).await {
+            Ok(room) => room,
+            Err(refusal) => {
+                connection.lock().is_reading_history = false;
+                return connection.send_error(
+                    refusal_code(refusal),
+                    refusal.to_string(),
+                    name.into(),
+                );
+            }
+        };
+
         let mut is_answered = false;
         while !is_answered {
             let page = room.read_page(span, limit).await;
@@ -460,7 +563,7 @@ pub(super) fn push_page(
                 more: page.more,
             }
         }
-        Err(error) => unavailable(&error, room.name().clone(), None),
+        Err(error) => unavailable(&error, room.name()),
     };
 
     // The client may request the next page as soon as it has this answer.
@@ -495,12 +598,10 @@ mod tests {
         let (stream, _) = listener.accept().await.expect("accepted");
 
         let hub = Hub::in_memory(10, RunClock::new());
-        let admission = hub
-            .admit(LOCALHOST, &RoomName::lobby(), None)
-            .await
-            .expect("admitted");
+        let admission = hub.admit(LOCALHOST).expect("admitted");
+        let entry = hub.enter(&RoomName::lobby(), None).await.expect("admitted");
         let format = Format::deflated(Dialect::Typed);
-        let connection = pending(admission).register(stream, format).begin();
+        let connection = pending(admission, entry).open(stream, format);
         let reader = FrameReader::new(&connection, format, sender());
         (connection, reader, client)
     }

@@ -12,12 +12,13 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
+use super::connection::OpenConnection;
 use super::reader::push_page;
 use super::websocket::WebSocketTask;
 use super::{ConnectionSettings, FrameSender, PendingConnection, Permissions};
 use crate::protocol::{CloseCode, Key, Member, Offset, Push, RoomName, UserId};
-use crate::server::auth::Verifier;
-use crate::server::hub::{Admission, Closing, Hub, Membership, Resume, Room, Subscriber};
+use crate::server::auth::{Principal, Verifier};
+use crate::server::hub::{Admission, Closing, Entry, Hub, Resume, Room, Subscriber};
 use crate::server::room::{Dialect, Draft, Format, Tick};
 use crate::server::run_clock::RunClock;
 use crate::server::session::{
@@ -34,11 +35,10 @@ const PRESENCE_DELAY: Duration = Duration::from_secs(10);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Point {
     Admitted,
-    Registered,
-    Begun,
+    Open,
 }
 
-const POINTS: [Point; 3] = [Point::Admitted, Point::Registered, Point::Begun];
+const POINTS: [Point; 2] = [Point::Admitted, Point::Open];
 
 /// A running Hub, by the paused time of a test.
 struct World {
@@ -94,19 +94,15 @@ impl World {
         sleep(Duration::from_millis(1)).await;
     }
 
-    /// Adds a member without a connection.
-    async fn member(&self, id: &str) -> Membership {
-        let admission = self
-            .hub
-            .admit(ADDRESS, &RoomName::lobby(), None)
-            .await
-            .expect("admitted");
-
-        admission.join(Some(user(id)), None)
+    /// Adds a member whose client does not read.
+    async fn member(&self, id: &str) -> OpenConnection<TcpStream> {
+        let (mut pending, stream, _) = self.admit(None).await;
+        pending.id = Some(user(id));
+        pending.open(stream, PLAIN)
     }
 
     /// Replaces all members by another one, and waits until connections were notified.
-    async fn replace_members(&self, members: &mut Vec<Membership>) {
+    async fn replace_members(&self, members: &mut Vec<OpenConnection<TcpStream>>) {
         members.clear();
         members.push(self.member("joiner").await);
         sleep(PRESENCE_DELAY).await;
@@ -118,32 +114,26 @@ impl World {
             after: Offset(after),
             epoch: None,
         });
-        let admission = self
-            .hub
-            .admit(ADDRESS, &RoomName::lobby(), resume.as_ref())
-            .await
-            .expect("admitted");
+        let admission = self.hub.admit(ADDRESS).expect("admitted");
+        let entry = self.hub.enter(&RoomName::lobby(), resume.as_ref()).await;
+        let entry = entry.expect("admitted");
 
         let (server, client) = UnixStream::pair().expect("two ends");
         server.set_nonblocking(true).expect("set");
         client.set_nonblocking(true).expect("set");
         let server = std::net::TcpStream::from(OwnedFd::from(server));
         let server = TcpStream::from_std(server).expect("registered");
-        (pending(admission), server, SocketClient(client))
+        (pending(admission, entry), server, SocketClient(client))
     }
 }
 
-/// Returns the connection of the newcomer with `admission`.
-pub(super) fn pending(admission: Admission) -> PendingConnection {
+/// Returns the connection of the newcomer with `admission` to the server and `entry` to a room.
+pub(super) fn pending(admission: Admission, entry: Entry) -> PendingConnection {
     PendingConnection {
         admission,
+        entries: vec![entry],
         id: Some(user("newcomer")),
-        proven: None,
-        permissions: Permissions {
-            may_write: true,
-            is_admin: false,
-            expires_at: None,
-        },
+        permissions: Permissions::new(Principal::open()),
         settings: Arc::new(ConnectionSettings {
             max_message: 64 * 1024,
             send_buffer: 1024 * 1024,
@@ -152,6 +142,7 @@ pub(super) fn pending(admission: Admission) -> PendingConnection {
                 expire_after: Duration::from_secs(60),
             },
             rate: Rate::UNLIMITED,
+            max_subscriptions: 4,
             compression: false,
         }),
     }
@@ -271,12 +262,8 @@ async fn members_that_join_or_leave_while_a_connection_opens_are_shown_correctly
         if point == Point::Admitted {
             world.replace_members(&mut others).await;
         }
-        let registered = pending.register(stream, TYPED);
-        if point == Point::Registered {
-            world.replace_members(&mut others).await;
-        }
-        let _open = registered.begin();
-        if point == Point::Begun {
+        let _open = pending.open(stream, TYPED);
+        if point == Point::Open {
             world.replace_members(&mut others).await;
         }
         sleep(PRESENCE_DELAY).await;
@@ -296,12 +283,8 @@ async fn a_deletion_while_a_connection_opens_is_delivered() {
         if point == Point::Admitted {
             world.delete(2).await;
         }
-        let registered = pending.register(stream, TYPED);
-        if point == Point::Registered {
-            world.delete(2).await;
-        }
-        let _open = registered.begin();
-        if point == Point::Begun {
+        let _open = pending.open(stream, TYPED);
+        if point == Point::Open {
             world.delete(2).await;
         }
 
@@ -316,9 +299,7 @@ async fn a_page_does_not_contain_texts_deleted_while_it_was_read() {
     let world = World::start(10);
     world.publish(3).await;
     let (pending, stream, mut client) = world.admit(None).await;
-    let registered = pending.register(stream, TYPED);
-    let connection = registered.connection.clone();
-    let _open = registered.begin();
+    let connection = pending.open(stream, TYPED);
 
     let room = world.room().await;
     let page = room.read_page(Span::Newest, 10).await;
@@ -359,8 +340,9 @@ async fn a_reader_behind_the_ring_gets_the_rest_and_then_1001_when_the_server_st
     for format in [PLAIN, TYPED] {
         let world = World::start(1);
         let (pending, stream, mut client) = world.admit(None).await;
-        let registered = pending.register(stream, format);
+        // The ring has dropped all but one when the connection opens.
         world.publish(MESSAGES).await;
+        let connection = pending.open(stream, format);
         let draining = tokio::spawn({
             let hub = world.hub.clone();
             async move { hub.drain().await }
@@ -368,7 +350,7 @@ async fn a_reader_behind_the_ring_gets_the_rest_and_then_1001_when_the_server_st
         // Paused time advances only when all tasks wait, so the drain has reached the connection.
         sleep(Duration::from_millis(1)).await;
 
-        let task = WebSocketTask::begin(registered, format, sender(), Vec::new());
+        let task = WebSocketTask::begin(connection, format, sender(), Vec::new());
         let task = tokio::spawn(task.run(None));
         draining.await.expect("drained");
 
@@ -388,27 +370,20 @@ async fn a_reader_behind_the_ring_gets_the_rest_and_then_1001_when_the_server_st
 async fn a_reader_kicked_while_it_catches_up_gets_nothing_after_the_close_frame() {
     let world = World::start(1);
     let (pending, stream, mut client) = world.admit(None).await;
-    let registered = pending.register(stream, TYPED);
     world.publish(100).await;
-    let connection = registered.connection.clone();
-    let after = Offset(0);
+    let connection = pending.open(stream, TYPED);
+    assert!(connection.lock().is_behind());
 
-    let _open = registered.begin();
-    assert_eq!(connection.lock().behind(), Some(after));
-
-    let missed = connection.room().catch_up(after).await;
-    let (page, _) = missed.expect("a page");
+    let catching_up = connection.catch_up();
     world
         .hub
         .connections()
         .disconnect(CloseCode::Kicked, |_| true)
         .await;
-
-    let gaps = connection.update(|state| state.on_caught_up(&page));
+    catching_up.await;
 
     // Parsing fails for a frame after a Close frame.
     let received = client.received();
-    assert!(gaps.is_empty());
     assert_eq!(received.close_code, Some(CloseCode::Kicked.number()));
 }
 
@@ -416,9 +391,7 @@ async fn a_reader_kicked_while_it_catches_up_gets_nothing_after_the_close_frame(
 async fn a_pending_publish_is_acknowledged_before_1001_when_the_server_stops() {
     let world = World::start(10);
     let (pending, stream, mut client) = world.admit(None).await;
-    let registered = pending.register(stream, TYPED);
-    let connection = registered.connection.clone();
-    let _open = registered.begin();
+    let connection = pending.open(stream, TYPED);
     let ack = Push::Ack {
         room: RoomName::lobby(),
         key: Key::parse("k").expect("a key"),
@@ -429,7 +402,9 @@ async fn a_pending_publish_is_acknowledged_before_1001_when_the_server_stops() {
     connection.update(|state| state.is_publishing = true);
     connection.close(Closing::Drain(Duration::from_secs(1)));
     let before = client.received();
-    connection.publish_finished(world.hub.now(), |state| state.send_buffer.push_event(&ack));
+    connection.on_published(true, world.hub.now(), |state| {
+        state.send_buffer.push_event(&ack)
+    });
     let after = client.received();
 
     assert_eq!(before.close_code, None);
@@ -441,9 +416,7 @@ async fn a_pending_publish_is_acknowledged_before_1001_when_the_server_stops() {
 async fn a_client_that_waits_for_the_store_is_pinged_and_does_not_expire() {
     let world = World::start(10);
     let (pending, stream, mut client) = world.admit(None).await;
-    let registered = pending.register(stream, PLAIN);
-    let connection = registered.connection.clone();
-    let _open = registered.begin();
+    let connection = pending.open(stream, PLAIN);
     let now = world.hub.now();
 
     connection.update(|state| {

@@ -20,7 +20,6 @@ use crate::server::session::{CloseReason, ConnectionLimiter, WriteStep};
 use crate::server::transport::connection::{
     CloseCause, Connection, ConnectionState, OpenConnection, Output, TransportError,
 };
-use crate::server::transport::opening::RegisteredConnection;
 use crate::server::transport::reader::{FrameReader, ReadPause};
 use crate::server::transport::stall_timeout::half_close;
 use crate::server::transport::upgrade::AcceptedSocket;
@@ -67,8 +66,7 @@ impl PendingConnection {
                     permit,
                     early,
                 } = socket;
-                let task =
-                    WebSocketTask::begin(self.register(stream, format), format, sender, early);
+                let task = WebSocketTask::begin(self.open(stream, format), format, sender, early);
                 // A task of its own, because the size of a task is that of its largest future.
                 tokio::spawn(task.run(permit));
             }
@@ -85,14 +83,13 @@ pub(super) struct WebSocketTask {
 }
 
 impl WebSocketTask {
-    /// Sends the first frames, and handles the bytes that arrived together with the handshake (`early`).
+    /// Handles the bytes that arrived together with the handshake (`early`).
     pub(super) fn begin(
-        registered: RegisteredConnection<TcpStream>,
+        connection: OpenConnection<TcpStream>,
         format: Format,
         sender: FrameSender,
         mut early: Vec<u8>,
     ) -> Self {
-        let connection = registered.begin();
         let mut reader = FrameReader::new(&connection, format, sender);
         if !early.is_empty() {
             reader.handle(&connection, &mut early);
@@ -108,8 +105,8 @@ impl WebSocketTask {
             mut reader,
         } = self;
 
-        while let ReadPause::Behind(after) = poll_fn(|cx| reader.poll(&connection, cx)).await {
-            Box::pin(connection.catch_up(after)).await;
+        while let ReadPause::Behind = poll_fn(|cx| reader.poll(&connection, cx)).await {
+            Box::pin(connection.catch_up()).await;
         }
         drop(reader);
         connection.release_partial();
@@ -120,14 +117,14 @@ impl WebSocketTask {
         if Box::pin(written).await.is_none() {
             connection.fail(TransportError::Stalled);
         }
-        let Some((cause, membership)) = connection.end() else {
+        let Some((cause, guards)) = connection.end() else {
             return;
         };
 
-        // The client leaves the room before it answers the Close frame, unless the server stops: a stopping server
-        // waits until all memberships are dropped.
+        // The client leaves its rooms before it answers the Close frame, unless the server stops: a stopping server
+        // waits until all connections are gone.
         let is_stopping = cause == CloseCause::Closed(CloseReason::Local(CloseCode::GoingAway));
-        let membership = Some(membership).filter(|_| is_stopping);
+        let guards = Some(guards).filter(|_| is_stopping);
         let timeout = if is_stopping {
             STOP_TIMEOUT
         } else {
@@ -139,7 +136,7 @@ impl WebSocketTask {
             // The socket is dropped with or without an answer.
             let _ = Box::pin(clock.timeout(timeout, answer)).await;
         }
-        drop(membership);
+        drop(guards);
     }
 }
 
@@ -149,14 +146,14 @@ impl Output for TcpStream {
     fn write(
         connection: &Connection<Self>,
         state: &mut ConnectionState,
-        batch: &mut FanoutBatch<'_>,
+        batch: Option<&mut FanoutBatch<'_>>,
     ) {
         connection.write_some(state, batch);
 
         let needs_task = state.error.is_some()
             || state.send_buffer.close_reason().is_some()
             || state.send_buffer.blocked_since().is_some()
-            || state.behind().is_some();
+            || state.is_behind();
         if needs_task {
             connection.waker.wake();
         }
@@ -171,11 +168,13 @@ impl Output for TcpStream {
 
 impl Connection<TcpStream> {
     /// Writes queued bytes and the log until the kernel accepts no more.
-    fn write_some(&self, state: &mut ConnectionState, batch: &mut FanoutBatch<'_>) {
+    fn write_some(&self, state: &mut ConnectionState, mut batch: Option<&mut FanoutBatch<'_>>) {
         loop {
-            match state.write_next(batch, |bytes| send(&self.output, bytes)) {
+            match state.write_next(&self.hub, batch.as_deref_mut(), |bytes| {
+                send(&self.output, bytes)
+            }) {
                 Ok(WriteStep::Wrote(_)) => {}
-                Ok(WriteStep::Idle | WriteStep::Finished | WriteStep::Behind(_)) => return,
+                Ok(WriteStep::Idle | WriteStep::Finished | WriteStep::Behind) => return,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     state.send_buffer.block(self.hub.now());
                     state.trace(TraceEvent::Blocked);
@@ -197,20 +196,27 @@ impl Connection<TcpStream> {
 
             let mut state = self.lock();
             state.send_buffer.unblock();
-            let room = state.subscription.room.clone();
-            self.write_some(&mut state, &mut room.fanout_batch());
+            self.write_some(&mut state, None);
             self.count(&state);
         }
 
         Poll::Ready(())
     }
 
-    /// Records that the store has finished the last publish, and writes its results, which `answer` queues.
-    pub(super) fn publish_finished(&self, now: Tick, answer: impl FnOnce(&mut ConnectionState)) {
+    /// Records that the store has finished a publish, perhaps the last one, and writes its results, which `answer`
+    /// queues.
+    pub(super) fn on_published(
+        &self,
+        is_last: bool,
+        now: Tick,
+        answer: impl FnOnce(&mut ConnectionState),
+    ) {
         let mut state = self.lock();
-        state.is_publishing = false;
         answer(&mut state);
-        state.resume_drain(now);
+        if is_last {
+            state.is_publishing = false;
+            state.resume_drain(now);
+        }
         self.write_queued(&mut state);
     }
 
@@ -245,10 +251,10 @@ async fn write_rest(connection: &Connection<TcpStream>) {
     loop {
         poll_fn(|cx| connection.poll_write(cx)).await;
 
-        let Some(after) = connection.lock().behind() else {
+        if !connection.lock().is_behind() {
             return;
-        };
-        connection.catch_up(after).await;
+        }
+        connection.catch_up().await;
     }
 }
 

@@ -23,7 +23,8 @@ fn key(key: &str) -> Key {
 
 fn subscribed(epoch: u32, head: u64, recovery: Recovery) -> Push {
     Push::Subscribed(Subscribed {
-        room: RoomName::lobby(),
+        room: RoomName::lobby().into(),
+        closed: false,
         epoch: Epoch::new(epoch),
         head: Offset(head),
         first: Offset(1),
@@ -42,6 +43,7 @@ fn welcome() -> Push {
         max_message: 20,
         message_rate: None,
         message_burst: None,
+        max_subscriptions: 128,
     })
 }
 
@@ -86,7 +88,7 @@ fn refusal(given: &str, code: ErrorCode) -> Push {
 
 fn gap(after: u64, before: u64, count: Option<u64>) -> Push {
     Push::Gap {
-        room: RoomName::lobby(),
+        room: RoomName::lobby().into(),
         after: Offset(after),
         before: Offset(before),
         count,

@@ -21,6 +21,7 @@ use crate::server::http::extract::{self, InRoom, Query};
 use crate::server::http::middleware::authenticated::AuthenticatedClient;
 use crate::server::http::middleware::listener::Endless;
 use crate::server::http::negotiation::{self, Offer};
+use crate::server::hub::Refusal;
 use crate::server::moderation::AccessRequest;
 use crate::server::room::Dialect;
 use crate::server::transport::{PendingConnection, Permissions};
@@ -111,21 +112,21 @@ pub(super) async fn stream(
         _ => extract::resume(params.after.as_deref(), params.epoch)?,
     };
     let dialect = dialect(&headers)?;
-    let admission = state
-        .hub
-        .admit(address, &room, resume.as_ref())
-        .await
-        .inspect_err(|refusal| info!(%address, ?refusal, "refused"))?;
+    let refused = |refusal: &Refusal| info!(%address, ?refusal, "refused");
+    let admission = state.hub.admit(address).inspect_err(refused)?;
+    let entry = state.hub.enter(&room, resume.as_ref()).await;
+    let entry = entry.inspect_err(refused)?;
     permit.release();
 
     let pending = PendingConnection {
-        permissions: Permissions::new(&principal, admission.room()),
         admission,
+        entries: vec![entry],
         id,
-        proven: principal.proven().cloned(),
+        permissions: Permissions::new(principal),
         settings: state.connection.clone(),
     };
-    let (position, body) = pending.open_stream(dialect);
+    let position = pending.position();
+    let body = pending.open_stream(dialect);
 
     let media_type = match dialect {
         Dialect::Ndjson => "application/x-ndjson",
@@ -140,7 +141,8 @@ pub(super) async fn stream(
     headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
     // The connection has no entry in the connection table any more, so it cannot send further requests.
     headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
-    if let Ok(position) = HeaderValue::try_from(position.to_string()) {
+    let position = position.and_then(|position| HeaderValue::try_from(position.to_string()).ok());
+    if let Some(position) = position {
         headers.insert(LAST_EVENT_ID, position);
     }
 

@@ -6,7 +6,8 @@ use parking_lot::Mutex;
 
 use super::*;
 use crate::protocol::{Epoch, RoomName, UserId};
-use crate::server::room::{Draft, Log, LogLimits};
+use crate::server::room::{Draft, FanoutBatch, Log, LogLimits};
+use crate::server::session::RoomReader;
 
 const DIALECTS: [Dialect; 4] = [
     Dialect::Plain,
@@ -44,7 +45,9 @@ fn log(messages: usize, texts: &[&str]) -> Mutex<Log> {
 fn page(frames: &[Arc<Frame>], gone: u64) -> CatchUpPage {
     CatchUpPage {
         room: RoomName::lobby(),
+        after: Offset(0),
         frames: frames.to_vec(),
+        more: false,
         head: Offset(3),
         gone: Offset(gone),
         trimmed: Some(gone),
@@ -53,12 +56,12 @@ fn page(frames: &[Arc<Frame>], gone: u64) -> CatchUpPage {
 }
 
 /// A reader of a log, from its start.
-struct LogReader {
+struct TestReader {
     buffer: SendBuffer,
     cursor: LogCursor,
 }
 
-impl LogReader {
+impl TestReader {
     fn new(dialect: Dialect) -> Self {
         Self {
             buffer: SendBuffer::new(Format::new(dialect)),
@@ -73,7 +76,7 @@ impl LogReader {
         loop {
             match self.write(log, piece, &mut written) {
                 WriteStep::Wrote(_) => {}
-                WriteStep::Idle | WriteStep::Behind(_) => return (written, false),
+                WriteStep::Idle | WriteStep::Behind => return (written, false),
                 WriteStep::Finished => return (written, true),
             }
         }
@@ -82,18 +85,21 @@ impl LogReader {
     /// Writes at most `piece` bytes to the end of `written`.
     fn write(&mut self, log: &Mutex<Log>, piece: usize, written: &mut Vec<u8>) -> WriteStep {
         let mut batch = FanoutBatch::new(log);
-        let Ok(step) = self
-            .buffer
-            .write_next(&mut self.cursor, &mut batch, |bytes| {
-                let accepted = bytes.len().min(piece);
-                written.extend_from_slice(&bytes[..accepted]);
-                Ok::<usize, Infallible>(accepted)
-            });
+        let mut reader = RoomReader {
+            cursor: &mut self.cursor,
+            batch: &mut batch,
+        };
+        let Ok(step) = self.buffer.write_next(&mut reader, |bytes| {
+            let accepted = bytes.len().min(piece);
+            written.extend_from_slice(&bytes[..accepted]);
+            Ok::<usize, Infallible>(accepted)
+        });
         step
     }
 
     fn catch_up(&mut self, page: &CatchUpPage) -> Vec<GapReason> {
-        self.buffer.on_caught_up(&mut self.cursor, page)
+        self.buffer
+            .on_caught_up(&mut self.cursor, page, Offset(u64::MAX))
     }
 }
 
@@ -109,7 +115,7 @@ fn queued_frames_follow_the_whole_frame_of_the_log() {
     let log = log(10, &["hello"]);
 
     for piece in 1..7 {
-        let mut reader = LogReader::new(Dialect::Plain);
+        let mut reader = TestReader::new(Dialect::Plain);
         let mut written = Vec::new();
         reader.write(&log, piece, &mut written);
 
@@ -125,7 +131,7 @@ fn queued_frames_follow_the_whole_frame_of_the_log() {
 #[test]
 fn the_close_frame_is_written_last() {
     let log = log(10, &["late"]);
-    let mut reader = LogReader::new(Dialect::Plain);
+    let mut reader = TestReader::new(Dialect::Plain);
 
     reader.buffer.push(Opcode::Pong, b"!");
     reader.buffer.close(CloseReason::Local(CloseCode::Expired));
@@ -149,7 +155,7 @@ fn nothing_follows_a_close_frame_even_if_the_store_responds_later() {
 
     for reason in reasons {
         for dialect in [Dialect::Plain, Dialect::Typed] {
-            let mut reader = LogReader::new(dialect);
+            let mut reader = TestReader::new(dialect);
             reader.drain(&log, 1000);
             reader.buffer.close(reason);
             let (before, _) = reader.drain(&log, 1000);
@@ -172,7 +178,7 @@ fn nothing_follows_a_close_frame_even_if_the_store_responds_later() {
 #[test]
 fn at_a_shutdown_the_log_is_written_before_the_close_frame() {
     let log = log(10, &["hello"]);
-    let mut reader = LogReader::new(Dialect::Plain);
+    let mut reader = TestReader::new(Dialect::Plain);
 
     reader
         .buffer
@@ -188,7 +194,7 @@ fn at_a_shutdown_the_log_is_written_before_the_close_frame() {
 fn at_a_shutdown_a_lagging_reader_first_catches_up_from_the_store() {
     let all = frames(&["one", "two", "three"]);
     let log = log(1, &["one", "two", "three"]);
-    let mut reader = LogReader::new(Dialect::Plain);
+    let mut reader = TestReader::new(Dialect::Plain);
 
     reader
         .buffer
@@ -209,7 +215,7 @@ fn at_a_shutdown_a_lagging_reader_first_catches_up_from_the_store() {
 #[test]
 fn at_a_shutdown_a_lagging_reader_is_closed_if_the_log_is_ended() {
     let log = log(1, &["one", "two", "three"]);
-    let mut reader = LogReader::new(Dialect::Plain);
+    let mut reader = TestReader::new(Dialect::Plain);
     reader
         .buffer
         .close(CloseReason::Local(CloseCode::GoingAway));
@@ -228,7 +234,7 @@ fn at_a_shutdown_gaps_are_sent_as_well() {
     let log = log(1, &["one", "two", "three"]);
 
     for dialect in [Dialect::Plain, Dialect::Typed, Dialect::Ndjson] {
-        let mut reader = LogReader::new(dialect);
+        let mut reader = TestReader::new(dialect);
         reader
             .buffer
             .close(CloseReason::Local(CloseCode::GoingAway));
@@ -246,27 +252,10 @@ fn at_a_shutdown_gaps_are_sent_as_well() {
 }
 
 #[test]
-fn frames_that_were_queued_while_corked_follow_the_first_frames() {
-    let log = log(10, &["hello"]);
-    let mut reader = LogReader::new(Dialect::Plain);
-    reader.buffer = SendBuffer::corked(Format::new(Dialect::Plain));
-    reader.buffer.push(Opcode::Pong, b"!");
-
-    let corked = reader.drain(&log, 1000);
-    reader
-        .buffer
-        .uncork(wire::encode(Opcode::Text, b"welcome").to_vec());
-    let (written, _) = reader.drain(&log, 1000);
-
-    assert_eq!(corked, (Vec::new(), false));
-    assert_eq!(written, b"\x81\x07welcome\x8a\x01!\x81\x05hello");
-}
-
-#[test]
 fn a_lagging_reader_continues_from_the_store() {
     let all = frames(&["one", "two", "three"]);
     let log = log(1, &["one", "two", "three"]);
-    let mut reader = LogReader::new(Dialect::Plain);
+    let mut reader = TestReader::new(Dialect::Plain);
 
     let before = reader.drain(&log, 1000);
     let is_behind = reader.cursor.is_behind();
@@ -282,7 +271,7 @@ fn a_lagging_reader_continues_from_the_store() {
 fn a_plain_reader_with_a_gap_is_closed_as_too_slow() {
     let all = frames(&["one", "two", "three"]);
     let log = log(1, &["one", "two", "three"]);
-    let mut reader = LogReader::new(Dialect::Plain);
+    let mut reader = TestReader::new(Dialect::Plain);
     reader.drain(&log, 1000);
 
     reader.catch_up(&page(&all[2..], 2));
@@ -297,7 +286,7 @@ fn readers_of_all_other_dialects_are_notified_of_a_gap() {
     let all = frames(&["one", "two", "three"]);
     let log = log(1, &["one", "two", "three"]);
     let gap = Push::Gap {
-        room: RoomName::lobby(),
+        room: RoomName::lobby().into(),
         after: Offset(0),
         before: Offset(3),
         count: Some(2),
@@ -305,7 +294,7 @@ fn readers_of_all_other_dialects_are_notified_of_a_gap() {
     };
 
     for dialect in DIALECTS.into_iter().filter(|d| *d != Dialect::Plain) {
-        let mut reader = LogReader::new(dialect);
+        let mut reader = TestReader::new(dialect);
         reader.drain(&log, 1000);
 
         reader.catch_up(&page(&all[2..], 2));
@@ -322,7 +311,7 @@ fn readers_of_all_other_dialects_are_notified_of_a_gap() {
 #[test]
 fn a_stream_ends_after_the_log_without_a_close_frame() {
     let log = log(10, &["hello"]);
-    let mut reader = LogReader::new(Dialect::Ndjson);
+    let mut reader = TestReader::new(Dialect::Ndjson);
 
     reader.buffer.push_event(&Push::Drain {
         reconnect_after_ms: 7,
@@ -348,12 +337,14 @@ fn caught_up(readable: &[u64], gone: u64, head: u64) -> (Vec<serde_json::Value>,
         .filter(|frame| readable.contains(&frame.offset().0))
         .collect();
     let log = log(1, &texts);
-    let mut reader = LogReader::new(Dialect::Ndjson);
+    let mut reader = TestReader::new(Dialect::Ndjson);
     reader.drain(&log, 1000);
 
     let before = readable.first().map_or(head, |first| first - 1);
     let gaps = reader.catch_up(&CatchUpPage {
+        more: false,
         room: RoomName::lobby(),
+        after: Offset(0),
         frames,
         head: Offset(head),
         gone: Offset(gone),
@@ -412,7 +403,7 @@ fn a_gap_reaches_to_the_newest_message_if_none_can_be_read() {
 fn a_plain_reader_continues_after_damaged_messages() {
     let all = frames(&["one", "two", "three"]);
     let log = log(1, &["one", "two", "three"]);
-    let mut reader = LogReader::new(Dialect::Plain);
+    let mut reader = TestReader::new(Dialect::Plain);
     reader.drain(&log, 1000);
 
     let readable = [all[0].clone(), all[2].clone()];

@@ -4,10 +4,10 @@ use axum::Json;
 use axum::extract::{Path, State as Shared};
 use tracing::info;
 
-use crate::protocol::CloseCode;
 use crate::protocol::admin::{
     ConnectionFilter, ConnectionList, ConnectionQuery, ConnectionSummary, Kicked,
 };
+use crate::protocol::{CloseCode, RoomName, UnsubscribeCode};
 use crate::server::http::AppState;
 use crate::server::http::api::RequestBody;
 use crate::server::http::api::admin::operator::Operator;
@@ -52,34 +52,44 @@ pub(in crate::server::http) async fn list(
     after: u64,
     limit: usize,
 ) -> ConnectionList {
-    let matches =
-        |entry: &ConnectionEntry| matches(filter, entry) && operator.administers(entry.room());
+    let matches = |entry: &ConnectionEntry| matches(filter, operator, entry);
     let Listing { items, more } = state.hub.connections().list(after, limit, matches).await;
     ConnectionList {
-        connections: items.into_iter().map(summary).collect(),
+        connections: items
+            .into_iter()
+            .map(|entry| summary(operator, entry))
+            .collect(),
         more,
     }
 }
 
-fn matches(filter: &ConnectionFilter, entry: &ConnectionEntry) -> bool {
+fn matches(filter: &ConnectionFilter, operator: &Operator, entry: &ConnectionEntry) -> bool {
     let ConnectionFilter { room, id, address } = filter;
-    room.as_ref().is_none_or(|room| room == entry.room())
+    let is_selected = |read: &RoomName| {
+        room.as_ref().is_none_or(|room| room == read) && operator.administers(read)
+    };
+    // A connection without a room belongs to those who administer every room.
+    let is_visible = entry.reads(is_selected) || (room.is_none() && operator.administers_all());
+
+    is_visible
         && id.as_ref().is_none_or(|id| Some(id) == entry.account())
         && address.is_none_or(|address| IpBucket::of(address) == IpBucket::of(entry.address))
 }
 
-fn summary(entry: ConnectionEntry) -> ConnectionSummary {
-    let (status, behind) = entry.status();
+fn summary(operator: &Operator, entry: ConnectionEntry) -> ConnectionSummary {
     let ConnectionStatus {
         dialect,
+        mut rooms,
         offset,
+        behind,
         waiting,
         ..
-    } = status;
+    } = entry.status();
+    rooms.retain(|room| operator.administers(room));
 
     ConnectionSummary {
         number: entry.number,
-        room: entry.room().clone(),
+        rooms,
         id: entry.id,
         sub: entry.proven,
         address: entry.address,
@@ -93,7 +103,8 @@ fn summary(entry: ConnectionEntry) -> ConnectionSummary {
 
 /// End a connection.
 ///
-/// The close code is 4003. The client may reconnect; a ban prevents that.
+/// The close code is 4003. The client may reconnect; a ban prevents that. If it also reads rooms that you do not
+/// administer, only its subscriptions to your rooms end.
 #[utoipa::path(
     post,
     path = "/api/v1/admin/connections/{number}/kick",
@@ -121,10 +132,18 @@ pub(in crate::server::http) async fn kick_connection(
     operator: &Operator,
     number: u64,
 ) -> Result<Kicked, AdminError> {
-    let matches =
-        |entry: &ConnectionEntry| entry.number == number && operator.administers(entry.room());
     let connections = state.hub.connections();
-    let kicked = connections.disconnect(CloseCode::Kicked, matches).await;
+    let kicked = if operator.administers_all() {
+        let matches = |entry: &ConnectionEntry| entry.number == number;
+        connections.disconnect(CloseCode::Kicked, matches).await
+    } else {
+        let matches = |entry: &ConnectionEntry, room: &RoomName| {
+            entry.number == number && operator.administers(room)
+        };
+        connections
+            .unsubscribe(UnsubscribeCode::Kicked, matches)
+            .await
+    };
     if kicked == 0 {
         return Err(AdminError::NoConnection { number });
     }
@@ -136,7 +155,8 @@ pub(in crate::server::http) async fn kick_connection(
 
 /// End all connections of an id, of an address, in a room.
 ///
-/// They are closed with 4003, on every node, and their clients may reconnect; a ban keeps them away.
+/// They are closed with 4003, on every node, and their clients may reconnect; a ban keeps them away. With `room`, only
+/// the subscriptions to it end: clients of `fanfare.v1` stay connected.
 #[utoipa::path(
     post,
     path = "/api/v1/admin/connections/kick",

@@ -10,7 +10,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{Method, header};
 
-use crate::protocol::{RoomName, UserId};
+use crate::protocol::{RoomName, RoomPattern, UserId};
 use crate::server::auth::{Grants, Principal, Right};
 use crate::server::http::AppState;
 use crate::server::http::client_address::ClientAddress;
@@ -84,6 +84,12 @@ impl Operator {
         self.token
             .as_ref()
             .map(|admin| admin.principal.grants().clone())
+    }
+
+    /// Reports whether the operator administers every room.
+    pub(in crate::server::http) fn administers_all(&self) -> bool {
+        let grants = self.within();
+        grants.is_none_or(|grants| grants.covers(Right::Admin, &RoomPattern::every_room()))
     }
 
     /// Reports whether the operator administers `room`.

@@ -41,8 +41,10 @@ pub(super) async fn trace(
     Path(number): Path<String>,
 ) -> Result<Response, ApiError> {
     let number = parse_number(&number)?;
-    let matches =
-        |entry: &ConnectionEntry| entry.number == number && operator.administers(entry.room());
+    let matches = |entry: &ConnectionEntry| {
+        entry.number == number
+            && (operator.administers_all() || entry.reads(|room| operator.administers(room)))
+    };
     let traced = state.hub.connections().trace(matches).await;
     let traced = traced.ok_or(AdminError::NoConnection { number })?;
     metrics::count_admin_action(AdminAction::Trace, 1);

@@ -1,0 +1,93 @@
+//! The reading of logs by a connection: a cursor in the log of each room, and the source of the next messages.
+
+use crate::protocol::Offset;
+use crate::server::room::{Chunk, FanoutBatch, Format};
+
+/// The position of a connection in the log of one room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogCursor {
+    /// The newest offset that was written, at least in part.
+    offset: Offset,
+    /// True if the ring has dropped frames after `offset` and those from the store have not arrived.
+    is_behind: bool,
+}
+
+/// The error of a reader whose next messages are no longer in the ring. It continues with those from the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Behind;
+
+/// The source of a connection's next messages: the logs of its rooms, and its positions in them.
+pub trait LogReader {
+    /// Returns the next messages in `format`; `None` if there are none.
+    ///
+    /// # Errors
+    /// [`Behind`] if the ring of a room has dropped the next message.
+    fn next(&mut self, format: Format) -> Result<Option<&Chunk>, Behind>;
+
+    /// Moves past `until`, the end of the last chunk, which had this number of `messages` and `bytes`.
+    fn advance(&mut self, until: Offset, messages: usize, bytes: usize);
+}
+
+/// A reader of one room in a pass over all readers of the room.
+#[derive(Debug)]
+pub struct RoomReader<'a, 'b> {
+    /// The position of the reader.
+    pub cursor: &'a mut LogCursor,
+    /// The pass.
+    pub batch: &'a mut FanoutBatch<'b>,
+}
+
+impl LogCursor {
+    /// Creates a cursor that reads the log after `offset`.
+    pub const fn new(offset: Offset) -> Self {
+        Self {
+            offset,
+            is_behind: false,
+        }
+    }
+
+    /// Returns the newest offset that was written, at least in part.
+    pub const fn offset(&self) -> Offset {
+        self.offset
+    }
+
+    /// Moves to `offset`.
+    pub const fn advance(&mut self, offset: Offset) {
+        self.offset = offset;
+    }
+
+    /// Returns true if the ring has dropped the next frames and those from the store have not arrived.
+    pub const fn is_behind(&self) -> bool {
+        self.is_behind
+    }
+
+    /// Records that the ring has dropped the next frames.
+    pub const fn fall_behind(&mut self) {
+        self.is_behind = true;
+    }
+
+    /// Records that the frames from the store have arrived.
+    pub const fn catch_up(&mut self) {
+        self.is_behind = false;
+    }
+}
+
+impl LogReader for RoomReader<'_, '_> {
+    fn next(&mut self, format: Format) -> Result<Option<&Chunk>, Behind> {
+        if self.cursor.is_behind {
+            return Err(Behind);
+        }
+
+        self.batch
+            .next(self.cursor.offset, format)
+            .map_err(|_lagged| {
+                self.cursor.is_behind = true;
+                Behind
+            })
+    }
+
+    fn advance(&mut self, until: Offset, messages: usize, bytes: usize) {
+        self.cursor.offset = until;
+        self.batch.count_delivery(messages, bytes);
+    }
+}

@@ -1,0 +1,241 @@
+//! The publishes of one client that the store has not finished. Messages that were read together are appended together:
+//! one call for each run of messages to the same room.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::net::TcpStream;
+
+use crate::protocol::{CloseCode, ErrorCode, Key, Push, RoomName};
+use crate::server::auth::Right;
+use crate::server::hub::{Hub, Refusal, Room};
+use crate::server::metrics;
+use crate::server::room::{Dialect, Draft, Tick};
+use crate::server::session::{CloseReason, Session};
+use crate::server::store::{StoreError, StoreFuture, Stored};
+use crate::server::transport::connection::{Connection, ConnectionState};
+
+/// Consecutive messages to one room.
+#[derive(Debug)]
+pub(super) struct RoomBatch {
+    pub(super) room: RoomName,
+    pub(super) drafts: Vec<Draft>,
+}
+
+/// The unfinished publishes of a client, in the order in which it sent them.
+pub(super) enum PendingPublish {
+    /// The rooms are being opened, because the client is not subscribed to all of them.
+    Opening(BoxFuture<'static, Vec<OpenedBatch>>),
+    /// The messages are being stored.
+    Storing(VecDeque<StoringBatch>),
+}
+
+/// A batch and its room, unless the room was refused.
+type OpenedBatch = (RoomBatch, Result<Arc<Room>, Refusal>);
+
+/// Messages that are being stored.
+pub(super) struct StoringBatch {
+    room: RoomName,
+    keys: Vec<Option<Key>>,
+    result: StoreFuture<Vec<Stored>>,
+}
+
+/// Adds `draft` to `room` to the end of `batches`.
+pub(super) fn push_draft(batches: &mut Vec<RoomBatch>, room: RoomName, draft: Draft) {
+    match batches.last_mut() {
+        Some(last) if last.room == room => last.drafts.push(draft),
+        _ => batches.push(RoomBatch {
+            room,
+            drafts: vec![draft],
+        }),
+    }
+}
+
+impl PendingPublish {
+    /// Begins to publish `batches`.
+    pub(super) fn begin(
+        connection: &Connection<TcpStream>,
+        session: &Session,
+        batches: Vec<RoomBatch>,
+        now: Tick,
+    ) -> Self {
+        let mut state = connection.lock();
+        state.is_publishing = true;
+        let open: Option<Vec<Arc<Room>>> = batches
+            .iter()
+            .map(|batch| Some(state.subscriptions.find(batch.room.as_str())?.room.clone()))
+            .collect();
+        drop(state);
+
+        match open {
+            Some(rooms) => {
+                let opened = batches.into_iter().zip(rooms.into_iter().map(Ok)).collect();
+                Self::append(connection, session, opened, now)
+            }
+            None => Self::Opening(open_rooms(connection.hub.clone(), batches).boxed()),
+        }
+    }
+
+    /// Appends each batch to its room. The client gets an error for each message that is refused.
+    fn append(
+        connection: &Connection<TcpStream>,
+        session: &Session,
+        opened: Vec<OpenedBatch>,
+        now: Tick,
+    ) -> Self {
+        let mut storing = VecDeque::new();
+        for (RoomBatch { room, drafts }, opened) in opened {
+            let keys = drafts.iter().map(|draft| draft.key().cloned()).collect();
+            let allowed = opened
+                .map_err(|refusal| (refusal_code(refusal), refusal.to_string()))
+                .and_then(|opened| check(connection, session, opened, now));
+
+            match allowed {
+                Ok(opened) => storing.push_back(StoringBatch {
+                    room,
+                    keys,
+                    result: opened.publish(drafts),
+                }),
+                Err((code, message)) => {
+                    connection.update(|state| refuse(state, &room, keys, code, &message));
+                }
+            }
+        }
+        Self::Storing(storing)
+    }
+
+    /// Sends the results as the store finishes the publishes. Ready when all are finished.
+    pub(super) fn poll(
+        &mut self,
+        connection: &Connection<TcpStream>,
+        session: &Session,
+        cx: &mut Context<'_>,
+    ) -> Poll<()> {
+        let now = connection.hub.now();
+        if let Self::Opening(opening) = self {
+            let opened = ready!(opening.poll_unpin(cx));
+            *self = Self::append(connection, session, opened, now);
+        }
+
+        let Self::Storing(storing) = self else {
+            return Poll::Pending;
+        };
+        while let Some(first) = storing.front_mut() {
+            let result = ready!(first.result.poll_unpin(cx));
+            if let Some(StoringBatch { room, keys, .. }) = storing.pop_front() {
+                let is_last = storing.is_empty();
+                connection.on_published(is_last, now, |state| {
+                    push_results(state, &room, keys, result, now);
+                });
+            }
+        }
+        // Every batch was refused.
+        connection.on_published(true, now, |_| {});
+        Poll::Ready(())
+    }
+}
+
+/// Opens the room of each batch.
+async fn open_rooms(hub: Hub, batches: Vec<RoomBatch>) -> Vec<OpenedBatch> {
+    let mut opened = Vec::with_capacity(batches.len());
+    for batch in batches {
+        let room = hub.room(&batch.room).await;
+        opened.push((batch, room));
+    }
+    opened
+}
+
+/// Returns `room` if the client may publish in it now, or the code and the message of the error.
+fn check(
+    connection: &Connection<TcpStream>,
+    session: &Session,
+    room: Arc<Room>,
+    now: Tick,
+) -> Result<Arc<Room>, (ErrorCode, String)> {
+    let state = connection.lock();
+    // A change of the rules ends subscriptions, so the rules are checked only for other rooms.
+    if state.subscriptions.find(room.name().as_str()).is_none() {
+        state.check_rules(room.name())?;
+    }
+    let is_exempt = state.permissions.may(Right::Admin, room.name()) || !room.is_new();
+    drop(state);
+
+    if !is_exempt {
+        session
+            .create_room(now)
+            .map_err(|limited| (ErrorCode::RateLimited, limited.to_string()))?;
+    }
+    Ok(room)
+}
+
+/// Returns the code of the error frame for `refusal`.
+pub(super) const fn refusal_code(refusal: Refusal) -> ErrorCode {
+    match refusal {
+        Refusal::StoreUnavailable => ErrorCode::StoreUnavailable,
+        Refusal::TooManyConnections
+        | Refusal::TooManyFromAddress
+        | Refusal::TooManyRooms
+        | Refusal::RoomFull
+        | Refusal::MemoryFull
+        | Refusal::Draining => ErrorCode::LimitReached,
+    }
+}
+
+/// Queues an error for each message of a refused batch. A plain client, which has no error frames, is closed.
+fn refuse(
+    state: &mut ConnectionState,
+    room: &RoomName,
+    keys: Vec<Option<Key>>,
+    code: ErrorCode,
+    message: &str,
+) {
+    if state.send_buffer.dialect() == Dialect::Plain {
+        let close_code = match code {
+            ErrorCode::RateLimited => CloseCode::TooFast,
+            ErrorCode::NotAllowed => CloseCode::NotAllowed,
+            _ => CloseCode::TryAgainLater,
+        };
+        return state.send_buffer.close(CloseReason::Local(close_code));
+    }
+
+    for key in keys {
+        metrics::count_frame_error(code);
+        let room = room.clone().into();
+        let error = Push::room_error(code, message.to_owned(), room, key);
+        state.send_buffer.push_event(&error);
+    }
+}
+
+/// Queues an `ack` or an `error` for each message with a key.
+fn push_results(
+    state: &mut ConnectionState,
+    room: &RoomName,
+    keys: Vec<Option<Key>>,
+    result: Result<Vec<Stored>, StoreError>,
+    now: Tick,
+) {
+    match result {
+        Ok(stored) => {
+            for (key, stored) in keys.into_iter().zip(stored) {
+                if let Some(key) = key {
+                    state.send_buffer.push_event(&Push::Ack {
+                        room: room.clone(),
+                        key,
+                        offset: stored.offset(),
+                        duplicate: matches!(stored, Stored::Duplicate { .. }),
+                    });
+                }
+            }
+        }
+        // The plain dialect has no error frames.
+        Err(_) if state.send_buffer.dialect() == Dialect::Plain => state.drain(Duration::ZERO, now),
+        Err(error) => {
+            let message = error.to_string();
+            refuse(state, room, keys, ErrorCode::StoreUnavailable, &message);
+        }
+    }
+}

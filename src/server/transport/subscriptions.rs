@@ -1,0 +1,326 @@
+//! The subscriptions of a connection, each with its position in the log of a room, and the order in which their messages
+//! are written: by offset, over all rooms.
+//!
+//! A connection with one subscription shares the chunks of the room's fan-out pass with the other readers. One with
+//! several merges the logs: whichever pass reaches it, it writes the pending messages of all its rooms, lowest offset
+//! first. It reads up to [`Rooms::applied`](crate::server::hub::Rooms::applied), below which no message can appear any
+//! more.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::protocol::{GapReason, Offset, RoomName};
+use crate::server::hub::{Membership, Room};
+use crate::server::memory::Memory;
+use crate::server::room::{Chunk, FanoutBatch, Format, MAX_CHUNK_BYTES};
+use crate::server::session::{Behind, CatchUpPage, LogCursor, LogReader, SendBuffer};
+
+/// The reading of one room by a connection.
+#[derive(Debug)]
+#[repr(C)]
+pub(super) struct Subscription {
+    pub(super) cursor: LogCursor,
+    pub(super) room: Arc<Room>,
+    _membership: Membership,
+}
+
+/// The subscriptions of a connection, in the order in which they began.
+#[derive(Debug, Default)]
+pub(super) struct Subscriptions(Vec<Subscription>);
+
+/// A reader of all rooms of a connection in the order of their offsets.
+pub(super) struct MergedReader<'a> {
+    subscriptions: &'a mut [Subscription],
+    /// The offset up to which messages are read.
+    applied: Offset,
+    chunk: Option<Chunk>,
+    /// The position in each room after the chunk.
+    positions: Vec<Offset>,
+}
+
+impl Subscription {
+    /// Creates a subscription that reads the log of `room` after `offset`.
+    pub(super) const fn new(room: Arc<Room>, offset: Offset, membership: Membership) -> Self {
+        Self {
+            cursor: LogCursor::new(offset),
+            room,
+            _membership: membership,
+        }
+    }
+
+    /// Returns the offset of the next message after `after`, at most `applied`. If the ring has dropped it, returns the
+    /// lowest offset that it can have.
+    fn next_offset(&self, after: Offset, applied: Offset) -> Option<Offset> {
+        if self.cursor.is_behind() {
+            return Some(Offset(after.0 + 1));
+        }
+
+        match self.room.next_offset(after) {
+            Ok(next) => next.filter(|next| *next <= applied),
+            Err(_lagged) => Some(Offset(after.0 + 1)),
+        }
+    }
+}
+
+impl Subscriptions {
+    /// Returns the number of subscriptions.
+    pub(super) const fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Returns the subscription, if there is exactly one.
+    pub(super) const fn only(&self) -> Option<&Subscription> {
+        match self.0.as_slice() {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
+    /// Returns the subscription, if there is exactly one.
+    pub(super) const fn only_mut(&mut self) -> Option<&mut Subscription> {
+        match self.0.as_mut_slice() {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
+    /// Returns an iterator over all subscriptions.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Subscription> {
+        self.0.iter()
+    }
+
+    /// Returns the subscription to the room `name`.
+    pub(super) fn find(&self, name: &str) -> Option<&Subscription> {
+        self.iter()
+            .find(|subscription| subscription.room.name().as_str() == name)
+    }
+
+    /// Adds `subscription`.
+    pub(super) fn push(&mut self, subscription: Subscription) {
+        self.0.push(subscription);
+    }
+
+    /// Removes the subscription to the room `name`. The membership ends when it is dropped.
+    pub(super) fn remove(&mut self, name: &RoomName) -> Option<Subscription> {
+        let at = self
+            .iter()
+            .position(|subscription| subscription.room.name() == name)?;
+        let removed = self.0.remove(at);
+        self.0.shrink_to_fit();
+        Some(removed)
+    }
+
+    /// Removes all subscriptions.
+    pub(super) fn take(&mut self) -> Self {
+        std::mem::take(self)
+    }
+
+    /// Returns the rooms whose rings have dropped the next message, each with the position in it.
+    pub(super) fn behind(&self) -> Vec<(Arc<Room>, Offset)> {
+        self.iter()
+            .filter(|subscription| subscription.cursor.is_behind())
+            .map(|subscription| (subscription.room.clone(), subscription.cursor.offset()))
+            .collect()
+    }
+
+    /// Queues the messages of `pages` in `send_buffer`, in the order of their offsets over all rooms. Returns the reason
+    /// of each gap in them. Messages that cannot be queued in that order yet are read again later.
+    pub(super) fn on_caught_up(
+        &mut self,
+        send_buffer: &mut SendBuffer,
+        pages: Vec<CatchUpPage>,
+        applied: Offset,
+    ) -> Vec<GapReason> {
+        // A page is of no use if the subscription has ended or restarted since it was read.
+        let index = |page: &CatchUpPage| {
+            self.iter().position(|one| {
+                page.room == *one.room.name()
+                    && one.cursor.is_behind()
+                    && one.cursor.offset() == page.after
+            })
+        };
+        let pages: Vec<(usize, CatchUpPage)> = pages
+            .into_iter()
+            .filter_map(|page| Some((index(&page)?, page)))
+            .collect();
+        let until = self.complete_until(&pages, applied);
+        for (index, _) in &pages {
+            self.0[*index].cursor.catch_up();
+        }
+
+        let start = |page: &CatchUpPage| {
+            page.frames
+                .first()
+                .map_or(page.head, |first| first.offset())
+        };
+        let starts = pages.iter().enumerate();
+        let mut next: BinaryHeap<Reverse<(Offset, usize)>> = starts
+            .map(|(at, (_, page))| Reverse((start(page), at)))
+            .collect();
+        let mut gaps = Vec::new();
+        while let Some(Reverse((offset, at))) = next.pop()
+            && offset <= until
+            && send_buffer.queued_bytes() < MAX_CHUNK_BYTES
+        {
+            let other = next.peek().map(|Reverse((next, _))| Offset(next.0 - 1));
+            let end = other.map_or(until, |other| other.min(until)).max(offset);
+            let (index, page) = &pages[at];
+            let cursor = &mut self.0[*index].cursor;
+            let before = cursor.offset();
+            gaps.extend(send_buffer.on_caught_up(cursor, page, end));
+            // The connection closes.
+            if cursor.offset() == before {
+                break;
+            }
+
+            let mut offsets = page.frames.iter().map(|frame| frame.offset());
+            let following = offsets.find(|offset| *offset > cursor.offset());
+            next.extend(following.map(|offset| Reverse((offset, at))));
+        }
+        gaps
+    }
+
+    /// Returns the offset up to which `pages`, each with the index of its subscription, and the rings have all messages
+    /// of all rooms.
+    fn complete_until(&self, pages: &[(usize, CatchUpPage)], applied: Offset) -> Offset {
+        // The order of a single room needs no other.
+        if self.len() == 1 {
+            return Offset(u64::MAX);
+        }
+
+        let ends = self.iter().enumerate().map(|(index, subscription)| {
+            let page = pages.iter().find(|(of, _)| *of == index);
+            let read = match page.map(|(_, page)| page) {
+                Some(page) if page.more => return page.frames.last().map(|last| last.offset()),
+                Some(page) => page.frames.last().map_or(page.head, |last| last.offset()),
+                None if subscription.cursor.is_behind() => {
+                    return Some(subscription.cursor.offset());
+                }
+                None => subscription.cursor.offset(),
+            };
+            match subscription.room.next_offset(read) {
+                Ok(next) => next.map(|next| Offset(next.0 - 1)),
+                Err(_lagged) => Some(read),
+            }
+        });
+        ends.flatten().fold(applied, Offset::min)
+    }
+
+    /// Returns the newest offset that was written, at least in part.
+    pub(super) fn newest_written(&self) -> Offset {
+        let offsets = self.iter().map(|subscription| subscription.cursor.offset());
+        offsets.max().unwrap_or_default()
+    }
+
+    /// Returns true if messages wait to be written, as far as `batch` shows it if it is a pass over the only room.
+    pub(super) fn has_pending(&self, batch: Option<&FanoutBatch<'_>>) -> bool {
+        if let (Some(only), Some(batch)) = (self.only(), batch)
+            && only.room.is_source_of(batch)
+        {
+            return only.cursor.is_behind() || only.cursor.offset() < batch.until();
+        }
+
+        self.iter().any(|subscription| {
+            let cursor = &subscription.cursor;
+            cursor.is_behind() || cursor.offset() < subscription.room.head()
+        })
+    }
+
+    /// Returns a reader of all rooms up to `applied`.
+    pub(super) fn merged(&mut self, applied: Offset) -> MergedReader<'_> {
+        MergedReader {
+            subscriptions: &mut self.0,
+            applied,
+            chunk: None,
+            positions: Vec::new(),
+        }
+    }
+}
+
+impl LogReader for MergedReader<'_> {
+    fn next(&mut self, format: Format) -> Result<Option<&Chunk>, Behind> {
+        // The next message of each room that has one, lowest offset first.
+        let mut pending: BinaryHeap<Reverse<(Offset, usize)>> = BinaryHeap::new();
+        for (index, subscription) in self.subscriptions.iter().enumerate() {
+            let next = subscription.next_offset(subscription.cursor.offset(), self.applied);
+            pending.extend(next.map(|next| Reverse((next, index))));
+        }
+        if pending.is_empty() {
+            return Ok(None);
+        }
+
+        let cursors = self.subscriptions.iter().map(|one| one.cursor.offset());
+        self.positions = cursors.collect();
+        let mut parts: Vec<Chunk> = Vec::new();
+        let mut bytes = 0;
+
+        while let Some(Reverse((next, index))) = pending.pop() {
+            let subscription = &mut self.subscriptions[index];
+            let other = pending.peek().map(|Reverse((next, _))| Offset(next.0 - 1));
+            let until = other.unwrap_or(self.applied).max(next);
+            let after = self.positions[index];
+
+            let is_behind = subscription.cursor.is_behind();
+            let read = subscription
+                .room
+                .read(after, until, format, MAX_CHUNK_BYTES);
+            let (false, Ok(chunk)) = (is_behind, read) else {
+                // What precedes it is written first.
+                if parts.is_empty() {
+                    subscription.cursor.fall_behind();
+                    return Err(Behind);
+                }
+                break;
+            };
+
+            if let Some(chunk) = chunk {
+                self.positions[index] = chunk.until;
+                bytes += chunk.bytes.len();
+                parts.push(chunk);
+            }
+            if bytes >= MAX_CHUNK_BYTES {
+                break;
+            }
+            let next = subscription.next_offset(self.positions[index], self.applied);
+            pending.extend(next.map(|next| Reverse((next, index))));
+        }
+
+        self.chunk = concat(parts);
+        Ok(self.chunk.as_ref())
+    }
+
+    fn advance(&mut self, _until: Offset, messages: usize, bytes: usize) {
+        for (subscription, position) in self.subscriptions.iter_mut().zip(&self.positions) {
+            subscription.cursor.advance(*position);
+        }
+        // The counters are those of all rooms.
+        if let Some(first) = self.subscriptions.first() {
+            first.room.count_delivery(messages, bytes);
+        }
+    }
+}
+
+/// Concatenates `parts`.
+fn concat(mut parts: Vec<Chunk>) -> Option<Chunk> {
+    if parts.len() < 2 {
+        return parts.pop();
+    }
+
+    let last = parts.last()?;
+    let until = last.until;
+    let messages = parts.iter().map(|part| part.messages).sum();
+    let mut bytes = BytesMut::with_capacity(parts.iter().map(|part| part.bytes.len()).sum());
+    for part in &parts {
+        bytes.extend_from_slice(&part.bytes);
+    }
+
+    let bytes: Bytes = Memory::of_process().track(bytes.freeze(), 0);
+    Some(Chunk {
+        until,
+        messages,
+        bytes,
+    })
+}
