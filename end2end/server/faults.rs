@@ -71,7 +71,7 @@ async fn publish(peer: &mut Peer, text: &str) -> Option<Value> {
 /// Opens a typed connection; `None` if the server ends before.
 async fn try_join(server: &Server) -> Option<Peer> {
     let mut request = server
-        .socket_url("id=ann")
+        .socket_url("id=ann&room=lobby")
         .into_client_request()
         .expect("an address");
     request.headers_mut().insert(

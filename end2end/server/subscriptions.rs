@@ -1,7 +1,9 @@
 //! Many rooms on one connection.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::admin::call;
 use crate::client::publish;
 use crate::harness::{Peer, Server};
 use crate::typed::{find, join, next};
@@ -236,4 +238,126 @@ async fn the_limit_of_subscriptions_is_an_error_that_names_it() {
     // The connection lives on.
     publish(&server, "a", "still here").await;
     assert_eq!(messages(&mut ann, 1).await, [pair("a", "still here")]);
+}
+
+#[tokio::test]
+async fn a_pattern_has_the_messages_of_all_present_and_future_rooms_in_the_order_of_their_offsets()
+{
+    let server = Server::start(&[]);
+    publish(&server, "class-0", "before").await;
+    let mut ann = connect(&server, "id=ann").await;
+    let subscribed = subscribe(&mut ann, "class-*").await;
+
+    let mut expected = Vec::new();
+    for number in 0..120 {
+        let room = match number % 4 {
+            0 => "other".to_owned(),
+            _ => format!("class-{}", number / 3),
+        };
+        publish(&server, &room, &number.to_string()).await;
+        if room != "other" {
+            expected.push(pair(&room, &number.to_string()));
+        }
+    }
+
+    assert_eq!(subscribed["room"], "class-*");
+    assert_eq!(subscribed["recovery"], "fresh");
+    assert_eq!(subscribed["head"], 1);
+    assert!(subscribed.get("members").is_none(), "{subscribed}");
+    assert_eq!(messages(&mut ann, expected.len()).await, expected);
+}
+
+#[tokio::test]
+async fn a_pattern_resumes_after_any_offset_also_over_a_restart() {
+    let data = tempfile::tempdir().expect("a folder");
+    let server = Server::start_in(data.path(), &[]);
+    let first = publish(&server, "class-0", "seen").await;
+    let mut expected = Vec::new();
+    for number in 0..700 {
+        let room = format!("class-{}", number % 7);
+        publish(&server, &room, &number.to_string()).await;
+        expected.push(pair(&room, &number.to_string()));
+    }
+
+    let frame = json!({
+        "type": "subscribe", "room": "class-*", "after": first["offset"], "epoch": first["epoch"],
+    });
+    let mut server = Some(server);
+    for _ in 0..2 {
+        let running = server.get_or_insert_with(|| Server::start_in(data.path(), &[]));
+        let mut ann = connect(running, "id=ann").await;
+        ann.send(frame.to_string()).await;
+        let subscribed = find(&mut ann, "subscribed").await;
+        assert_eq!(subscribed["recovery"], "resumed");
+        assert_eq!(messages(&mut ann, expected.len()).await, expected);
+        // Ends the server.
+        server = None;
+    }
+}
+
+#[tokio::test]
+async fn a_gap_in_a_pattern_has_the_number_of_expired_messages_and_the_kept_ones_follow() {
+    let server = Server::start(&["--history-messages", "2"]);
+    let first = publish(&server, "class-a", "1").await;
+    for text in ["2", "3", "4"] {
+        publish(&server, "class-a", text).await;
+    }
+    publish(&server, "class-b", "5").await;
+
+    let mut ann = connect(&server, "id=ann").await;
+    let frame = json!({
+        "type": "subscribe", "room": "class-*", "after": first["offset"], "epoch": first["epoch"],
+    });
+    ann.send(frame.to_string()).await;
+    let subscribed = find(&mut ann, "subscribed").await;
+    let gap = find(&mut ann, "gap").await;
+
+    assert_eq!(subscribed["recovery"], "lost");
+    assert_eq!(gap["room"], "class-*");
+    assert_eq!(gap["count"], 1);
+    assert_eq!(gap["reason"], "expired");
+    let kept = [
+        pair("class-a", "3"),
+        pair("class-a", "4"),
+        pair("class-b", "5"),
+    ];
+    assert_eq!(messages(&mut ann, 3).await, kept);
+}
+
+#[tokio::test]
+async fn a_room_and_a_pattern_that_matches_it_deliver_each_message_once() {
+    let server = Server::start(&[]);
+    let mut ann = connect(&server, "id=ann").await;
+    subscribe(&mut ann, "class-a").await;
+    subscribe(&mut ann, "class-*").await;
+
+    let mut expected = Vec::new();
+    for (room, text) in [
+        ("class-a", "1"),
+        ("class-b", "2"),
+        ("class-a", "3"),
+        ("class-a", "4"),
+    ] {
+        publish(&server, room, text).await;
+        expected.push(pair(room, text));
+    }
+
+    assert_eq!(messages(&mut ann, 4).await, expected);
+}
+
+#[tokio::test]
+async fn a_deletion_in_a_room_reaches_the_readers_of_a_pattern() {
+    let server = Server::start(&[]);
+    let mut ann = connect(&server, "id=ann").await;
+    subscribe(&mut ann, "class-*").await;
+    let message = publish(&server, "class-a", "secret").await;
+    find(&mut ann, "message").await;
+
+    let path = format!("rooms/class-a/messages/{}", message["offset"]);
+    let (status, _) = call(&server, Method::DELETE, &path, json!({})).await;
+    let deleted = find(&mut ann, "deleted").await;
+
+    assert_eq!(status, 200);
+    assert_eq!(deleted["room"], "class-a");
+    assert_eq!(deleted["offset"], message["offset"]);
 }

@@ -31,7 +31,7 @@ fuzz_target!(|input: (bool, Vec<(u8, u8, String)>)| {
     let quotas = Arc::new(Quotas::new(QuotaRates::UNLIMITED));
     let sender = RateLimitKey::claimed(id.clone(), host);
     let rate_limit = ConnectionLimiter::new(RATE, quotas, sender, host, Tick::default());
-    let mut session = Session::new(dialect, id, RoomName::lobby(), rate_limit, 100, Tick::default());
+    let mut session = Session::new(dialect, id, rate_limit, 100, Tick::default());
 
     let mut millis = 0;
     let mut published = 0;

@@ -6,12 +6,13 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::protocol::{Offset, RoomName, UserId};
+use crate::protocol::{Epoch, Offset, RoomName, RoomPattern, UnsubscribeCode, UserId};
 use crate::server::hub::{
-    ConnectionEntry, Hub, Resume, Room, StartPosition, Subscriber, now_millis,
+    ConnectionEntry, Hub, HubState, Resume, Room, Source, StartPosition, Subscriber, now_millis,
 };
 use crate::server::memory::{Memory, MemoryReservation};
 use crate::server::moderation::{AccessRequest, Denied};
+use crate::server::store::Bounds;
 
 /// The bytes of an idle connection: its task, its state, and its entry in the registry.
 const CONNECTION_BYTES: usize = 4096;
@@ -71,29 +72,30 @@ pub struct Registration {
     _reservation: MemoryReservation,
 }
 
-/// A slot in a room that is reserved before the client subscribes. Dropping it returns the slot.
+/// A subscription that is reserved before it begins, with a slot in the room if it is to one room. Dropping it returns
+/// the slot.
 #[derive(Debug)]
 pub struct Entry {
-    slot: RoomSlot,
+    source: Source,
+    slot: Option<RoomSlot>,
     start: StartPosition,
-    head: Offset,
-    first: Offset,
-    newest: Offset,
+    bounds: Bounds,
 }
 
 /// One of the connections that a room allows.
 #[derive(Debug)]
 struct RoomSlot(Arc<Room>);
 
-/// The membership of one connection in a room. Dropping it is the only way to leave, so a connection leaves exactly
-/// once.
+/// The reading of a room or pattern by one connection, which is a member of the room. Dropping it is the only way to
+/// leave, so a connection leaves exactly once.
 #[derive(Debug)]
 pub struct Membership {
-    slot: RoomSlot,
+    source: Source,
+    _slot: Option<RoomSlot>,
     hub: Hub,
     /// The id under which the connection is present; `None` for a reader that is not a member.
     id: Option<UserId>,
-    /// The key of the reader in the room.
+    /// The key of the reader in the feed.
     reader: usize,
     _reservation: MemoryReservation,
 }
@@ -156,10 +158,15 @@ impl Registration {
         self.proven.as_ref().or(self.id.as_ref())
     }
 
-    /// Returns the rule that keeps the client out of `room`, if there is one.
-    pub fn denied(&self, room: &RoomName) -> Option<Denied> {
+    /// Returns the code and the message of the rule that keeps the client out of `room`, if there is one.
+    pub fn denied(&self, room: &RoomName) -> Option<(UnsubscribeCode, String)> {
         let access = AccessRequest::new(self.account(), self.slot.address, room);
-        self.slot.hub.moderation().rules().admit(&access).err()
+        let denied = self.slot.hub.moderation().rules().admit(&access).err()?;
+        let code = match denied {
+            Denied::Banned { .. } => UnsubscribeCode::Banned,
+            Denied::Closed { .. } => UnsubscribeCode::RoomClosed,
+        };
+        Some((code, denied.to_string()))
     }
 
     /// Returns the time at which the connection was opened, in milliseconds since 1970 UTC.
@@ -196,7 +203,7 @@ impl Entry {
         resume: Option<&Resume>,
     ) -> Result<Self, Refusal> {
         let room = hub.room(name).await?;
-        let slot = RoomSlot::new(room, hub.0.max_room_members)?;
+        let slot = RoomSlot::new(room.clone(), hub.0.max_room_members)?;
 
         let store = hub.store();
         let unavailable = |_| Refusal::StoreUnavailable;
@@ -210,20 +217,51 @@ impl Entry {
             bounds = store.bounds(name).map_err(unavailable)?;
         }
 
+        let start = StartPosition::counted(store, name, &bounds, resume).await;
         Ok(Self {
-            slot,
-            start: StartPosition::counted(store, name, &bounds, resume)
-                .await
-                .map_err(unavailable)?,
-            head: bounds.head,
-            first: bounds.first,
-            newest: bounds.newest,
+            source: Source::Room(room),
+            slot: Some(slot),
+            start: start.map_err(unavailable)?,
+            bounds,
         })
     }
 
-    /// Returns the room.
-    pub const fn room(&self) -> &Arc<Room> {
-        &self.slot.0
+    /// Opens the feed of `pattern`: see [`Hub::enter_pattern`].
+    pub(super) async fn of_pattern(
+        hub: &Hub,
+        pattern: &RoomPattern,
+        resume: Option<&Resume>,
+    ) -> Result<Self, Refusal> {
+        let HubState {
+            store,
+            rooms,
+            patterns,
+            ..
+        } = &*hub.0;
+        let unavailable = |_| Refusal::StoreUnavailable;
+        if let Some(resume) = resume {
+            store.reach(resume.after).await.map_err(unavailable)?;
+        }
+        let feed = patterns.open(pattern, store, rooms);
+        let bounds = store.matching_bounds(pattern).await.map_err(unavailable)?;
+        rooms.begin_at(bounds.newest);
+
+        Ok(Self {
+            start: StartPosition::in_pattern(&bounds, feed.feed().head(), resume),
+            source: Source::Pattern(feed),
+            slot: None,
+            bounds,
+        })
+    }
+
+    /// Returns the room or the pattern.
+    pub const fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Returns the epoch of the log.
+    pub const fn epoch(&self) -> &Epoch {
+        &self.bounds.epoch
     }
 
     /// Returns the position at which the member begins to read, as of its entry. The member gets all later messages.
@@ -233,34 +271,35 @@ impl Entry {
 
     /// Returns the newest offset at the time of entry.
     pub const fn head(&self) -> Offset {
-        self.head
+        self.bounds.head
     }
 
     /// Returns the oldest offset kept at the time of entry; 0 if there was none.
     pub const fn first(&self) -> Offset {
-        self.first
+        self.bounds.first
     }
 
     /// Returns the newest offset of all rooms at the time of entry.
     pub const fn newest(&self) -> Offset {
-        self.newest
+        self.bounds.newest
     }
 
-    /// Makes the connection of `registration` a member. `subscriber` gets all messages and notices of the room from now
-    /// on.
+    /// Makes the connection of `registration` a reader, and a member if this is one room. `subscriber` gets all messages
+    /// and notices from now on.
     pub fn join(self, registration: &Registration, subscriber: Arc<dyn Subscriber>) -> Membership {
-        let Self { slot, .. } = self;
+        let Self { source, slot, .. } = self;
         let hub = registration.slot.hub.clone();
-        let id = registration.id.clone();
-        let reader = slot.0.add_reader(subscriber);
-        if let Some(id) = &id {
-            slot.0.presence.lock().join(id, now_millis());
-            hub.0.dirty_presence.mark(&slot.0);
+        let reader = source.feed().add_reader(subscriber);
+        let id = registration.id.clone().filter(|_| source.room().is_some());
+        if let (Some(id), Some(room)) = (&id, source.room()) {
+            room.presence.lock().join(id, now_millis());
+            hub.0.dirty_presence.mark(room);
         }
 
         let id_bytes = id.as_ref().map_or(0, |id| 2 * id.as_str().len());
         Membership {
-            slot,
+            source,
+            _slot: slot,
             hub,
             id,
             reader,
@@ -271,9 +310,8 @@ impl Entry {
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        let room = &self.slot.0;
-        room.remove_reader(self.reader);
-        if let Some(id) = &self.id {
+        self.source.feed().remove_reader(self.reader);
+        if let (Some(id), Some(room)) = (&self.id, self.source.room()) {
             room.presence.lock().leave(id, self.hub.now());
             self.hub.0.dirty_presence.mark(room);
         }

@@ -12,9 +12,9 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 
-use crate::server::hub::{Room, Rooms};
+use crate::server::hub::pattern_feed::PatternFeeds;
+use crate::server::hub::{Feed, PatternFeed, Room, Rooms, Source};
 use crate::server::metrics;
-use crate::server::room::Frame;
 use crate::server::store::{Changes, LogChange, Stored};
 
 /// The largest number of commits that are applied before a pass is queued.
@@ -24,17 +24,17 @@ const COMMITS_AT_ONCE: usize = 64;
 /// number would be slower: each yield wakes another thread to look for work, which costs as much as many writes.
 pub(super) const WRITES_PER_TURN: usize = 1024;
 
-/// The rooms with readers that have pending messages. Each room belongs to one shard, so two passes never write to
+/// The rooms and patterns with readers that have pending messages. Each belongs to one shard, so two passes never write to
 /// the same reader.
 pub(super) struct Fanout {
     shards: Box<[FanoutShard]>,
     started: Instant,
 }
 
-/// A queue of rooms for one task.
+/// A queue of rooms and patterns for one task.
 #[derive(Default)]
 struct FanoutShard {
-    due: Mutex<Vec<Arc<Room>>>,
+    due: Mutex<Vec<Source>>,
     wake: Notify,
 }
 
@@ -52,14 +52,19 @@ impl Fanout {
         self.shards.len()
     }
 
-    /// Applies `changes` to `rooms` in order, until the store is dropped. A change is appended to the ring first, and
+    /// Applies `changes` to `rooms` and `patterns` in order, until the store is dropped. A change is appended to the ring first, and
     /// then a pass is queued.
-    pub(super) async fn apply_all(&self, mut changes: Changes, rooms: &Rooms) {
+    pub(super) async fn apply_all(
+        &self,
+        mut changes: Changes,
+        rooms: &Rooms,
+        patterns: &PatternFeeds,
+    ) {
         let mut commits = Vec::new();
         while changes.recv_many(&mut commits, COMMITS_AT_ONCE).await > 0 {
             let changes = commits.drain(..).flatten();
             let published: Vec<Arc<Room>> = changes
-                .filter_map(|change| self.apply(change, rooms))
+                .filter_map(|change| self.apply(change, rooms, patterns))
                 .collect();
             if published.is_empty() {
                 continue;
@@ -69,45 +74,50 @@ impl Fanout {
             yield_now().await;
             for room in published {
                 if room.publish_finished() {
-                    self.queue(&room);
+                    self.queue(Source::Room(room));
                 }
             }
         }
     }
 
     /// Applies `change` or delivers the result. Returns the room if a publish of this node is finished.
-    fn apply(&self, change: LogChange, rooms: &Rooms) -> Option<Arc<Room>> {
+    fn apply(
+        &self,
+        change: LogChange,
+        rooms: &Rooms,
+        patterns: &PatternFeeds,
+    ) -> Option<Arc<Room>> {
         match change {
             LogChange::Appended(room, frames) => {
-                let room = rooms.get(&room);
-                if let Some(room) = &room {
-                    room.append(frames.iter());
+                let open = rooms.get(&room);
+                if let Some(open) = &open {
+                    open.feed().append(frames.iter());
                 }
-                record_applied(rooms, frames.last());
-                self.queue(&room?);
+                self.queue_patterns(patterns.append(&room, frames.iter(), rooms));
+                self.queue(Source::Room(open?));
             }
 
             LogChange::Deleted(room, offset, at) => {
-                let room = rooms.get(&room)?;
-                if room.redact(offset, at) {
-                    // In a large room it takes a while to notify all readers, so a separate task does it.
-                    tokio::spawn(async move { room.notify_deleted(offset, at).await });
+                let open = rooms.get(&room).map(Source::Room);
+                let patterns = patterns.matching(&room).into_iter().map(Source::Pattern);
+                for source in open.into_iter().chain(patterns) {
+                    if source.feed().redact(offset, at) {
+                        let room = room.clone();
+                        // It takes a while to notify many readers, so a separate task does it.
+                        tokio::spawn(async move {
+                            source.feed().notify_deleted(&room, offset, at).await;
+                        });
+                    }
                 }
             }
 
             LogChange::AppendFinished(call, result) => {
                 let room = rooms.get(&call.room);
+                let frames = result.iter().flatten().filter_map(Stored::frame);
                 if let Some(room) = &room {
-                    room.append(result.iter().flatten().filter_map(Stored::frame));
+                    room.feed().append(frames.clone());
                 }
-                record_applied(
-                    rooms,
-                    result
-                        .iter()
-                        .flatten()
-                        .filter_map(Stored::frame)
-                        .next_back(),
-                );
+                self.queue_patterns(patterns.append(&call.room, frames, rooms));
                 call.deliver(result);
                 return room;
             }
@@ -117,16 +127,24 @@ impl Fanout {
         None
     }
 
-    /// Queues a pass over the readers of `room`, unless one is already queued.
-    pub(super) fn queue(&self, room: &Arc<Room>) {
-        if room.is_fanout_queued.swap(true, Ordering::AcqRel) {
+    /// Queues a pass over the readers of each of `patterns`.
+    fn queue_patterns(&self, patterns: Vec<Arc<PatternFeed>>) {
+        for pattern in patterns {
+            self.queue(Source::Pattern(pattern));
+        }
+    }
+
+    /// Queues a pass over the readers of `source`, unless one is already queued.
+    pub(super) fn queue(&self, source: Source) {
+        let feed = source.feed();
+        if feed.is_fanout_queued.swap(true, Ordering::AcqRel) {
             return;
         }
 
-        room.fanout_queued_at
+        feed.fanout_queued_at
             .store(self.micros(), Ordering::Relaxed);
-        let shard = &self.shards[usize::from(room.shard)];
-        shard.due.lock().push(room.clone());
+        let shard = &self.shards[usize::from(feed.shard)];
+        shard.due.lock().push(source);
         shard.wake.notify_one();
     }
 
@@ -143,9 +161,9 @@ impl Fanout {
                 writes = 0;
             }
 
-            for room in due.drain(..) {
-                let since = room.fanout_queued_at.load(Ordering::Relaxed);
-                pass(&room, &mut writes).await;
+            for source in due.drain(..) {
+                let since = source.feed().fanout_queued_at.load(Ordering::Relaxed);
+                pass(source.feed(), &mut writes).await;
                 let took = self.micros().saturating_sub(since);
                 metrics::record_fanout_latency(Duration::from_micros(took));
             }
@@ -158,20 +176,13 @@ impl Fanout {
     }
 }
 
-/// Records that everything up to `newest` is in the rings.
-fn record_applied(rooms: &Rooms, newest: Option<&Arc<Frame>>) {
-    if let Some(newest) = newest {
-        rooms.set_applied(newest.offset());
-    }
-}
+/// Runs one pass over the readers of `feed`. `writes` counts the writes since the last yield, including those of earlier passes.
+async fn pass(feed: &Feed, writes: &mut usize) {
+    // Cleared before the head is read: messages that are appended later queue the feed again.
+    feed.is_fanout_queued.store(false, Ordering::Release);
 
-/// Runs one pass over `room`. `writes` counts the writes since the last yield, including those of earlier passes.
-async fn pass(room: &Room, writes: &mut usize) {
-    // Cleared before the head is read: messages that are appended later queue the room again.
-    room.is_fanout_queued.store(false, Ordering::Release);
-
-    let mut batch = room.fanout_batch();
-    for reader in room.readers().iter() {
+    let mut batch = feed.fanout_batch();
+    for reader in feed.readers().iter() {
         if *writes == WRITES_PER_TURN {
             *writes = 0;
             yield_now().await;

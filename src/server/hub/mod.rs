@@ -16,6 +16,9 @@ mod cluster;
 mod cluster_moderation;
 mod connections;
 mod fanout;
+mod feed;
+mod pattern_feed;
+mod source;
 mod memory_pressure;
 mod presence;
 mod room;
@@ -35,7 +38,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
-use crate::protocol::{Offset, RoomName};
+use crate::protocol::{Offset, RoomName, RoomPattern};
 use crate::server::memory::Memory;
 use crate::server::moderation::Moderation;
 use crate::server::room::{LogLimits, PresentMember, Tick};
@@ -45,16 +48,20 @@ use crate::server::store::{Backend, BusEvent, Changes, Health, RuleEvent, Store}
 pub use admission::{Admission, Entry, Membership, Refusal, Registration};
 pub use cluster_moderation::{ClusterModeration, Effect, RuleError};
 pub use connections::{ConnectionEntry, Connections, Listing};
+pub use feed::{DeletionMark, Feed};
 pub use memory_pressure::{MemoryBudget, MemoryHolder, MemoryRegistration, Reclaimable};
+pub use pattern_feed::PatternFeed;
 pub use resume::{Gap, Resume, StartPosition};
-pub use room::{DeleteError, DeletionMark, Room, RoomStats};
+pub use room::{DeleteError, Room, RoomStats};
 pub use rooms::Rooms;
+pub use source::Source;
 pub use subscriber::{Closing, ConnectionStatus, Notice, Subscriber};
 pub use trace::{TraceEvent, TracedConnection, Tracer};
 
 use cluster::Cluster;
 use connections::unreachable_notice;
 use fanout::Fanout;
+use pattern_feed::PatternFeeds;
 use presence::DirtyPresence;
 
 /// The time that a restarted server needs for each client that reconnects, with a margin.
@@ -93,6 +100,7 @@ struct HubState {
     clock: RunClock,
     store: Arc<dyn Store>,
     rooms: Arc<Rooms>,
+    patterns: PatternFeeds,
     connections: Arc<Connections>,
     fanout: Fanout,
     dirty_presence: Arc<DirtyPresence>,
@@ -152,6 +160,7 @@ impl Hub {
             clock,
             store,
             rooms,
+            patterns: PatternFeeds::default(),
             connections,
             fanout: Fanout::new(shards),
             dirty_presence,
@@ -176,7 +185,11 @@ impl Hub {
             tasks.spawn(async move { hub.fanout.run(shard).await });
         }
         let hub = self.0.clone();
-        tasks.spawn(async move { hub.fanout.apply_all(inputs.changes, &hub.rooms).await });
+        tasks.spawn(async move {
+            hub.fanout
+                .apply_all(inputs.changes, &hub.rooms, &hub.patterns)
+                .await
+        });
 
         let hub = &*self.0;
         let cluster = async {
@@ -242,6 +255,18 @@ impl Hub {
     /// The limit that is reached.
     pub async fn enter(&self, name: &RoomName, resume: Option<&Resume>) -> Result<Entry, Refusal> {
         Entry::new(self, name, resume).await
+    }
+
+    /// Reserves a reader of all rooms that match `pattern`. With `resume` the client continues from that position.
+    ///
+    /// # Errors
+    /// [`Refusal::StoreUnavailable`].
+    pub async fn enter_pattern(
+        &self,
+        pattern: &RoomPattern,
+        resume: Option<&Resume>,
+    ) -> Result<Entry, Refusal> {
+        Entry::of_pattern(self, pattern, resume).await
     }
 
     /// Returns the room `name`, loaded from the store if it is not in memory.
@@ -351,6 +376,7 @@ impl HubState {
                 .for_each(|subscriber| subscriber.tick(self.clock.now()))
                 .await;
             self.rooms.remove_unknown();
+            self.patterns.remove_unused(&*self.store);
         }
     }
 }

@@ -87,10 +87,10 @@ impl DirtyPresence {
             joined: change.joined.into_iter().map(Member::from).collect(),
             left: change.left,
         };
-        let pause = (GATHER_PER_READER * room.readers().len() as u32).min(MAX_GATHER);
+        let pause = (GATHER_PER_READER * room.feed().readers().len() as u32).min(MAX_GATHER);
         *room.announce_after.lock() = Some(Instant::now() + pause);
 
-        room.notify(&Notice::new(push)).await;
+        room.feed().notify(&Notice::new(push)).await;
     }
 }
 
@@ -111,7 +111,7 @@ mod tests {
         let reader = Arc::new(TestSubscriber::new());
         for number in 0..READERS {
             room.presence.lock().join(&UserId::guest(number as u64), 0);
-            room.add_reader(reader.clone());
+            room.feed().add_reader(reader.clone());
         }
 
         let announcing = tokio::spawn({

@@ -22,6 +22,8 @@ pub struct StartPosition {
     pub recovery: Recovery,
     /// The messages that it has lost, if any.
     pub gap: Option<Gap>,
+    /// In a pattern, the offset up to which trimmed messages are not reported any more.
+    pub known: Offset,
 }
 
 /// A range of messages that a client has lost.
@@ -89,6 +91,48 @@ impl StartPosition {
         Ok(start)
     }
 
+    /// Returns the position at which a client that resumes from `resume` begins to read all rooms of a pattern, which
+    /// together have these bounds. The feed of the pattern is at `head`. Trimmed messages are found and reported when
+    /// they are read, because the messages of other rooms are older and newer than they.
+    pub(super) fn in_pattern(bounds: &Bounds, head: Offset, resume: Option<&Resume>) -> Self {
+        let Some(resume @ Resume { after, epoch }) = resume else {
+            return Self {
+                cursor: head,
+                recovery: Recovery::Fresh,
+                gap: None,
+                known: bounds.gone,
+            };
+        };
+
+        if !resume.is_of(bounds) {
+            return Self {
+                cursor: Offset(0),
+                recovery: Recovery::Lost,
+                gap: Some(Gap {
+                    after: Offset(0),
+                    before: Offset(bounds.gone.0 + 1),
+                    count: None,
+                    reason: GapReason::Expired,
+                }),
+                known: bounds.gone,
+            };
+        }
+
+        // Without an epoch, 0 requests everything that is kept.
+        let wants_all = *after == Offset(0) && epoch.is_none();
+        let has_lost = bounds.gone > *after && !wants_all;
+        Self {
+            cursor: *after,
+            recovery: if has_lost {
+                Recovery::Lost
+            } else {
+                Recovery::Resumed
+            },
+            gap: None,
+            known: if wants_all { bounds.gone } else { *after },
+        }
+    }
+
     /// Returns the position at which a client that resumes from `resume` begins to read a log with these bounds.
     pub fn new(bounds: &Bounds, resume: Option<&Resume>) -> Self {
         let Some(resume @ Resume { after, epoch }) = resume else {
@@ -96,6 +140,7 @@ impl StartPosition {
                 cursor: bounds.head,
                 recovery: Recovery::Fresh,
                 gap: None,
+                known: Offset(0),
             };
         };
 
@@ -113,6 +158,7 @@ impl StartPosition {
                 cursor: gone,
                 recovery: Recovery::Lost,
                 gap: Some(gap),
+                known: Offset(0),
             };
         }
 
@@ -121,6 +167,7 @@ impl StartPosition {
                 cursor: *after,
                 recovery: Recovery::Resumed,
                 gap: None,
+                known: Offset(0),
             };
         }
 
@@ -130,6 +177,7 @@ impl StartPosition {
                 cursor: gone,
                 recovery: Recovery::Resumed,
                 gap: None,
+                known: Offset(0),
             };
         }
 
@@ -143,6 +191,7 @@ impl StartPosition {
             cursor: gone,
             recovery: Recovery::Lost,
             gap: Some(gap),
+            known: Offset(0),
         }
     }
 }

@@ -1,24 +1,19 @@
-//! A room in memory: its newest frames, its readers and its members. The ring of frames, the readers and the members
-//! each have their own lock. Counters decide when a fan-out pass is due. Older messages are read from the store.
+//! A room in memory: its feed and its members, which each have their own lock. Counters decide when a fan-out pass is due. Older messages are read from the store.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::protocol::{Epoch, Member, Offset, Push, RoomName, UserId};
-use crate::server::hub::fanout::WRITES_PER_TURN;
+use crate::protocol::{Epoch, Member, Offset, RoomName, UserId};
+use crate::server::hub::feed::{DeletionMark, Feed};
+use crate::server::hub::now_millis;
 use crate::server::hub::resume::count_between;
-use crate::server::hub::subscriber::Readers;
-use crate::server::hub::{Notice, Subscriber, now_millis};
 use crate::server::memory::{Memory, MemoryReservation};
 use crate::server::metrics;
-use crate::server::room::{
-    Chunk, DeliveryCounters, Draft, FanoutBatch, Format, Frame, Lagged, Log, LogLimits, Presence,
-    PresentMember, RemotePresence,
-};
+use crate::server::room::{Draft, Presence, PresentMember, RemotePresence};
 use crate::server::session::CatchUpPage;
 use crate::server::store::{
     Bounds, Deleted, Limit, Page, Span, Store, StoreError, StoreFuture, Stored,
@@ -28,7 +23,7 @@ use crate::server::store::{
 /// commits.
 const MAX_DELAYS: u8 = 16;
 /// The size limit of a page of history in bytes: the most that one request of a client may hold in memory.
-const PAGE_BYTES: usize = 256 * 1024;
+pub(super) const PAGE_BYTES: usize = 256 * 1024;
 
 /// The statistics of a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,11 +37,6 @@ pub struct RoomStats {
     /// The number of entries in memory, and their size in bytes.
     pub ring: (usize, usize),
 }
-
-/// The number of deletions in a room at the time a page is read from the store. The page is redacted with it
-/// afterwards: see [`Room::redact_page`].
-#[derive(Clone, Copy, Debug)]
-pub struct DeletionMark(u64);
 
 /// The reason why a client cannot delete a message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -72,12 +62,9 @@ pub struct Room {
     name: RoomName,
     epoch: Epoch,
     store: Arc<dyn Store>,
-    log: Mutex<Log>,
-    /// The number of deletions applied to the log. It grows under the lock of the log, before readers are notified.
-    redactions: AtomicU64,
+    feed: Feed,
     /// The memory of the room itself; frames have their own reservations.
     _reservation: MemoryReservation,
-    readers: Mutex<Readers>,
     /// The number of admitted connections.
     occupants: AtomicUsize,
     pub(super) presence: Mutex<Presence>,
@@ -87,12 +74,6 @@ pub struct Room {
     pub(super) presence_requested: Mutex<Option<Instant>>,
     /// A notification that is sent when a node has sent its members here, or has left.
     pub(super) presence_received: Notify,
-    /// True while a fan-out pass is queued.
-    pub(super) is_fanout_queued: AtomicBool,
-    /// The time at which the pass was queued, in microseconds since the start of the fan-out.
-    pub(super) fanout_queued_at: AtomicU64,
-    /// The counters of the deliveries of all rooms.
-    delivered: Arc<DeliveryCounters>,
     /// True while a presence announcement is due.
     pub(super) is_presence_dirty: AtomicBool,
     /// The earliest time of the next announcement.
@@ -101,42 +82,27 @@ pub struct Room {
     publishes: AtomicU32,
     /// The number of consecutive times a pass was delayed.
     delays: AtomicU8,
-    /// The fan-out shard of the room.
-    pub(super) shard: u16,
 }
 
 impl Room {
-    pub(super) fn new(
-        name: RoomName,
-        bounds: Bounds,
-        store: Arc<dyn Store>,
-        limits: LogLimits,
-        shard: u16,
-        delivered: Arc<DeliveryCounters>,
-    ) -> Self {
+    pub(super) fn new(name: RoomName, bounds: Bounds, store: Arc<dyn Store>, feed: Feed) -> Self {
         let bytes = size_of::<Self>() + 2 * name.as_str().len();
 
         Self {
             name,
             epoch: bounds.epoch,
             store,
-            log: Mutex::new(Log::new(limits, bounds.head)),
-            redactions: AtomicU64::new(0),
+            feed,
             _reservation: Memory::of_process().reserve(bytes),
-            readers: Mutex::default(),
             occupants: AtomicUsize::new(0),
             presence: Mutex::default(),
             remote_presence: Mutex::default(),
             presence_requested: Mutex::default(),
             presence_received: Notify::new(),
-            is_fanout_queued: AtomicBool::new(false),
-            fanout_queued_at: AtomicU64::new(0),
-            delivered,
             is_presence_dirty: AtomicBool::new(false),
             announce_after: Mutex::new(None),
             publishes: AtomicU32::new(0),
             delays: AtomicU8::new(0),
-            shard,
         }
     }
 
@@ -150,58 +116,19 @@ impl Room {
         &self.epoch
     }
 
+    /// Returns the newest messages, and the readers.
+    pub const fn feed(&self) -> &Feed {
+        &self.feed
+    }
+
     /// Returns its newest offset.
     pub fn head(&self) -> Offset {
-        self.log.lock().head()
-    }
-
-    /// Returns the number of messages after `offset`: see [`Log::behind`].
-    pub fn behind(&self, offset: Offset) -> u64 {
-        self.log.lock().behind(offset)
-    }
-
-    /// Returns the offset of the first message in the ring after `after`: see [`Log::next_offset`].
-    ///
-    /// # Errors
-    /// [`Lagged`] if the ring has dropped it.
-    pub fn next_offset(&self, after: Offset) -> Result<Option<Offset>, Lagged> {
-        self.log.lock().next_offset(after)
-    }
-
-    /// Returns the messages after `after` up to `until`: see [`Log::read`].
-    ///
-    /// # Errors
-    /// [`Lagged`] if the ring has dropped the first of them.
-    pub fn read(
-        &self,
-        after: Offset,
-        until: Offset,
-        format: Format,
-        max_bytes: usize,
-    ) -> Result<Option<Chunk>, Lagged> {
-        self.log.lock().read(after, until, format, max_bytes)
-    }
-
-    /// Counts a delivery to one reader.
-    pub fn count_delivery(&self, messages: usize, bytes: usize) {
-        self.delivered.add(messages, bytes);
-    }
-
-    /// Returns true if `batch` is a pass over this room.
-    pub fn is_source_of(&self, batch: &FanoutBatch<'_>) -> bool {
-        batch.is_of(&self.log)
-    }
-
-    /// Returns a pass over the current log.
-    pub fn fanout_batch(&self) -> FanoutBatch<'_> {
-        FanoutBatch::new(&self.log)
-            .counted(&self.delivered)
-            .watching_redactions(&self.redactions)
+        self.feed.head()
     }
 
     /// Returns true if the next message creates the room in the store.
     pub fn is_new(&self) -> bool {
-        self.log.lock().usage().0 == 0 && self.is_unknown()
+        self.feed.usage().0 == 0 && self.is_unknown()
     }
 
     /// Returns true if the store has no data of the room: nothing was ever published there, or the room was dropped.
@@ -259,7 +186,7 @@ impl Room {
     }
 
     /// Reads at most `messages` entries from the store, and at most [`PAGE_BYTES`] bytes. Before the entries are
-    /// passed to a reader that is notified of deletions, call [`Room::redact_page`].
+    /// passed to a reader that is notified of deletions, call [`Feed::redact_page`].
     ///
     /// # Errors
     /// If the store cannot be read now.
@@ -268,7 +195,7 @@ impl Room {
         span: Span,
         messages: usize,
     ) -> Result<(Page, DeletionMark), StoreError> {
-        let mark = DeletionMark(self.log.lock().redactions());
+        let mark = self.feed.deletion_mark();
         let limit = Limit {
             messages,
             bytes: PAGE_BYTES,
@@ -286,7 +213,7 @@ impl Room {
     pub async fn history(&self, span: Span, messages: usize) -> Result<Page, StoreError> {
         loop {
             let (mut page, mark) = self.read_page(span, messages).await?;
-            if self.redact_page(&mut page.frames, mark) {
+            if self.feed.redact_page(&mut page.frames, mark) {
                 return Ok(page);
             }
         }
@@ -328,7 +255,7 @@ impl Room {
         };
 
         let page = CatchUpPage {
-            room: self.name.clone(),
+            room: self.name.clone().into(),
             after,
             head,
             gone,
@@ -336,83 +263,9 @@ impl Room {
             damaged,
             frames: page.frames,
             more: page.more,
+            is_linked: true,
         };
         Ok((page, mark))
-    }
-
-    /// Replaces those of `frames` that were deleted since `mark` with tombstones. Returns false if that was not
-    /// possible: a room keeps only its newest deletions, and if there were more, the page must be read again.
-    ///
-    /// For a reader that is notified of deletions, call this under the lock under which it is notified. Then either
-    /// the page contains the tombstone, or the notification comes after it.
-    #[must_use]
-    pub fn redact_page(&self, frames: &mut [Arc<Frame>], mark: DeletionMark) -> bool {
-        let log = self.log.lock();
-        let Some(deleted) = log.redacted_since(mark.0) else {
-            return false;
-        };
-
-        for offset in deleted {
-            if let Ok(found) = frames.binary_search_by_key(&offset, |frame| frame.offset()) {
-                frames[found] = Arc::new(frames[found].tombstone());
-            }
-        }
-        true
-    }
-
-    /// Appends those of `frames` that are not in the log yet: a store with several nodes may send frames twice.
-    pub(super) fn append<'a>(&self, frames: impl Iterator<Item = &'a Arc<Frame>>) {
-        let mut log = self.log.lock();
-        for frame in frames {
-            if frame.offset() > log.head() {
-                log.append(frame.clone());
-            }
-        }
-    }
-
-    /// Replaces the message at `offset` with a tombstone. `at` is the time of the deletion, in milliseconds since
-    /// 1970 UTC. Returns true if readers must be notified.
-    pub(super) fn redact(&self, offset: Offset, at: u64) -> bool {
-        let mut log = self.log.lock();
-        let is_redacted = log.redact(offset, at);
-        self.redactions.store(log.redactions(), Ordering::Release);
-        is_redacted
-    }
-
-    /// Notifies every reader of a deletion.
-    pub(super) async fn notify_deleted(&self, offset: Offset, at: u64) {
-        let room = self.name.clone();
-        self.notify(&Notice::new(Push::Deleted { room, offset, at }))
-            .await;
-    }
-
-    /// Sends `notice` to every reader. In a large room this takes a while.
-    pub(super) async fn notify(&self, notice: &Notice) {
-        for (number, reader) in self.readers().iter().enumerate() {
-            if number % WRITES_PER_TURN == WRITES_PER_TURN - 1 {
-                tokio::task::yield_now().await;
-            }
-            reader.send(notice);
-        }
-    }
-
-    /// Returns the recent deletions up to the offset `seen`, for a reader that resumes and may have read those
-    /// messages.
-    pub fn deleted(&self, seen: Offset) -> Vec<Push> {
-        let deleted = self.log.lock().redacted(seen);
-        deleted
-            .into_iter()
-            .map(|(offset, at)| Push::Deleted {
-                room: self.name.clone(),
-                offset,
-                at,
-            })
-            .collect()
-    }
-
-    /// Drops the oldest frames until the rest fits in `bytes`. Readers that lag behind are served from the store.
-    pub(super) fn truncate(&self, bytes: usize) {
-        self.log.lock().truncate(bytes);
     }
 
     /// Admits one more connection if there are fewer than `limit`. Returns true if it was admitted.
@@ -445,34 +298,16 @@ impl Room {
         self.publishes.load(Ordering::Acquire) > 0
     }
 
-    /// Returns its current readers.
-    pub(super) fn readers(&self) -> Readers {
-        self.readers.lock().clone()
-    }
-
-    /// Adds a reader and returns its key.
-    pub(super) fn add_reader(&self, reader: Arc<dyn Subscriber>) -> usize {
-        self.readers.lock().insert(reader)
-    }
-
-    /// Removes the reader with `key`.
-    pub(super) fn remove_reader(&self, key: usize) {
-        let removed = self.readers.lock().remove(key);
-        // Dropping the reader closes its socket, which takes a moment, so this is not done under the lock.
-        drop(removed);
-    }
-
     /// Returns its current statistics.
     pub fn stats(&self) -> RoomStats {
         let members = self.presence.lock().count();
-        let connections = self.readers.lock().len();
-        let log = self.log.lock();
+        let connections = self.feed.readers().len();
 
         RoomStats {
             members,
             connections,
-            head: log.head(),
-            ring: log.usage(),
+            head: self.feed.head(),
+            ring: self.feed.usage(),
         }
     }
 

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use crate::protocol::{Offset, RoomName};
-use crate::server::hub::{Listing, Refusal, Room};
+use crate::server::hub::{Feed, Listing, Refusal, Room};
 use crate::server::room::{DeliveryCounters, LogLimits};
 use crate::server::store::Store;
 
@@ -76,16 +76,17 @@ impl Rooms {
             self.store.release(name);
             Refusal::StoreUnavailable
         })?;
-        let room = Arc::new(Room::new(
-            name.clone(),
-            bounds,
-            self.store.clone(),
-            self.limits,
-            fastrand::u16(..self.shards),
-            self.delivered.clone(),
-        ));
+        let feed = self.new_feed(bounds.head);
+        let room = Room::new(name.clone(), bounds, self.store.clone(), feed);
+        let room = Arc::new(room);
         rooms.insert(ByName(room.clone()));
         Ok((room, true))
+    }
+
+    /// Creates a feed whose first message will follow `head`.
+    pub(super) fn new_feed(&self, head: Offset) -> Feed {
+        let shard = fastrand::u16(..self.shards);
+        Feed::new(self.limits, head, shard, self.delivered.clone())
     }
 
     /// Returns the room `name`, if it is in memory.
@@ -161,7 +162,7 @@ impl Rooms {
         let rooms = self.all();
         let share = bytes / rooms.len().max(1);
         for room in rooms {
-            room.truncate(share);
+            room.feed().truncate(share);
             tokio::task::yield_now().await;
         }
     }

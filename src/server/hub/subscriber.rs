@@ -53,8 +53,11 @@ impl Notice {
     }
 
     /// Returns the room that the notice is about, if it is about one.
-    pub fn room(&self) -> Option<&str> {
-        self.push.room()
+    pub const fn room(&self) -> Option<&RoomName> {
+        match &self.push {
+            Push::Deleted { room, .. } | Push::Presence { room, .. } => Some(room),
+            _ => None,
+        }
     }
 
     /// Returns the notice in `dialect`; empty if its clients do not get it. Event streams have only the log, without

@@ -64,7 +64,7 @@ async fn a_panic_in_one_task_of_the_fan_out_is_a_panic_of_the_hub() {
     let room = hub.room(&RoomName::lobby()).await.expect("a room");
     let mut reader = TestSubscriber::new();
     reader.on_flush = || panic!("a fault");
-    room.add_reader(Arc::new(reader));
+    room.feed().add_reader(Arc::new(reader));
 
     let draft = Draft::text(UserId::guest(1), None, "hello");
     let _stored = room.publish(vec![draft]);
@@ -244,7 +244,8 @@ impl ResumingClient {
         let entry = world.hub.enter(&lobby, resume.as_ref()).await;
 
         let entry = entry.expect("admitted");
-        let (room, start) = (entry.room().clone(), entry.start().clone());
+        let room = entry.source().room().expect("a room").clone();
+        let start = entry.start().clone();
 
         let is_kept = self
             .position
@@ -286,7 +287,7 @@ impl ResumingClient {
             let mut written = Vec::new();
             let mut reader = RoomReader {
                 cursor: &mut cursor,
-                batch: &mut room.fanout_batch(),
+                batch: &mut room.feed().fanout_batch(),
             };
             let Ok(step) = send_buffer.write_next(&mut reader, |bytes| {
                 written.extend_from_slice(bytes);
@@ -304,7 +305,8 @@ impl ResumingClient {
                     let head = room.head();
                     let page = room.history(Span::After(after), 3).await.expect("a page");
                     let page = CatchUpPage {
-                        room: RoomName::lobby(),
+                        room: RoomName::lobby().into(),
+                        is_linked: true,
                         after,
                         frames: page.frames,
                         more: page.more,

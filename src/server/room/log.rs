@@ -124,7 +124,11 @@ impl Log {
             self.bytes = 0;
             self.dropped = frame.prev();
         }
+        self.append_unlinked(frame);
+    }
 
+    /// Appends `frame` like [`Log::append`], in a log of several rooms: `prev` of a frame is in its own room.
+    pub fn append_unlinked(&mut self, frame: Arc<Frame>) {
         self.bytes += frame.size();
         self.frames.push_back(RingEntry::new(frame));
 

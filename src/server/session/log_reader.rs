@@ -8,6 +8,8 @@ use crate::server::room::{Chunk, FanoutBatch, Format};
 pub struct LogCursor {
     /// The newest offset that was written, at least in part.
     offset: Offset,
+    /// In a pattern, the offset up to which trimmed messages are not reported any more.
+    known: Offset,
     /// True if the ring has dropped frames after `offset` and those from the store have not arrived.
     is_behind: bool,
 }
@@ -42,13 +44,34 @@ impl LogCursor {
     pub const fn new(offset: Offset) -> Self {
         Self {
             offset,
+            known: offset,
             is_behind: false,
         }
+    }
+
+    /// Creates a cursor that reads the logs of all rooms of a pattern after `offset`. Trimmed messages up to `known` are
+    /// not reported.
+    pub const fn in_pattern(offset: Offset, known: Offset) -> Self {
+        Self {
+            offset,
+            known,
+            is_behind: false,
+        }
+    }
+
+    /// Returns the offset up to which trimmed messages of a pattern are not reported any more.
+    pub fn known(&self) -> Offset {
+        self.known.max(self.offset)
     }
 
     /// Returns the newest offset that was written, at least in part.
     pub const fn offset(&self) -> Offset {
         self.offset
+    }
+
+    /// Records that trimmed messages up to `known` were reported.
+    pub fn report(&mut self, known: Offset) {
+        self.known = self.known.max(known);
     }
 
     /// Moves to `offset`.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::protocol::{CloseCode, GapReason, Offset, Push, RoomName};
+use crate::protocol::{CloseCode, GapReason, Offset, Push, RoomSelector};
 use crate::server::memory::Memory;
 use crate::server::room::{self, Dialect, Format, Frame, MAX_CHUNK_BYTES, Tick};
 use crate::server::session::{Behind, LogCursor, LogReader};
@@ -31,22 +31,25 @@ pub enum WriteStep {
 /// Messages from the store for a reader whose next frames the ring has dropped.
 #[derive(Debug)]
 pub struct CatchUpPage {
-    /// The room.
-    pub room: RoomName,
+    /// The room or the pattern.
+    pub room: RoomSelector,
     /// The position of the reader.
     pub after: Offset,
     /// The oldest messages after the reader's position that can be read.
     pub frames: Vec<Arc<Frame>>,
     /// True if the store has more messages after `frames`.
     pub more: bool,
-    /// The newest offset before they were read. All later messages are in the ring.
+    /// The newest offset before they were read. All later messages are in the ring. In a pattern, the offset up to which
+    /// the page is complete.
     pub head: Offset,
     /// The newest trimmed offset. Later messages that are not in `frames` are damaged.
     pub gone: Offset,
     /// The number of trimmed messages after the reader's position, if known.
     pub trimmed: Option<u64>,
-    /// The number of damaged messages before the first of `frames`, if known.
+    /// The number of damaged messages before the first of `frames`, if known; in a pattern, among them.
     pub damaged: Option<u64>,
+    /// True if `prev` of each message is the message before it: they are of one room.
+    pub is_linked: bool,
 }
 
 /// The reason for which a connection is closed.
@@ -256,6 +259,10 @@ impl SendBuffer {
             return gaps;
         }
 
+        if !page.is_linked {
+            self.continue_pattern(cursor, page, until, &mut gaps);
+            return gaps;
+        }
         if page.frames.is_empty() {
             let before = Offset(page.head.0 + 1);
             self.skip(cursor, page, page.head, before, page.damaged, &mut gaps);
@@ -306,6 +313,47 @@ impl SendBuffer {
         gaps
     }
 
+    /// Continues with `page`, which has messages of several rooms. Its trimmed and damaged messages are one gap each,
+    /// before the messages: a gap in a pattern lies among messages that are kept.
+    fn continue_pattern(
+        &mut self,
+        cursor: &mut LogCursor,
+        page: &CatchUpPage,
+        until: Offset,
+        gaps: &mut Vec<GapReason>,
+    ) {
+        let is_first = cursor.offset() == page.after;
+        if is_first && page.trimmed != Some(0) {
+            let before = Offset(page.gone.0 + 1);
+            self.push_gap(page, page.after, before, page.trimmed, GapReason::Expired);
+            gaps.push(GapReason::Expired);
+        }
+        if is_first && page.damaged != Some(0) {
+            let before = Offset(page.head.0 + 1);
+            self.push_gap(page, page.after, before, page.damaged, GapReason::Damaged);
+            gaps.push(GapReason::Damaged);
+        }
+        cursor.report(page.gone);
+
+        let place = |offset| {
+            page.frames
+                .partition_point(|frame| frame.offset() <= offset)
+        };
+        let (start, end) = (place(cursor.offset()), place(until));
+        let frames = page.frames[start..end].iter().map(|frame| &**frame);
+        if let Some(chunk) = room::concat_frames(frames, self.format, MAX_CHUNK_BYTES) {
+            self.queue.extend_from_slice(&chunk.bytes);
+            cursor.advance(chunk.until);
+        }
+        let is_complete = page
+            .frames
+            .last()
+            .is_none_or(|last| last.offset() <= cursor.offset());
+        if is_complete && until >= page.head {
+            cursor.advance(page.head.max(cursor.offset()));
+        }
+    }
+
     /// Moves `cursor` to `target`, the offset before the message at `before`, and queues a gap for the missing
     /// messages: one for those that were trimmed, and one for those that are damaged, whose number is `damaged`.
     fn skip(
@@ -353,7 +401,7 @@ impl SendBuffer {
             }
             (Dialect::Typed | Dialect::Sse | Dialect::Ndjson, _) => {
                 let gap = Push::Gap {
-                    room: page.room.clone().into(),
+                    room: page.room.clone(),
                     after,
                     before,
                     count,

@@ -6,7 +6,6 @@ use std::time::{Duration, SystemTime};
 use opentelemetry::trace::{Span, SpanKind, Tracer};
 use opentelemetry::{Context, KeyValue};
 
-use crate::protocol::RoomName;
 use crate::server::metrics::DisconnectReason;
 use crate::server::spans::tracer;
 
@@ -17,8 +16,8 @@ pub struct ConnectionSpan<'a> {
     pub protocol: &'static str,
     /// The number of the connection.
     pub number: u64,
-    /// The room of the connection, if it has exactly one subscription.
-    pub room: Option<&'a RoomName>,
+    /// The room or pattern of the connection, if it has exactly one subscription.
+    pub room: Option<&'a str>,
     /// The client's IP address.
     pub address: IpAddr,
     /// The start, in milliseconds since 1970 UTC.
@@ -33,7 +32,7 @@ impl ConnectionSpan<'_> {
 
         let room = self
             .room
-            .map(|room| KeyValue::new("messaging.destination.name", room.as_str().to_owned()));
+            .map(|room| KeyValue::new("messaging.destination.name", room.to_owned()));
         let mut span = tracer
             .span_builder("connection")
             .with_kind(SpanKind::Server)

@@ -14,18 +14,17 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use tracing::{debug, field, info};
 
-use crate::protocol::{CloseCode, ErrorCode, Push, RoomName, UnsubscribeCode};
+use crate::protocol::{CloseCode, ErrorCode, Push, RoomName, RoomSelector, UnsubscribeCode};
 use crate::server::hub::{
-    Closing, ConnectionStatus, Entry, Hub, Notice, Reclaimable, Registration, Subscriber,
+    Closing, ConnectionStatus, Entry, Hub, Notice, Reclaimable, Registration, Source, Subscriber,
     TraceEvent, Tracer,
 };
 use crate::server::memory::{Memory, MemoryReservation};
 use crate::server::metrics::{self, DisconnectReason};
-use crate::server::moderation::Denied;
 use crate::server::room::{Dialect, FanoutBatch, Format, Tick};
 use crate::server::session::{
-    ArrivalTimer, CloseReason, Heartbeat, HeartbeatAction, HeartbeatSettings, Rate, RoomReader,
-    SendBuffer, WriteStep,
+    ArrivalTimer, CloseReason, Heartbeat, HeartbeatAction, HeartbeatSettings, LogCursor, Rate,
+    RoomReader, SendBuffer, WriteStep,
 };
 use crate::server::spans;
 use crate::server::transport::Permissions;
@@ -169,14 +168,6 @@ impl<O: Output> OpenConnection<O> {
         mut registration: Registration,
         first: Option<&Push>,
     ) -> Self {
-        info!(
-            id = registration.id().map(field::display),
-            address = %registration.address(),
-            number = registration.number(),
-            dialect = format.dialect().as_str(),
-            "connected"
-        );
-
         let mut send_buffer = SendBuffer::new(format);
         if let Some(first) = first {
             send_buffer.push_event(first);
@@ -264,19 +255,25 @@ impl<O: Output> Connection<O> {
         let mut replaced = Vec::new();
         let mut barred = Vec::new();
         for entry in entries {
-            let room = entry.room().clone();
+            let source = entry.source().clone();
             let frames = opening::Frames::of(&entry);
-            let cursor = entry.start().cursor;
+            let start = entry.start();
+            let cursor = match source {
+                Source::Room(_) => LogCursor::new(start.cursor),
+                Source::Pattern(_) => LogCursor::in_pattern(start.cursor, start.known),
+            };
             let membership = entry.join(&registration, self.clone());
-            replaced.extend(state.subscriptions.remove(room.name()));
-            frames.push(&room, &mut state.send_buffer);
+            replaced.extend(state.subscriptions.remove(source.as_str()));
+            frames.push(&source, &mut state.send_buffer);
             // The rules may have changed since the request was checked.
-            if let Some(denied) = registration.denied(room.name()) {
+            if let Some(room) = source.room()
+                && let Some(denied) = registration.denied(room.name())
+            {
                 barred.push((room.name().clone(), denied));
             }
             state
                 .subscriptions
-                .push(Subscription::new(room, cursor, membership));
+                .push(Subscription::new(source, cursor, membership));
         }
         state.registration = Some(registration);
 
@@ -290,24 +287,18 @@ impl<O: Output> Connection<O> {
 
         // Leaving a room takes other locks.
         drop(replaced);
-        for (room, denied) in barred {
-            self.unsubscribe(
-                &room,
-                match denied {
-                    Denied::Banned { .. } => UnsubscribeCode::Banned,
-                    Denied::Closed { .. } => UnsubscribeCode::RoomClosed,
-                },
-            );
+        for (room, (code, _)) in barred {
+            self.unsubscribe(&room, code);
         }
     }
 
     /// Ends the subscription to `room`, and sends the reason. Returns false if there is none.
-    pub(super) fn end_subscription(&self, room: &RoomName, code: UnsubscribeCode) -> bool {
+    pub(super) fn end_subscription(&self, room: RoomSelector, code: UnsubscribeCode) -> bool {
         let ended = self.update(|state| {
-            let ended = state.subscriptions.remove(room)?;
+            let ended = state.subscriptions.remove(room.as_str())?;
             if state.send_buffer.dialect() == Dialect::Typed {
                 state.send_buffer.push_event(&Push::Unsubscribed {
-                    room: room.clone().into(),
+                    room,
                     code,
                     message: code.explanation().to_owned(),
                 });
@@ -332,12 +323,13 @@ impl<O: Output> Connection<O> {
         let messages = (CATCH_UP_MESSAGES / behind.len().max(1)).max(MIN_CATCH_UP_MESSAGES);
 
         let mut pages = Vec::new();
-        for (room, after) in behind {
-            match room.catch_up(after, messages).await {
-                Ok((page, mark)) => pages.push((room, page, mark)),
+        for (source, cursor) in behind {
+            let read = source.catch_up(cursor.offset(), cursor.known(), messages);
+            match read.await {
+                Ok((page, mark)) => pages.push((source, page, mark)),
                 // The client resumes from its position when it reconnects.
                 Err(error) => {
-                    debug!(%error, room = %room.name(), "could not read from the store");
+                    debug!(%error, room = source.as_str(), "could not read from the store");
                     return self.update(|state| {
                         state.send_buffer.end_log();
                         state.close(CloseCode::TryAgainLater);
@@ -348,7 +340,9 @@ impl<O: Output> Connection<O> {
 
         self.update(|state| {
             // Deletions are queued under the same lock.
-            pages.retain_mut(|(room, page, mark)| room.redact_page(&mut page.frames, *mark));
+            pages.retain_mut(|(source, page, mark)| {
+                source.feed().redact_page(&mut page.frames, *mark)
+            });
             let pages = pages.into_iter().map(|(_, page, _)| page).collect();
             let applied = self.hub.rooms().applied();
             let ConnectionState {
@@ -397,7 +391,7 @@ impl<O: Output> Connection<O> {
         spans::ConnectionSpan {
             protocol: O::PROTOCOL,
             number,
-            room: subscriptions.only().map(|only| only.room.name()),
+            room: subscriptions.only().map(|only| only.source.as_str()),
             address,
             since: registration.since(),
         }
@@ -446,9 +440,7 @@ impl ConnectionState {
             .registration
             .as_ref()
             .and_then(|registration| registration.denied(room));
-        denied.map_or(Ok(()), |denied| {
-            Err((ErrorCode::NotAllowed, denied.to_string()))
-        })
+        denied.map_or(Ok(()), |(_, message)| Err((ErrorCode::NotAllowed, message)))
     }
 
     /// Returns true unless the client receives no bytes now or the connection failed.
@@ -472,7 +464,9 @@ impl ConnectionState {
     ) -> Result<WriteStep, E> {
         let buffer = &mut self.send_buffer;
         let step = match (self.subscriptions.only_mut(), batch) {
-            (Some(Subscription { cursor, room, .. }), Some(batch)) if room.is_source_of(batch) => {
+            (Some(Subscription { cursor, source, .. }), Some(batch))
+                if source.feed().is_source_of(batch) =>
+            {
                 buffer.write_next(&mut RoomReader { cursor, batch }, write)?
             }
             _ => {
@@ -604,7 +598,7 @@ impl<O: Output> Subscriber for Connection<O> {
         // The subscription may have ended since the notice was sent to the readers of the room.
         let is_meant = notice
             .room()
-            .is_none_or(|room| state.subscriptions.find(room).is_some());
+            .is_none_or(|room| state.subscriptions.have(room));
         if frame.is_empty() || !is_meant {
             return;
         }
@@ -632,7 +626,7 @@ impl<O: Output> Subscriber for Connection<O> {
 
     fn unsubscribe(&self, room: &RoomName, code: UnsubscribeCode) {
         // The subscription may have ended in the meantime.
-        let _ = self.end_subscription(room, code);
+        let _ = self.end_subscription(room.clone().into(), code);
     }
 
     fn trace(&self, tracer: Tracer) {
@@ -647,13 +641,13 @@ impl<O: Output> Subscriber for Connection<O> {
             rooms: state
                 .subscriptions
                 .iter()
-                .map(|one| one.room.name().clone())
+                .filter_map(|one| one.source.room().map(|room| room.name().clone()))
                 .collect(),
             offset: state.subscriptions.newest_written(),
             behind: state
                 .subscriptions
                 .iter()
-                .map(|one| one.room.behind(one.cursor.offset()))
+                .map(|one| one.source.feed().behind(one.cursor.offset()))
                 .sum(),
             waiting: state.send_buffer.queued_bytes(),
             reclaimable: state.reclaimable(),

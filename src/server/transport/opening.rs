@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::protocol::{Offset, Position, Push, Recovery, Subscribed, UserId, Welcome};
-use crate::server::hub::{Admission, Entry, Registration, Room, StartPosition};
+use tracing::{field, info};
+
+use crate::protocol::{Epoch, Offset, Position, Push, Recovery, Subscribed, UserId, Welcome};
+use crate::server::hub::{Admission, Entry, Registration, Source, StartPosition};
 use crate::server::metrics;
 use crate::server::room::{Dialect, Format};
 use crate::server::session::SendBuffer;
@@ -27,6 +29,7 @@ pub struct PendingConnection {
 
 /// The start of a subscription, for the frames that describe it.
 pub(super) struct Frames {
+    epoch: Epoch,
     start: StartPosition,
     head: Offset,
     first: Offset,
@@ -45,6 +48,15 @@ impl PendingConnection {
         let hub = admission.hub().clone();
         let proven = permissions.principal().proven().cloned();
         let registration = admission.open(id, proven);
+        let room = entries.first().map(|first| first.source().as_str());
+        info!(
+            id = registration.id().map(field::display),
+            room = room.map(field::display),
+            address = %registration.address(),
+            number = registration.number(),
+            dialect = format.dialect().as_str(),
+            "connected"
+        );
         let welcome = (format.dialect() == Dialect::Typed)
             .then(|| welcome(&registration, &settings))
             .flatten();
@@ -83,7 +95,7 @@ pub(super) fn position(entries: &[Entry]) -> Option<Position> {
     };
 
     Some(Position {
-        epoch: first.room().epoch().clone(),
+        epoch: first.epoch().clone(),
         offset,
     })
 }
@@ -114,25 +126,31 @@ impl Frames {
     /// Returns the start of the subscription that `entry` becomes.
     pub(super) fn of(entry: &Entry) -> Self {
         Self {
+            epoch: entry.epoch().clone(),
             start: entry.start().clone(),
             head: entry.head(),
             first: entry.first(),
         }
     }
 
-    /// Queues the frames about the subscription to `room`, of which the client is a member now.
-    pub(super) fn push(self, room: &Room, send_buffer: &mut SendBuffer) {
+    /// Queues the frames about the subscription to `source`, which the client reads now.
+    pub(super) fn push(self, source: &Source, send_buffer: &mut SendBuffer) {
         let dialect = send_buffer.dialect();
         if dialect == Dialect::Plain {
             return;
         }
 
-        let Self { start, head, first } = self;
+        let Self {
+            epoch,
+            start,
+            head,
+            first,
+        } = self;
         if dialect == Dialect::Typed {
-            let (count, members) = room.members();
+            let (count, members) = source.room().map_or((0, None), |room| room.members());
             send_buffer.push_event(&Push::Subscribed(Subscribed {
-                room: room.name().clone().into(),
-                epoch: room.epoch().clone(),
+                room: source.selector(),
+                epoch,
                 head,
                 first,
                 recovery: start.recovery,
@@ -144,11 +162,17 @@ impl Frames {
 
         if let Some(gap) = start.gap {
             metrics::count_gap(gap.reason);
-            send_buffer.push_event(&gap.into_push(room.name().clone().into()));
+            send_buffer.push_event(&gap.into_push(source.selector()));
         }
-        if start.recovery == Recovery::Resumed {
-            for push in room.deleted(start.cursor) {
-                send_buffer.push_event(&push);
+        if start.recovery == Recovery::Resumed
+            && let Some(room) = source.room()
+        {
+            for (offset, at) in room.feed().deleted(start.cursor) {
+                send_buffer.push_event(&Push::Deleted {
+                    room: room.name().clone(),
+                    offset,
+                    at,
+                });
             }
         }
     }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::protocol::{ErrorCode, Push, RoomName, Token, UserId};
+use crate::protocol::{ErrorCode, Push, RoomName, RoomSelector, Token, UserId};
 use crate::server::auth::{AuthError, Principal, Right, Verifier};
 use crate::server::session::ClientAccess;
 
@@ -48,6 +48,14 @@ impl Permissions {
     /// Returns true if the client has `right` in `room`.
     pub fn may(&self, right: Right, room: &RoomName) -> bool {
         self.principal.may(right, room)
+    }
+
+    /// Returns true if the client may read `room`, or all rooms of the pattern.
+    pub fn may_read(&self, room: &RoomSelector) -> bool {
+        match room {
+            RoomSelector::Room(name) => self.may(Right::Read, name),
+            RoomSelector::Pattern(pattern) => self.principal.grants().covers(Right::Read, pattern),
+        }
     }
 
     /// Returns the principal.

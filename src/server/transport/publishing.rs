@@ -67,7 +67,14 @@ impl PendingPublish {
         state.is_publishing = true;
         let open: Option<Vec<Arc<Room>>> = batches
             .iter()
-            .map(|batch| Some(state.subscriptions.find(batch.room.as_str())?.room.clone()))
+            .map(|batch| {
+                state
+                    .subscriptions
+                    .find(batch.room.as_str())?
+                    .source
+                    .room()
+                    .cloned()
+            })
             .collect();
         drop(state);
 

@@ -15,7 +15,7 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 
 use crate::protocol::{ErrorCode, Offset, Push, RoomName, RoomSelector, Token, UnsubscribeCode};
-use crate::server::auth::{Right, Verifier};
+use crate::server::auth::Verifier;
 use crate::server::hub::{DeleteError, DeletionMark, Refusal, Resume, Room, TraceEvent};
 use crate::server::metrics;
 use crate::server::room::{Dialect, Format, Tick};
@@ -341,29 +341,23 @@ async fn subscribe(
     room: RoomSelector,
     resume: Option<Resume>,
 ) {
-    let result = match &room {
-        RoomSelector::Room(name) => subscribe_to_room(connection, name, resume.as_ref()).await,
-        RoomSelector::Pattern(_) => Err((
-            ErrorCode::BadField,
-            "patterns are not supported yet; subscribe to one room".to_owned(),
-        )),
-    };
-
-    if let Err((code, message)) = result {
+    if let Err((code, message)) = try_subscribe(connection, &room, resume.as_ref()).await {
         connection.send_error(code, message, room);
     }
 }
 
-/// Subscribes the client to the room `name`.
-async fn subscribe_to_room(
+async fn try_subscribe(
     connection: &Arc<Connection<TcpStream>>,
-    name: &RoomName,
+    room: &RoomSelector,
     resume: Option<&Resume>,
 ) -> Result<(), (ErrorCode, String)> {
-    let is_first = connection.check_subscription(name)?;
-    let refused = |refusal: Refusal| (refusal_code(refusal), refusal.to_string());
+    let is_first = connection.check_subscription(room)?;
     let hub = &connection.hub;
-    let entry = hub.enter(name, resume).await.map_err(refused)?;
+    let entry = match room {
+        RoomSelector::Room(name) => hub.enter(name, resume).await,
+        RoomSelector::Pattern(pattern) => hub.enter_pattern(pattern, resume).await,
+    };
+    let entry = entry.map_err(|refusal| (refusal_code(refusal), refusal.to_string()))?;
     if !is_first {
         hub.wait_until_applied(entry.newest()).await;
     }
@@ -378,26 +372,25 @@ impl Connection<TcpStream> {
         let state = self.lock();
         CurrentAccess {
             permissions: state.permissions.clone(),
-            only_room: state
-                .subscriptions
-                .only()
-                .map(|one| one.room.name().clone()),
+            only_room: state.subscriptions.only_room().cloned(),
             now,
         }
     }
 
-    /// Checks that the client may subscribe to the room `name`. Returns true if it has no subscription yet.
-    fn check_subscription(&self, name: &RoomName) -> Result<bool, (ErrorCode, String)> {
+    /// Checks that the client may subscribe to `room`. Returns true if it has no subscription yet.
+    fn check_subscription(&self, room: &RoomSelector) -> Result<bool, (ErrorCode, String)> {
         let max = self.settings.max_subscriptions;
         let state = self.lock();
 
-        if !state.permissions.may(Right::Read, name) {
-            let message = format!("the token does not grant read access to the room {name}");
+        if !state.permissions.may_read(room) {
+            let message = format!("the token does not grant read access to {room}");
             return Err((ErrorCode::NotAllowed, message));
         }
-        state.check_rules(name)?;
+        if let RoomSelector::Room(name) = room {
+            state.check_rules(name)?;
+        }
         let count = state.subscriptions.len();
-        if count >= max && state.subscriptions.find(name.as_str()).is_none() {
+        if count >= max && state.subscriptions.find(room.as_str()).is_none() {
             let message = format!(
                 "the connection has {count} subscriptions; the limit is {max} (--max-subscriptions)"
             );
@@ -419,7 +412,7 @@ impl Connection<TcpStream> {
             .lock()
             .subscriptions
             .find(name.as_str())
-            .map(|one| one.room.clone());
+            .and_then(|one| one.source.room().cloned());
         match subscribed {
             Some(room) => Ok(room),
             None => self.hub.room(name).await,
@@ -429,14 +422,7 @@ impl Connection<TcpStream> {
 
 /// Ends the subscription to `room` at the client's request.
 fn unsubscribe(connection: &Connection<TcpStream>, room: RoomSelector) {
-    let has_ended = match &room {
-        RoomSelector::Room(name) => {
-            connection.end_subscription(name, UnsubscribeCode::Unsubscribed)
-        }
-        RoomSelector::Pattern(_) => false,
-    };
-
-    if !has_ended {
+    if !connection.end_subscription(room.clone(), UnsubscribeCode::Unsubscribed) {
         let message = format!("there is no subscription to {room}");
         connection.send_error(ErrorCode::NotSubscribed, message, room);
     }
@@ -459,17 +445,14 @@ fn renew_token(
         let Some(renewed) = renewed else {
             return Vec::new();
         };
-        let rooms = state.subscriptions.iter().map(|one| one.room.name());
-        let lost = rooms
-            .filter(|room| !renewed.may(Right::Read, room))
-            .cloned()
-            .collect();
+        let rooms = state.subscriptions.iter().map(|one| one.source.selector());
+        let lost = rooms.filter(|room| !renewed.may_read(room)).collect();
         state.permissions = renewed;
         lost
     });
     for room in lost {
         // The subscription may have ended in the meantime.
-        let _ = connection.end_subscription(&room, UnsubscribeCode::NotAllowed);
+        let _ = connection.end_subscription(room, UnsubscribeCode::NotAllowed);
     }
 }
 
@@ -550,7 +533,7 @@ pub(super) fn push_page(
 ) -> bool {
     let push = match page {
         Ok((mut page, mark)) => {
-            if !room.redact_page(&mut page.frames, mark) {
+            if !room.feed().redact_page(&mut page.frames, mark) {
                 return false;
             }
             Push::History {

@@ -8,22 +8,21 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
 use crate::protocol::{GapReason, Offset, RoomName};
-use crate::server::hub::{Membership, Room};
+use crate::server::hub::{Membership, Source};
 use crate::server::memory::Memory;
 use crate::server::room::{Chunk, FanoutBatch, Format, MAX_CHUNK_BYTES};
 use crate::server::session::{Behind, CatchUpPage, LogCursor, LogReader, SendBuffer};
 
-/// The reading of one room by a connection.
+/// The reading of one room or pattern by a connection.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Subscription {
     pub(super) cursor: LogCursor,
-    pub(super) room: Arc<Room>,
+    pub(super) source: Source,
     _membership: Membership,
 }
 
@@ -42,11 +41,11 @@ pub(super) struct MergedReader<'a> {
 }
 
 impl Subscription {
-    /// Creates a subscription that reads the log of `room` after `offset`.
-    pub(super) const fn new(room: Arc<Room>, offset: Offset, membership: Membership) -> Self {
+    /// Creates a subscription that reads `source` from `cursor`.
+    pub(super) const fn new(source: Source, cursor: LogCursor, membership: Membership) -> Self {
         Self {
-            cursor: LogCursor::new(offset),
-            room,
+            cursor,
+            source,
             _membership: membership,
         }
     }
@@ -58,7 +57,7 @@ impl Subscription {
             return Some(Offset(after.0 + 1));
         }
 
-        match self.room.next_offset(after) {
+        match self.source.feed().next_offset(after) {
             Ok(next) => next.filter(|next| *next <= applied),
             Err(_lagged) => Some(Offset(after.0 + 1)),
         }
@@ -87,15 +86,26 @@ impl Subscriptions {
         }
     }
 
+    /// Returns the name of the room, if there is exactly one subscription and it is to a room.
+    pub(super) fn only_room(&self) -> Option<&RoomName> {
+        Some(self.only()?.source.room()?.name())
+    }
+
     /// Returns an iterator over all subscriptions.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Subscription> {
         self.0.iter()
     }
 
-    /// Returns the subscription to the room `name`.
+    /// Returns the subscription to the room or pattern `name`.
     pub(super) fn find(&self, name: &str) -> Option<&Subscription> {
         self.iter()
-            .find(|subscription| subscription.room.name().as_str() == name)
+            .find(|subscription| subscription.source.as_str() == name)
+    }
+
+    /// Returns true if a subscription has the messages of the room `name`.
+    pub(super) fn have(&self, name: &RoomName) -> bool {
+        self.iter()
+            .any(|subscription| subscription.source.has(name))
     }
 
     /// Adds `subscription`.
@@ -103,11 +113,11 @@ impl Subscriptions {
         self.0.push(subscription);
     }
 
-    /// Removes the subscription to the room `name`. The membership ends when it is dropped.
-    pub(super) fn remove(&mut self, name: &RoomName) -> Option<Subscription> {
+    /// Removes the subscription to the room or pattern `name`. The membership ends when it is dropped.
+    pub(super) fn remove(&mut self, name: &str) -> Option<Subscription> {
         let at = self
             .iter()
-            .position(|subscription| subscription.room.name() == name)?;
+            .position(|subscription| subscription.source.as_str() == name)?;
         let removed = self.0.remove(at);
         self.0.shrink_to_fit();
         Some(removed)
@@ -118,11 +128,11 @@ impl Subscriptions {
         std::mem::take(self)
     }
 
-    /// Returns the rooms whose rings have dropped the next message, each with the position in it.
-    pub(super) fn behind(&self) -> Vec<(Arc<Room>, Offset)> {
+    /// Returns the sources whose rings have dropped the next message, each with the position in it.
+    pub(super) fn behind(&self) -> Vec<(Source, LogCursor)> {
         self.iter()
             .filter(|subscription| subscription.cursor.is_behind())
-            .map(|subscription| (subscription.room.clone(), subscription.cursor.offset()))
+            .map(|subscription| (subscription.source.clone(), subscription.cursor))
             .collect()
     }
 
@@ -137,7 +147,7 @@ impl Subscriptions {
         // A page is of no use if the subscription has ended or restarted since it was read.
         let index = |page: &CatchUpPage| {
             self.iter().position(|one| {
-                page.room == *one.room.name()
+                one.source.as_str() == page.room.as_str()
                     && one.cursor.is_behind()
                     && one.cursor.offset() == page.after
             })
@@ -194,6 +204,7 @@ impl Subscriptions {
         let ends = self.iter().enumerate().map(|(index, subscription)| {
             let page = pages.iter().find(|(of, _)| *of == index);
             let read = match page.map(|(_, page)| page) {
+                Some(page) if !page.is_linked && page.more => return Some(page.head),
                 Some(page) if page.more => return page.frames.last().map(|last| last.offset()),
                 Some(page) => page.frames.last().map_or(page.head, |last| last.offset()),
                 None if subscription.cursor.is_behind() => {
@@ -201,7 +212,7 @@ impl Subscriptions {
                 }
                 None => subscription.cursor.offset(),
             };
-            match subscription.room.next_offset(read) {
+            match subscription.source.feed().next_offset(read) {
                 Ok(next) => next.map(|next| Offset(next.0 - 1)),
                 Err(_lagged) => Some(read),
             }
@@ -218,14 +229,14 @@ impl Subscriptions {
     /// Returns true if messages wait to be written, as far as `batch` shows it if it is a pass over the only room.
     pub(super) fn has_pending(&self, batch: Option<&FanoutBatch<'_>>) -> bool {
         if let (Some(only), Some(batch)) = (self.only(), batch)
-            && only.room.is_source_of(batch)
+            && only.source.feed().is_source_of(batch)
         {
             return only.cursor.is_behind() || only.cursor.offset() < batch.until();
         }
 
         self.iter().any(|subscription| {
             let cursor = &subscription.cursor;
-            cursor.is_behind() || cursor.offset() < subscription.room.head()
+            cursor.is_behind() || cursor.offset() < subscription.source.feed().head()
         })
     }
 
@@ -257,15 +268,25 @@ impl LogReader for MergedReader<'_> {
         let mut parts: Vec<Chunk> = Vec::new();
         let mut bytes = 0;
 
+        let mut written = Offset(0);
         while let Some(Reverse((next, index))) = pending.pop() {
             let subscription = &mut self.subscriptions[index];
+            // A room and a pattern that matches it have the same message.
+            if next <= written && !subscription.cursor.is_behind() {
+                self.positions[index] = next;
+                let next = subscription.next_offset(next, self.applied);
+                pending.extend(next.map(|next| Reverse((next, index))));
+                continue;
+            }
+
             let other = pending.peek().map(|Reverse((next, _))| Offset(next.0 - 1));
             let until = other.unwrap_or(self.applied).max(next);
             let after = self.positions[index];
 
             let is_behind = subscription.cursor.is_behind();
             let read = subscription
-                .room
+                .source
+                .feed()
                 .read(after, until, format, MAX_CHUNK_BYTES);
             let (false, Ok(chunk)) = (is_behind, read) else {
                 // What precedes it is written first.
@@ -278,6 +299,7 @@ impl LogReader for MergedReader<'_> {
 
             if let Some(chunk) = chunk {
                 self.positions[index] = chunk.until;
+                written = chunk.until;
                 bytes += chunk.bytes.len();
                 parts.push(chunk);
             }
@@ -298,7 +320,7 @@ impl LogReader for MergedReader<'_> {
         }
         // The counters are those of all rooms.
         if let Some(first) = self.subscriptions.first() {
-            first.room.count_delivery(messages, bytes);
+            first.source.feed().count_delivery(messages, bytes);
         }
     }
 }

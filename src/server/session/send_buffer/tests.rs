@@ -44,7 +44,8 @@ fn log(messages: usize, texts: &[&str]) -> Mutex<Log> {
 /// Returns a page with `frames` of a log of three messages, of which those up to `gone` were trimmed.
 fn page(frames: &[Arc<Frame>], gone: u64) -> CatchUpPage {
     CatchUpPage {
-        room: RoomName::lobby(),
+        room: RoomName::lobby().into(),
+        is_linked: true,
         after: Offset(0),
         frames: frames.to_vec(),
         more: false,
@@ -343,7 +344,8 @@ fn caught_up(readable: &[u64], gone: u64, head: u64) -> (Vec<serde_json::Value>,
     let before = readable.first().map_or(head, |first| first - 1);
     let gaps = reader.catch_up(&CatchUpPage {
         more: false,
-        room: RoomName::lobby(),
+        room: RoomName::lobby().into(),
+        is_linked: true,
         after: Offset(0),
         frames,
         head: Offset(head),

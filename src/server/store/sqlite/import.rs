@@ -84,12 +84,12 @@ pub enum ImportError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// The content of an entry is invalid.
-    #[error("line {line}: {source}; nothing was stored")]
+    #[error("line {line}: {reason}; nothing was stored")]
     Content {
         /// The line number, from 1.
         line: usize,
         /// The reason.
-        source: ContentError,
+        reason: ContentError,
     },
     /// The `at` of an entry is too large for the database.
     #[error(
@@ -134,7 +134,7 @@ impl ImportLine {
         }
 
         let content =
-            Content::try_from(self.body).map_err(|source| ImportError::Content { line, source })?;
+            Content::try_from(self.body).map_err(|reason| ImportError::Content { line, reason })?;
         Ok(Some(ImportMessage {
             offset: self.offset,
             at,

@@ -1,0 +1,215 @@
+//! The newest messages of a room, or of all rooms that a pattern matches, and their readers. The ring of frames and the
+//! readers each have their own lock.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use crate::protocol::{Offset, Push, RoomName};
+use crate::server::hub::fanout::WRITES_PER_TURN;
+use crate::server::hub::subscriber::Readers;
+use crate::server::hub::{Notice, Subscriber};
+use crate::server::room::{
+    Chunk, DeliveryCounters, FanoutBatch, Format, Frame, Lagged, Log, LogLimits,
+};
+
+/// The number of deletions in a feed at the time a page is read from the store. The page is redacted with it
+/// afterwards: see [`Feed::redact_page`].
+#[derive(Clone, Copy, Debug)]
+pub struct DeletionMark(u64);
+
+/// The newest messages and their readers. See the [module docs](self).
+pub struct Feed {
+    log: Mutex<Log>,
+    /// The number of deletions applied to the log. It grows under the lock of the log, before readers are notified.
+    redactions: AtomicU64,
+    readers: Mutex<Readers>,
+    /// True while a fan-out pass is queued.
+    pub(super) is_fanout_queued: AtomicBool,
+    /// The time at which the pass was queued, in microseconds since the start of the fan-out.
+    pub(super) fanout_queued_at: AtomicU64,
+    /// The fan-out shard.
+    pub(super) shard: u16,
+    /// The counters of the deliveries of all rooms.
+    delivered: Arc<DeliveryCounters>,
+}
+
+impl Feed {
+    /// Creates a feed without readers, whose first message will follow `head`.
+    pub(super) fn new(
+        limits: LogLimits,
+        head: Offset,
+        shard: u16,
+        delivered: Arc<DeliveryCounters>,
+    ) -> Self {
+        Self {
+            log: Mutex::new(Log::new(limits, head)),
+            redactions: AtomicU64::new(0),
+            readers: Mutex::default(),
+            is_fanout_queued: AtomicBool::new(false),
+            fanout_queued_at: AtomicU64::new(0),
+            shard,
+            delivered,
+        }
+    }
+
+    /// Returns the newest offset.
+    pub fn head(&self) -> Offset {
+        self.log.lock().head()
+    }
+
+    /// Returns the number of messages in the ring, and their size in bytes.
+    pub(super) fn usage(&self) -> (usize, usize) {
+        self.log.lock().usage()
+    }
+
+    /// Returns the number of deletions until now.
+    pub(super) fn deletion_mark(&self) -> DeletionMark {
+        DeletionMark(self.log.lock().redactions())
+    }
+
+    /// Returns the number of messages after `offset`: see [`Log::behind`].
+    pub fn behind(&self, offset: Offset) -> u64 {
+        self.log.lock().behind(offset)
+    }
+
+    /// Returns the offset of the first message in the ring after `after`: see [`Log::next_offset`].
+    ///
+    /// # Errors
+    /// [`Lagged`] if the ring has dropped it.
+    pub fn next_offset(&self, after: Offset) -> Result<Option<Offset>, Lagged> {
+        self.log.lock().next_offset(after)
+    }
+
+    /// Returns the messages after `after` up to `until`: see [`Log::read`].
+    ///
+    /// # Errors
+    /// [`Lagged`] if the ring has dropped the first of them.
+    pub fn read(
+        &self,
+        after: Offset,
+        until: Offset,
+        format: Format,
+        max_bytes: usize,
+    ) -> Result<Option<Chunk>, Lagged> {
+        self.log.lock().read(after, until, format, max_bytes)
+    }
+
+    /// Counts a delivery to one reader.
+    pub fn count_delivery(&self, messages: usize, bytes: usize) {
+        self.delivered.add(messages, bytes);
+    }
+
+    /// Returns true if `batch` is a pass over this room.
+    pub fn is_source_of(&self, batch: &FanoutBatch<'_>) -> bool {
+        batch.is_of(&self.log)
+    }
+
+    /// Returns a pass over the current log.
+    pub fn fanout_batch(&self) -> FanoutBatch<'_> {
+        FanoutBatch::new(&self.log)
+            .counted(&self.delivered)
+            .watching_redactions(&self.redactions)
+    }
+
+    /// Replaces those of `frames` that were deleted since `mark` with tombstones. Returns false if that was not
+    /// possible: a room keeps only its newest deletions, and if there were more, the page must be read again.
+    ///
+    /// For a reader that is notified of deletions, call this under the lock under which it is notified. Then either
+    /// the page contains the tombstone, or the notification comes after it.
+    #[must_use]
+    pub fn redact_page(&self, frames: &mut [Arc<Frame>], mark: DeletionMark) -> bool {
+        let log = self.log.lock();
+        let Some(deleted) = log.redacted_since(mark.0) else {
+            return false;
+        };
+
+        for offset in deleted {
+            if let Ok(found) = frames.binary_search_by_key(&offset, |frame| frame.offset()) {
+                frames[found] = Arc::new(frames[found].tombstone());
+            }
+        }
+        true
+    }
+
+    /// Appends those of `frames` that are not in the log yet: a store with several nodes may send frames twice.
+    pub(super) fn append<'a>(&self, frames: impl Iterator<Item = &'a Arc<Frame>>) {
+        let mut log = self.log.lock();
+        for frame in frames {
+            if frame.offset() > log.head() {
+                log.append(frame.clone());
+            }
+        }
+    }
+
+    /// Appends `frames`, which come from several rooms.
+    pub(super) fn append_unlinked<'a>(&self, frames: impl Iterator<Item = &'a Arc<Frame>>) {
+        let mut log = self.log.lock();
+        for frame in frames {
+            if frame.offset() > log.head() {
+                log.append_unlinked(frame.clone());
+            }
+        }
+    }
+
+    /// Replaces the message at `offset` with a tombstone. `at` is the time of the deletion, in milliseconds since
+    /// 1970 UTC. Returns true if readers must be notified.
+    pub(super) fn redact(&self, offset: Offset, at: u64) -> bool {
+        let mut log = self.log.lock();
+        let is_redacted = log.redact(offset, at);
+        self.redactions.store(log.redactions(), Ordering::Release);
+        is_redacted
+    }
+
+    /// Notifies every reader of the deletion of the message at `offset` of `room`.
+    pub(super) async fn notify_deleted(&self, room: &RoomName, offset: Offset, at: u64) {
+        let room = room.clone();
+        self.notify(&Notice::new(Push::Deleted { room, offset, at }))
+            .await;
+    }
+
+    /// Sends `notice` to every reader. In a large room this takes a while.
+    pub(super) async fn notify(&self, notice: &Notice) {
+        for (number, reader) in self.readers().iter().enumerate() {
+            if number % WRITES_PER_TURN == WRITES_PER_TURN - 1 {
+                tokio::task::yield_now().await;
+            }
+            reader.send(notice);
+        }
+    }
+
+    /// Returns the recent deletions up to the offset `seen`, each with its time, for a reader that resumes and may have
+    /// read those messages.
+    pub fn deleted(&self, seen: Offset) -> Vec<(Offset, u64)> {
+        self.log.lock().redacted(seen)
+    }
+
+    /// Drops the oldest frames until the rest fits in `bytes`. Readers that lag behind are served from the store.
+    pub(super) fn truncate(&self, bytes: usize) {
+        self.log.lock().truncate(bytes);
+    }
+
+    /// Returns its current readers.
+    pub(super) fn readers(&self) -> Readers {
+        self.readers.lock().clone()
+    }
+
+    /// Adds a reader and returns its key.
+    pub(super) fn add_reader(&self, reader: Arc<dyn Subscriber>) -> usize {
+        self.readers.lock().insert(reader)
+    }
+
+    /// Removes the reader with `key`.
+    pub(super) fn remove_reader(&self, key: usize) {
+        let removed = self.readers.lock().remove(key);
+        // Dropping the reader closes its socket, which takes a moment, so this is not done under the lock.
+        drop(removed);
+    }
+}
+
+impl std::fmt::Debug for Feed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Feed").finish_non_exhaustive()
+    }
+}
