@@ -381,7 +381,11 @@ export class Fanfare extends Emitter {
     this.#server = this.#url.host + this.#url.pathname.slice(0, -'/ws'.length);
     this.#options = options;
     const { storage } = options;
-    this._useStorage(() => (this.#storage = typeof storage === 'function' ? storage() : storage));
+    try {
+      this.#storage = typeof storage === 'function' ? storage() : storage;
+    } catch {
+      // It is blocked.
+    }
     this.id = options.id ?? (this._useStorage((storage) => storage.getItem(this._name('id'))) || `guest-${random().slice(0, 6)}`);
     if (!options.id) this._useStorage((storage) => storage.setItem(this._name('id'), this.id));
     // The server may assign another id. Stored messages are found by this one.
