@@ -1,13 +1,14 @@
-//! Prints every message of a room once, in order, over any number of disconnects, with `fanfare.v1` over a WebSocket.
-//! Run it with `cargo run --features ssr --example follow -- ws://127.0.0.1:12345 lobby`.
+//! Prints every message of a room, or of all rooms that a pattern matches, once and in order, over any number of
+//! disconnects, with `fanfare.v1` over a WebSocket.
+//! Run it with `cargo run --features ssr --example follow -- ws://127.0.0.1:12345 'builds-*'`.
 
 use std::error::Error;
 use std::time::Duration;
 
-use futures::StreamExt;
-use serde_json::Value;
+use futures::{SinkExt, StreamExt};
+use serde_json::{Value, json};
 use tokio_tungstenite::connect_async;
-use tokio_tungstenite::tungstenite::ClientRequestBuilder;
+use tokio_tungstenite::tungstenite::{ClientRequestBuilder, Message};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -16,8 +17,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: follow URL ROOM".into());
     };
     let mut reader = Reader {
-        url: format!("{server}/ws?room={room}"),
-        position: "after=0".to_owned(),
+        url: format!("{server}/ws"),
+        subscribe: json!({ "type": "subscribe", "room": room, "after": 0 }),
     };
 
     loop {
@@ -31,30 +32,35 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 struct Reader {
     url: String,
-    /// The position of the last message that was printed, as query parameters.
-    position: String,
+    /// The frame that subscribes after the last message that was printed.
+    subscribe: Value,
 }
 
 impl Reader {
     /// Prints the messages after the position until the connection ends.
     async fn read(&mut self) -> Result<(), Box<dyn Error>> {
-        let address = format!("{}&{}", self.url, self.position).parse()?;
-        let request = ClientRequestBuilder::new(address).with_sub_protocol("fanfare.v1");
+        let request = ClientRequestBuilder::new(self.url.parse()?).with_sub_protocol("fanfare.v1");
         let (mut socket, _) = connect_async(request).await?;
+        let subscribe = Message::text(self.subscribe.to_string());
+        socket.send(subscribe).await?;
 
-        let mut epoch = String::new();
+        let mut epoch = Value::Null;
         while let Some(message) = socket.next().await {
             let Ok(frame) = serde_json::from_slice::<Value>(&message?.into_data()) else {
                 continue;
             };
             match frame["type"].as_str() {
-                Some("welcome") => epoch = frame["epoch"].as_str().unwrap_or_default().to_owned(),
+                Some("subscribed") => epoch = frame["epoch"].clone(),
                 Some("message") => {
-                    let text = frame["text"].as_str().unwrap_or("(bytes)");
-                    println!("{}: {text}", frame["from"].as_str().unwrap_or_default());
-                    self.position = format!("after={}&epoch={epoch}", frame["offset"]);
+                    let [room, from] =
+                        ["room", "from"].map(|name| frame[name].as_str().unwrap_or_default());
+                    let text = frame["text"].as_str().unwrap_or("(no text)");
+                    println!("{room}: {from}: {text}");
+                    self.subscribe["after"] = frame["offset"].clone();
+                    self.subscribe["epoch"] = epoch.clone();
                 }
                 Some("gap") => println!("{} messages are gone", frame["count"]),
+                Some("error") => return Err(frame["message"].to_string().into()),
                 // New types of frames may be added.
                 _ => {}
             }
