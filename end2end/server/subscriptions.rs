@@ -8,7 +8,7 @@ use crate::client::publish;
 use crate::harness::{Peer, Server};
 use crate::typed::{find, join, next};
 
-/// Opens a typed client without a room, and returns it.
+/// Connects a typed client, and skips its `welcome`.
 async fn connect(server: &Server, query: &str) -> Peer {
     let typed = [("sec-websocket-protocol", "fanfare.v1")];
     let mut peer = server.try_join(query, &typed).await.expect("accepted");
@@ -235,7 +235,7 @@ async fn the_limit_of_subscriptions_is_an_error_that_names_it() {
         message.contains("the limit is 2 (--max-subscriptions)"),
         "{message}"
     );
-    // The connection lives on.
+    // The connection stays open.
     publish(&server, "a", "still here").await;
     assert_eq!(messages(&mut ann, 1).await, [pair("a", "still here")]);
 }

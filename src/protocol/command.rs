@@ -30,7 +30,7 @@ pub enum Command {
     },
     /// Publishes a message.
     Publish {
-        /// The room; may be absent while the connection has one subscription.
+        /// The room; may be absent while the only subscription of the connection is to one room.
         #[serde(skip_serializing_if = "Option::is_none")]
         room: Option<RoomName>,
         /// The text of the message.
@@ -41,7 +41,7 @@ pub enum Command {
     },
     /// Deletes a message that the sender published. A tombstone replaces it. Needs a token: only then is the id verified.
     Delete {
-        /// The room; may be absent while the connection has one subscription.
+        /// The room; may be absent while the only subscription of the connection is to one room.
         #[serde(skip_serializing_if = "Option::is_none")]
         room: Option<RoomName>,
         /// The offset of the message.
@@ -56,7 +56,7 @@ pub enum Command {
     Ping,
     /// Requests a page of older messages.
     History {
-        /// The room; may be absent while the connection has one subscription.
+        /// The room; may be absent while the only subscription of the connection is to one room.
         #[serde(skip_serializing_if = "Option::is_none")]
         room: Option<RoomName>,
         /// Only messages with a smaller offset; if absent, the newest messages.

@@ -24,11 +24,11 @@ pub enum ErrorCode {
     NotSubscribed,
     /// The connection has as many subscriptions as `--max-subscriptions` allows.
     TooManySubscriptions,
-    /// The server cannot accept another room, or another member in this room.
+    /// The server cannot accept another room, or another member in this room, or has no memory left for clients.
     LimitReached,
     /// The store cannot accept messages now.
     StoreUnavailable,
-    /// The frame is not a JSON object. Clients also read codes of newer servers as this one.
+    /// The frame is not a JSON object. Clients also decode unknown codes of newer servers as this one.
     #[serde(other)]
     BadJson,
 }

@@ -99,7 +99,7 @@ pub enum Push {
         /// The time of the deletion, in milliseconds since 1970 UTC.
         at: u64,
     },
-    /// The server is about to stop.
+    /// The server is stopping.
     Drain {
         /// The delay before the client should reconnect, different for each client.
         reconnect_after_ms: u64,
@@ -209,7 +209,7 @@ pub struct Subscribed {
     pub room: RoomSelector,
     /// The epoch that the offsets belong to.
     pub epoch: Epoch,
-    /// The newest offset of the room, or of the matching rooms; 0 if there never was a message.
+    /// The newest offset of the room, or of the matching rooms; 0 if there was never a message.
     pub head: Offset,
     /// The oldest offset that is kept; 0 if none is.
     pub first: Offset,
@@ -238,8 +238,8 @@ pub enum UnsubscribeCode {
     Banned,
     /// The room was closed.
     RoomClosed,
-    /// The client's new token does not grant the right to read the room. Clients also read codes of newer servers as
-    /// this one.
+    /// The client's new token does not grant the right to read the room. Clients also decode unknown codes of newer
+    /// servers as this one.
     #[serde(other)]
     NotAllowed,
 }

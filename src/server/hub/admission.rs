@@ -1,7 +1,7 @@
-//! The admission of connections and of their members, and the guards that return each slot exactly once.
+//! The admission of connections to the server and to rooms, and the guards that return each slot exactly once.
 //!
 //! An [`Admission`] reserves a slot for a connection, and becomes its [`Registration`]. An [`Entry`] reserves a slot in a
-//! room, and becomes a [`Membership`]. Dropping any of them returns the slot.
+//! room, or opens the feed of a pattern, and becomes a [`Membership`]. Dropping any of them returns the slot.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -26,15 +26,19 @@ pub enum Refusal {
     #[error("the server has as many connections as it allows (--max-connections)")]
     TooManyConnections,
     /// The limit `--max-connections-per-ip` is reached.
-    #[error("this address has as many connections as one may have (--max-connections-per-ip)")]
+    #[error(
+        "this address has as many connections as the server allows for one address (--max-connections-per-ip)"
+    )]
     TooManyFromAddress,
-    /// The limit `--max-rooms` is reached, and no room is empty.
-    #[error("the server has as many rooms as it allows (--max-rooms), each with somebody in it")]
+    /// The limit `--max-rooms` is reached, and all rooms are in use.
+    #[error("the server has as many rooms as it allows (--max-rooms), and all are in use")]
     TooManyRooms,
     /// The limit `--max-room-members` is reached.
-    #[error("this room has as many connections as one may have (--max-room-members)")]
+    #[error(
+        "this room has as many connections as the server allows for one room (--max-room-members)"
+    )]
     RoomFull,
-    /// The limit `--memory-budget` is exceeded, or was until a moment ago.
+    /// The limit `--memory-budget` is exceeded, or was shortly before.
     #[error("the server holds as many bytes for its clients as it allows (--memory-budget)")]
     MemoryFull,
     /// The server is stopping.
@@ -56,13 +60,14 @@ struct ConnectionSlot {
     address: IpAddr,
 }
 
-/// An open connection. Dropping it is the only way to leave the registry, so a connection is counted exactly once.
+/// The registration of an open connection. Dropping it is the only way to leave the registry, so a connection is counted
+/// exactly once.
 #[derive(Debug)]
 pub struct Registration {
     slot: ConnectionSlot,
-    /// The id under which the connection is present; `None` for a reader that is not a member of its rooms.
+    /// The id under which the connection is present in its rooms; `None` for a reader that is not a member.
     id: Option<UserId>,
-    /// The id that the token proves, also for a reader that is not a member.
+    /// The id that the token proves, if it proves one. A reader that is not a member may have one too.
     proven: Option<UserId>,
     number: u64,
     /// The time at which the connection was opened, in milliseconds since 1970 UTC.
@@ -72,8 +77,8 @@ pub struct Registration {
     _reservation: MemoryReservation,
 }
 
-/// A subscription that is reserved before it begins, with a slot in the room if it is to one room. Dropping it returns
-/// the slot.
+/// A subscription that is prepared but has not begun. A subscription to one room has a slot in it. Dropping the entry
+/// returns the slot.
 #[derive(Debug)]
 pub struct Entry {
     source: Source,
@@ -86,8 +91,8 @@ pub struct Entry {
 #[derive(Debug)]
 struct RoomSlot(Arc<Room>);
 
-/// The reading of a room or pattern by one connection, which is a member of the room. Dropping it is the only way to
-/// leave, so a connection leaves exactly once.
+/// The place of one connection among the readers of a room or pattern, and among the members of the room. Dropping it is
+/// the only way to leave, so a connection leaves exactly once.
 #[derive(Debug)]
 pub struct Membership {
     source: Source,
@@ -264,12 +269,12 @@ impl Entry {
         &self.bounds.epoch
     }
 
-    /// Returns the position at which the member begins to read, as of its entry. The member gets all later messages.
+    /// Returns the position at which the reader begins. The reader gets all later messages.
     pub const fn start(&self) -> &StartPosition {
         &self.start
     }
 
-    /// Returns the newest offset at the time of entry.
+    /// Returns the newest offset of the room, or of the matching rooms, at the time of entry.
     pub const fn head(&self) -> Offset {
         self.bounds.head
     }
@@ -279,13 +284,13 @@ impl Entry {
         self.bounds.first
     }
 
-    /// Returns the newest offset of all rooms at the time of entry.
+    /// Returns the newest offset of the whole store at the time of entry.
     pub const fn newest(&self) -> Offset {
         self.bounds.newest
     }
 
-    /// Makes the connection of `registration` a reader, and a member if this is one room. `subscriber` gets all messages
-    /// and notices from now on.
+    /// Makes the connection of `registration` a reader and, if the source is one room, a member. `subscriber` gets all
+    /// messages and notices from now on.
     pub fn join(self, registration: &Registration, subscriber: Arc<dyn Subscriber>) -> Membership {
         let Self { source, slot, .. } = self;
         let hub = registration.slot.hub.clone();

@@ -21,7 +21,7 @@ use crate::server::store::{RuleEvent, RuleStore, StoreError};
 pub struct Effect {
     /// True if the command changed anything.
     pub changed: bool,
-    /// The number of connections of this node that were closed.
+    /// The number of connections of this node that were closed or lost a subscription.
     pub disconnected: usize,
 }
 
@@ -66,7 +66,7 @@ impl ClusterModeration {
         &self.moderation
     }
 
-    /// Applies `change`, and closes the connections that it bars.
+    /// Applies `change`, and ends the connections and subscriptions that it bars.
     ///
     /// # Errors
     /// If the change could not be applied.
@@ -106,7 +106,7 @@ impl ClusterModeration {
             });
         }
 
-        // Counted first, because the stored rule is sent back to this node, which then closes the connections.
+        // Counted first, because the stored rule is sent back to this node, which then ends them.
         let mut disconnected = 0;
         self.connections
             .for_each_entry(|entry| {
@@ -127,10 +127,11 @@ impl ClusterModeration {
         })
     }
 
-    /// Closes the connections that `kick` selects, on every node. Returns the number of those on this node.
+    /// Ends the connections or subscriptions that `kick` selects, on every node. Returns the number of connections on this
+    /// node.
     ///
     /// # Errors
-    /// If the other nodes cannot be reached. The connections of this node are closed anyway.
+    /// If the other nodes cannot be reached. The command is applied on this node anyway.
     pub async fn disconnect(&self, kick: Kick) -> Result<usize, StoreError> {
         let disconnected = self.disconnect_here(&kick).await;
 

@@ -198,8 +198,8 @@ impl Connections {
         disconnected
     }
 
-    /// Ends the subscriptions that `is_selected` returns true for, of each connection. Returns the number of connections
-    /// that had any.
+    /// Ends the subscriptions of all connections to the rooms that `is_selected` returns true for. Subscriptions to
+    /// patterns stay. Returns the number of connections that had any.
     pub async fn unsubscribe(
         &self,
         code: UnsubscribeCode,
@@ -314,7 +314,7 @@ impl ConnectionEntry {
         self.subscriber.status()
     }
 
-    /// Returns true if it reads a room that `is_selected` returns true for.
+    /// Returns true if it reads a room by name that `is_selected` returns true for.
     pub fn reads(&self, is_selected: impl Fn(&RoomName) -> bool) -> bool {
         self.subscriber.status().rooms.iter().any(is_selected)
     }

@@ -1,8 +1,8 @@
 //! The way from the store to the readers: the changes of the store are applied to the rooms in memory, and the
 //! messages are then sent in passes that never wait for a client.
 //!
-//! A pass visits all readers of a room once and writes all pending messages to each in one system call. Messages that
-//! are published meanwhile are sent by the next pass, so the batch grows with the load.
+//! A pass visits all readers of a room or pattern once and writes all pending messages to each in one system call.
+//! Messages that are published meanwhile are sent by the next pass, so the batch grows with the load.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -24,8 +24,8 @@ const COMMITS_AT_ONCE: usize = 64;
 /// number would be slower: each yield wakes another thread to look for work, which costs as much as many writes.
 pub(super) const WRITES_PER_TURN: usize = 1024;
 
-/// The rooms and patterns with readers that have pending messages. Each belongs to one shard, so two passes never write to
-/// the same reader.
+/// The rooms and patterns whose readers have pending messages. Each belongs to one shard, so there is one pass over it at
+/// a time. Passes of different shards may reach the same connection; the lock of its state orders them.
 pub(super) struct Fanout {
     shards: Box<[FanoutShard]>,
     started: Instant,
@@ -52,8 +52,8 @@ impl Fanout {
         self.shards.len()
     }
 
-    /// Applies `changes` to `rooms` and `patterns` in order, until the store is dropped. A change is appended to the ring first, and
-    /// then a pass is queued.
+    /// Applies `changes` to `rooms` and `patterns` in order, until the store is dropped. A message is appended to the rings
+    /// first, and then passes are queued.
     pub(super) async fn apply_all(
         &self,
         mut changes: Changes,
@@ -176,7 +176,8 @@ impl Fanout {
     }
 }
 
-/// Runs one pass over the readers of `feed`. `writes` counts the writes since the last yield, including those of earlier passes.
+/// Runs one pass over the readers of `feed`. `writes` counts the writes since the last yield, including those of earlier
+/// passes.
 async fn pass(feed: &Feed, writes: &mut usize) {
     // Cleared before the head is read: messages that are appended later queue the feed again.
     feed.is_fanout_queued.store(false, Ordering::Release);

@@ -14,8 +14,8 @@ use crate::server::room::{
     Chunk, DeliveryCounters, FanoutBatch, Format, Frame, Lagged, Log, LogLimits,
 };
 
-/// The number of deletions in a feed at the time a page is read from the store. The page is redacted with it
-/// afterwards: see [`Feed::redact_page`].
+/// The number of deletions in a feed before a page is read from the store. [`Feed::redact_page`] then applies the later
+/// ones to the page.
 #[derive(Clone, Copy, Debug)]
 pub struct DeletionMark(u64);
 
@@ -101,7 +101,7 @@ impl Feed {
         self.delivered.add(messages, bytes);
     }
 
-    /// Returns true if `batch` is a pass over this room.
+    /// Returns true if `batch` is a pass over this feed.
     pub fn is_source_of(&self, batch: &FanoutBatch<'_>) -> bool {
         batch.is_of(&self.log)
     }
@@ -113,8 +113,8 @@ impl Feed {
             .watching_redactions(&self.redactions)
     }
 
-    /// Replaces those of `frames` that were deleted since `mark` with tombstones. Returns false if that was not
-    /// possible: a room keeps only its newest deletions, and if there were more, the page must be read again.
+    /// Replaces those of `frames` that were deleted since `mark` with tombstones. Returns false if that is not
+    /// possible: a feed keeps only its newest deletions. If there were more, the page must be read again.
     ///
     /// For a reader that is notified of deletions, call this under the lock under which it is notified. Then either
     /// the page contains the tombstone, or the notification comes after it.
@@ -143,7 +143,7 @@ impl Feed {
         }
     }
 
-    /// Appends `frames`, which come from several rooms.
+    /// Appends those of `frames` that are not in the log yet, to the log of several rooms.
     pub(super) fn append_unlinked<'a>(&self, frames: impl Iterator<Item = &'a Arc<Frame>>) {
         let mut log = self.log.lock();
         for frame in frames {

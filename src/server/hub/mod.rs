@@ -4,11 +4,12 @@
 //! # Invariants
 //!
 //! - The hub accesses connections only as [`Subscriber`]s: no socket, no HTTP.
-//! - A connection is counted once from its [`Admission`] and leaves once, when its [`Registration`] is dropped; it
-//!   leaves each room once, when its [`Membership`] is dropped. Two connections with the same id are two members.
+//! - A connection is counted once, from its [`Admission`] until its [`Registration`] is dropped. It leaves each room
+//!   once, when its [`Membership`] is dropped. A user id is present in a room while one of its connections is a member.
 //! - A message is in the ring of its room, and is sent to readers, only after the store has stored it ([`fanout`]).
-//! - Each part has its own lock. Locks are short and never held across an await. Lock order: rooms, then a room's
-//!   readers, then its log.
+//! - Each part has its own lock. Locks are short and never held across an await. Lock order: the state of a connection,
+//!   then the rooms or the pattern feeds, then the presence and the readers of one of them, then its log. No lock of the
+//!   hub is held while a [`Subscriber`] is called.
 
 mod admission;
 mod resume;
@@ -83,7 +84,7 @@ pub struct HubSettings {
     pub max_room_members: usize,
     /// The bytes that the process may hold for clients.
     pub memory_budget: usize,
-    /// The size of each room's ring.
+    /// The size of the ring of each room and of each pattern.
     pub log: LogLimits,
     /// The time between two checks of the timers of all connections.
     pub sweep_every: Duration,
@@ -257,7 +258,7 @@ impl Hub {
         Entry::new(self, name, resume).await
     }
 
-    /// Reserves a reader of all rooms that match `pattern`. With `resume` the client continues from that position.
+    /// Opens the feed of all rooms that match `pattern`. With `resume` the client continues from that position.
     ///
     /// # Errors
     /// [`Refusal::StoreUnavailable`].
@@ -366,7 +367,7 @@ impl Hub {
 
 impl HubState {
     /// Checks the timers of all connections at intervals, which replaces a timer per connection, and removes rooms
-    /// that are not needed, until dropped.
+    /// and pattern feeds that are not needed, until dropped.
     async fn sweep(&self) {
         let mut interval = tokio::time::interval(self.sweep_every);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,5 +1,5 @@
-//! The feeds of patterns: each has the newest messages of all rooms that match, present and future, for the readers of
-//! that pattern.
+//! The feeds of patterns. Each has the newest messages of all matching rooms, present and future, and is shared by the
+//! readers of the pattern.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -84,7 +84,8 @@ impl PatternFeed {
 }
 
 impl PatternFeeds {
-    /// Returns the feed of `pattern`. A new one begins after the messages that are in the rings of their rooms.
+    /// Returns the feed of `pattern`. A new one begins after the messages that are already applied to the rings of their
+    /// rooms; earlier ones are read from the store.
     pub(super) fn open(
         &self,
         pattern: &RoomPattern,
@@ -109,8 +110,8 @@ impl PatternFeeds {
         feed
     }
 
-    /// Appends `frames` of `room` to the feeds that match, and records in `rooms` that they are in all rings. Returns
-    /// those feeds.
+    /// Appends `frames` of `room`, which are in the room's ring, to the feeds that match. Then records in `rooms` that
+    /// they are in all rings. Returns those feeds.
     pub(super) fn append<'a>(
         &self,
         room: &RoomName,

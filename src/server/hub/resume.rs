@@ -22,7 +22,7 @@ pub struct StartPosition {
     pub recovery: Recovery,
     /// The messages that it has lost, if any.
     pub gap: Option<Gap>,
-    /// In a pattern, the offset up to which trimmed messages are not reported any more.
+    /// In a pattern, trimmed messages up to this offset are not reported to the client.
     pub known: Offset,
 }
 
@@ -59,7 +59,7 @@ impl Gap {
 }
 
 impl Resume {
-    /// Returns true if the client has seen an offset of the log with these bounds.
+    /// Returns true if the position is one of the log with these bounds.
     fn is_of(&self, bounds: &Bounds) -> bool {
         let is_same_epoch = self
             .epoch
@@ -92,8 +92,8 @@ impl StartPosition {
     }
 
     /// Returns the position at which a client that resumes from `resume` begins to read all rooms of a pattern, which
-    /// together have these bounds. The feed of the pattern is at `head`. Trimmed messages are found and reported when
-    /// they are read, because the messages of other rooms are older and newer than they.
+    /// together have these bounds. The feed of the pattern is at `head`. Trimmed messages are reported when the client
+    /// reads past them, because kept messages of other rooms may lie before and after them.
     pub(super) fn in_pattern(bounds: &Bounds, head: Offset, resume: Option<&Resume>) -> Self {
         let Some(resume @ Resume { after, epoch }) = resume else {
             return Self {
@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_longer_kept_is_told() {
+    fn messages_that_are_no_longer_kept_are_a_gap() {
         assert_eq!(
             start(3, 9, Some((1, Some(1)))),
             (2, Recovery::Lost, Some((1, 3)))
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[test]
-    fn after_0_without_an_epoch_asks_for_all_that_is_kept() {
+    fn after_0_without_an_epoch_requests_all_that_is_kept() {
         assert_eq!(start(3, 9, Some((0, None))), (2, Recovery::Resumed, None));
     }
 }

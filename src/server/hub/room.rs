@@ -1,4 +1,5 @@
-//! A room in memory: its feed and its members, which each have their own lock. Counters decide when a fan-out pass is due. Older messages are read from the store.
+//! A room in memory: its feed, its members, and the counters that decide when a fan-out pass is due. The feed and the
+//! members have locks of their own. Older messages are read from the store.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
@@ -30,7 +31,7 @@ pub(super) const PAGE_BYTES: usize = 256 * 1024;
 pub struct RoomStats {
     /// The number of ids that are present.
     pub members: usize,
-    /// The number of open connections, including readers that are not members.
+    /// The number of connections that read the room by name, including readers that are not members.
     pub connections: usize,
     /// The newest offset.
     pub head: Offset,
@@ -41,7 +42,7 @@ pub struct RoomStats {
 /// The reason why a client cannot delete a message.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DeleteError {
-    /// The client's id is not verified, so nobody knows which messages it sent.
+    /// The client's id is not verified, so the server cannot know which messages are its own.
     #[error(
         "ids are not verified on this server (--auth-key-file), so only an operator can delete a message"
     )]
@@ -65,7 +66,7 @@ pub struct Room {
     feed: Feed,
     /// The memory of the room itself; frames have their own reservations.
     _reservation: MemoryReservation,
-    /// The number of admitted connections.
+    /// The number of slots in use, by subscriptions that were prepared or have begun.
     occupants: AtomicUsize,
     pub(super) presence: Mutex<Presence>,
     /// The members on other nodes, if any. Lock order: `presence` first.
@@ -268,7 +269,7 @@ impl Room {
         Ok((page, mark))
     }
 
-    /// Admits one more connection if there are fewer than `limit`. Returns true if it was admitted.
+    /// Reserves a slot if fewer than `limit` are in use. Returns true if it was reserved.
     pub(super) fn enter(&self, limit: usize) -> bool {
         let one_more = |occupants| (occupants < limit).then_some(occupants + 1);
         self.occupants
@@ -276,7 +277,7 @@ impl Room {
             .is_ok()
     }
 
-    /// Records that an admitted connection leaves.
+    /// Returns a slot.
     pub(super) fn leave(&self) {
         self.occupants.fetch_sub(1, Ordering::Relaxed);
     }

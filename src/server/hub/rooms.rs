@@ -1,7 +1,7 @@
 //! The registry of the rooms in memory.
 //!
-//! References to a room are obtained only under the lock of the registry. So a reference count of one means that the
-//! room is not in use.
+//! The first reference to a room besides the registry's is obtained only under the lock of the registry. So a reference
+//! count of one means that the room has no readers and is not being opened.
 
 use std::borrow::Borrow;
 use std::collections::HashSet;
@@ -121,9 +121,10 @@ impl Rooms {
         Offset(self.applied.load(Ordering::Acquire))
     }
 
-    /// Records that the store had messages up to `newest` when the server started, unless later ones are known.
+    /// Records that the store has messages up to `newest`, if no message was applied since the server started: there is
+    /// nothing to apply up to there.
     pub(super) fn begin_at(&self, newest: Offset) {
-        // If it is not 0, later messages are known.
+        // If it is not 0, a position is already recorded, and messages move it on.
         let _ = self
             .applied
             .compare_exchange(0, newest.0, Ordering::AcqRel, Ordering::Acquire);

@@ -1,5 +1,5 @@
-//! The interface between the hub and an open connection, and the list of a room's subscribers. The hub calls a
-//! [`Subscriber`] to flush messages, send notices, check timers and close the connection.
+//! The interface between the hub and an open connection, and the list of the readers of a room or pattern. The hub calls
+//! a [`Subscriber`] to flush messages, send notices, check timers, end subscriptions and close the connection.
 
 use std::iter;
 use std::sync::{Arc, OnceLock};
@@ -11,10 +11,10 @@ use crate::protocol::{CloseCode, Offset, Push, RoomName, UnsubscribeCode};
 use crate::server::hub::{Reclaimable, Tracer};
 use crate::server::room::{Dialect, FanoutBatch, Tick};
 
-/// A connection that reads rooms. None of its functions may block.
+/// A connection that reads rooms and patterns. None of its functions may block.
 pub trait Subscriber: Send + Sync {
-    /// Writes the messages that it has not received, as far as the kernel accepts them. `batch` is a pass over one of its
-    /// rooms.
+    /// Writes the messages that were not written to it yet, as far as the kernel accepts them. `batch` is a pass over one
+    /// of its rooms or patterns.
     fn flush(&self, batch: &mut FanoutBatch<'_>);
 
     /// Checks its timers: pings, expiry, stalled reads.
@@ -91,7 +91,7 @@ pub enum Closing {
 pub struct ConnectionStatus {
     /// The dialect in which it reads the log.
     pub dialect: Dialect,
-    /// The rooms that it reads.
+    /// The rooms that it reads by name, without patterns.
     pub rooms: Vec<RoomName>,
     /// The last offset that was at least partly written to it.
     pub offset: Offset,
@@ -103,8 +103,8 @@ pub struct ConnectionStatus {
     pub reclaimable: Option<Reclaimable>,
 }
 
-/// The subscribers of one room. A clone is cheap and does not change. A pass iterates over a clone, so only a reader
-/// that joins or leaves during the pass causes a copy.
+/// The readers of one room or pattern. A clone is cheap and does not change. A pass iterates over a clone, so only a
+/// reader that is added or removed during the pass causes a copy.
 #[derive(Clone, Default)]
 pub(super) enum Readers {
     #[default]

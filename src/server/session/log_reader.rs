@@ -1,16 +1,16 @@
-//! The reading of logs by a connection: a cursor in the log of each room, and the source of the next messages.
+//! The reading of logs by a connection: a cursor in the log of each room or pattern, and the source of the next messages.
 
 use crate::protocol::Offset;
 use crate::server::room::{Chunk, FanoutBatch, Format};
 
-/// The position of a connection in the log of one room.
+/// The position of a connection in the log of one room or pattern.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogCursor {
     /// The newest offset that was written, at least in part.
     offset: Offset,
-    /// In a pattern, the offset up to which trimmed messages are not reported any more.
+    /// In a pattern, trimmed messages up to this offset are not reported to the client.
     known: Offset,
-    /// True if the ring has dropped frames after `offset` and those from the store have not arrived.
+    /// True if the ring has dropped frames after `offset`, and they are not read from the store yet.
     is_behind: bool,
 }
 
@@ -18,19 +18,19 @@ pub struct LogCursor {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Behind;
 
-/// The source of a connection's next messages: the logs of its rooms, and its positions in them.
+/// The source of a connection's next messages: the logs that it reads, and its positions in them.
 pub trait LogReader {
     /// Returns the next messages in `format`; `None` if there are none.
     ///
     /// # Errors
-    /// [`Behind`] if the ring of a room has dropped the next message.
+    /// [`Behind`] if a ring has dropped the next message.
     fn next(&mut self, format: Format) -> Result<Option<&Chunk>, Behind>;
 
     /// Moves past `until`, the end of the last chunk, which had this number of `messages` and `bytes`.
     fn advance(&mut self, until: Offset, messages: usize, bytes: usize);
 }
 
-/// A reader of one room in a pass over all readers of the room.
+/// A reader of one room or pattern in a fan-out pass over it.
 #[derive(Debug)]
 pub struct RoomReader<'a, 'b> {
     /// The position of the reader.
@@ -59,7 +59,7 @@ impl LogCursor {
         }
     }
 
-    /// Returns the offset up to which trimmed messages of a pattern are not reported any more.
+    /// Returns the offset up to which trimmed messages of a pattern are not reported.
     pub fn known(&self) -> Offset {
         self.known.max(self.offset)
     }
@@ -79,7 +79,7 @@ impl LogCursor {
         self.offset = offset;
     }
 
-    /// Returns true if the ring has dropped the next frames and those from the store have not arrived.
+    /// Returns true if the ring has dropped the next frames, and they are not read from the store yet.
     pub const fn is_behind(&self) -> bool {
         self.is_behind
     }
@@ -89,7 +89,7 @@ impl LogCursor {
         self.is_behind = true;
     }
 
-    /// Records that the frames from the store have arrived.
+    /// Records that the frames were read from the store.
     pub const fn catch_up(&mut self) {
         self.is_behind = false;
     }

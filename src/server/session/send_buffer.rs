@@ -1,7 +1,7 @@
 //! The bytes that wait to be written to one connection, and their order.
 //!
-//! They come from two sources: frames for this connection alone (responses, pongs, Close), and the logs of its rooms,
-//! each of which is read from a cursor. Frames of both are written whole. The bytes of the log are shared between
+//! They come from two sources: frames for this connection alone (responses, pongs, Close), and the logs of its rooms and
+//! patterns, each of which is read from a cursor. Frames of both are written whole. The bytes of the log are shared between
 //! connections, so a slow reader costs a cursor and not a queue.
 
 use std::sync::Arc;
@@ -23,7 +23,7 @@ pub enum WriteStep {
     Idle,
     /// Everything is written, with a Close frame if the dialect has one: the connection ends.
     Finished,
-    /// The ring of a room has dropped the next frames. The reader continues with those from the store:
+    /// A ring has dropped the next frames. The reader continues with those from the store:
     /// [`SendBuffer::on_caught_up`].
     Behind,
 }
@@ -39,8 +39,8 @@ pub struct CatchUpPage {
     pub frames: Vec<Arc<Frame>>,
     /// True if the store has more messages after `frames`.
     pub more: bool,
-    /// The newest offset before they were read. All later messages are in the ring. In a pattern, the offset up to which
-    /// the page is complete.
+    /// In a room, its newest offset before they were read: all later messages are in the ring. In a pattern, the offset up
+    /// to which the page is complete.
     pub head: Offset,
     /// The newest trimmed offset. Later messages that are not in `frames` are damaged.
     pub gone: Offset,
@@ -61,7 +61,7 @@ pub enum CloseReason {
     Echo(Option<u16>),
 }
 
-/// The pending output of one connection. Its position in the log of each room is a [`LogCursor`].
+/// The pending output of one connection. Its position in each log is a [`LogCursor`].
 #[derive(Debug)]
 pub struct SendBuffer {
     format: Format,
@@ -313,8 +313,8 @@ impl SendBuffer {
         gaps
     }
 
-    /// Continues with `page`, which has messages of several rooms. Its trimmed and damaged messages are one gap each,
-    /// before the messages: a gap in a pattern lies among messages that are kept.
+    /// Continues with `page`, which has messages of several rooms. Its trimmed messages are one gap, and its damaged ones
+    /// another. Both are queued before the messages, because kept messages of other rooms lie within such a gap.
     fn continue_pattern(
         &mut self,
         cursor: &mut LogCursor,

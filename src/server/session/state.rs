@@ -1,6 +1,6 @@
 //! The protocol state of one client: each message of either dialect becomes an action.
 //!
-//! A session decides and does nothing itself. The transport reads the frames and performs the actions.
+//! A session only returns actions. The transport reads the frames and performs the actions.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::server::wire::Incoming;
 
 /// Maximum number of JSON bytes for one byte of text: a control character is written as `\u0001`.
 const JSON_EXPANSION: usize = 6;
-/// Maximum number of bytes of a publish besides its text: type, key, braces, spaces.
+/// Maximum number of bytes of a publish besides its text: type, room, key, braces, spaces.
 const JSON_AROUND_TEXT: usize = 1024;
 
 /// Returns the maximum length of a frame with a text of `max_message` bytes.
@@ -27,8 +27,8 @@ pub const fn max_publish_bytes(max_message: usize) -> usize {
 /// Number of messages in the response to a `history` without a limit.
 const DEFAULT_HISTORY: u16 = 100;
 
-/// Rate of frames that carry no message to the room: pings, pongs, subscriptions, and frames that cause an error. Ordinary clients
-/// stay far below it; a flood of them would take time from other clients.
+/// Rate of frames that publish nothing: pings, pongs, subscriptions, and frames that cause an error. Ordinary clients stay
+/// far below it; a flood of such frames would take time from other clients.
 const NON_MESSAGE_RATE: Rate = Rate {
     per_second: 100,
     burst: 1000,

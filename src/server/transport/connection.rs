@@ -1,6 +1,6 @@
-//! An open connection that reads rooms, shared by its own task and the Hub's fan-out.
+//! An open connection that reads rooms and patterns, shared by its own task and the hub's fan-out.
 //!
-//! WebSockets and event streams register, begin, catch up, close and end in the same way. They differ in their
+//! WebSockets and event streams register, subscribe, catch up, close and end in the same way. They differ in their
 //! [`Output`]: a WebSocket writes to its socket itself, and hyper polls for the bytes of an event stream.
 
 use std::fmt;
@@ -70,8 +70,8 @@ pub(super) trait Output: Sized + Send + Sync + 'static {
     /// The name of the protocol in traces.
     const PROTOCOL: &'static str;
 
-    /// Passes on queued bytes and the logs, as far as that is possible without waiting. `batch` is a pass over one of the
-    /// rooms, if this is part of one.
+    /// Passes on queued bytes and the logs, as far as that is possible without waiting. `batch` is the fan-out pass that
+    /// this is part of, if there is one.
     fn write(
         connection: &Connection<Self>,
         state: &mut ConnectionState,
@@ -106,7 +106,7 @@ pub(super) struct ConnectionState {
     pub(super) send_buffer: SendBuffer,
     /// The reason why nothing more can be written, if so.
     pub(super) error: Option<TransportError>,
-    /// True while the store has not finished the client's last publish. Nothing is read until then: messages that
+    /// True while the store has not finished the client's last publishes. Nothing is read until then: messages that
     /// arrive meanwhile are read together, and cost one read, one transaction and one fan-out.
     pub(super) is_publishing: bool,
     /// True while a page of history is read for the client.
@@ -241,8 +241,8 @@ impl<O: Output> Connection<O> {
             .set(state.send_buffer.queue_capacity() + state.partial);
     }
 
-    /// Subscribes the client to the rooms of `entries`. It gets the frames about the subscriptions, and then the messages.
-    /// An earlier subscription to one of the rooms ends.
+    /// Subscribes the client to the rooms and patterns of `entries`. It gets the frames about the subscriptions, and then
+    /// the messages. An earlier subscription to one of them is replaced. Without effect if the connection has ended.
     pub(super) fn subscribe(self: &Arc<Self>, entries: Vec<Entry>) {
         let position = opening::position(&entries);
         let mut state = self.lock();
@@ -250,8 +250,8 @@ impl<O: Output> Connection<O> {
             return;
         };
 
-        // All in one critical section: changes of the rooms that are sent to this reader from now on wait for the lock,
-        // and follow the frames that describe the rooms.
+        // All under one lock: messages and notices that the rooms send to this reader from now on wait for it, so they
+        // follow the frames that describe the subscriptions.
         let mut replaced = Vec::new();
         let mut barred = Vec::new();
         for entry in entries {
@@ -265,7 +265,7 @@ impl<O: Output> Connection<O> {
             let membership = entry.join(&registration, self.clone());
             replaced.extend(state.subscriptions.remove(source.as_str()));
             frames.push(&source, &mut state.send_buffer);
-            // The rules may have changed since the request was checked.
+            // The rules may have changed since the request was checked. The subscription then ends below.
             if let Some(room) = source.room()
                 && let Some(denied) = registration.denied(room.name())
             {
@@ -277,7 +277,7 @@ impl<O: Output> Connection<O> {
         }
         state.registration = Some(registration);
 
-        // A gap precedes the position, so a client that has the position has the gap too.
+        // Queued after the gaps, so a client that has received the position has received the gaps too.
         if let Some(position) = position {
             let preamble = state.send_buffer.dialect().preamble(&position);
             state.send_buffer.push_encoded(preamble.as_bytes());
@@ -285,14 +285,15 @@ impl<O: Output> Connection<O> {
         self.write(&mut state);
         drop(state);
 
-        // Leaving a room takes other locks.
+        // Dropped only here: leaving a room takes other locks.
         drop(replaced);
         for (room, (code, _)) in barred {
             self.unsubscribe(&room, code);
         }
     }
 
-    /// Ends the subscription to `room`, and sends the reason. Returns false if there is none.
+    /// Ends the subscription to `room`, and sends the reason. Closes the connection if its dialect has no frame for that.
+    /// Returns false if there is no such subscription.
     pub(super) fn end_subscription(&self, room: RoomSelector, code: UnsubscribeCode) -> bool {
         let ended = self.update(|state| {
             let ended = state.subscriptions.remove(room.as_str())?;
@@ -316,8 +317,8 @@ impl<O: Output> Connection<O> {
         ended.is_some()
     }
 
-    /// Reads the next messages of the rooms whose rings no longer have them from the store. A room stays behind if more
-    /// of its messages were deleted during the read than it remembers.
+    /// Reads the next messages from the store, for the rooms and patterns whose rings no longer have them. One of them
+    /// stays behind if more of its messages were deleted during the read than its feed remembers.
     pub(super) async fn catch_up(&self) {
         let behind = self.lock().subscriptions.behind();
         let messages = (CATCH_UP_MESSAGES / behind.len().max(1)).max(MIN_CATCH_UP_MESSAGES);
@@ -339,7 +340,7 @@ impl<O: Output> Connection<O> {
         }
 
         self.update(|state| {
-            // Deletions are queued under the same lock.
+            // Under the lock under which the client is notified of deletions.
             pages.retain_mut(|(source, page, mark)| {
                 source.feed().redact_page(&mut page.frames, *mark)
             });
@@ -419,7 +420,7 @@ impl<O: Output> Drop for OpenConnection<O> {
 }
 
 impl ConnectionState {
-    /// Returns true if the ring of a room lacks messages for this client that can still be sent.
+    /// Returns true if messages for this client must be read from the store, and can still be sent.
     pub(super) fn is_behind(&self) -> bool {
         self.subscriptions.iter().any(|one| one.cursor.is_behind())
             && self.send_buffer.reads_log()
@@ -454,8 +455,8 @@ impl ConnectionState {
         self.send_buffer.dialect().is_stream() || self.is_publishing || self.is_behind()
     }
 
-    /// Passes the next bytes to `write`, which returns the number of bytes accepted. If `batch` is a pass over the only
-    /// room, its chunks are used.
+    /// Passes the next bytes to `write`, which returns the number of bytes accepted. If `batch` is a pass over the source
+    /// of the only subscription, its chunks are used.
     pub(super) fn write_next<E>(
         &mut self,
         hub: &Hub,
@@ -595,7 +596,7 @@ impl<O: Output> Subscriber for Connection<O> {
     fn send(&self, notice: &Notice) {
         let mut state = self.lock();
         let frame = notice.encoded(state.send_buffer.dialect());
-        // The subscription may have ended since the notice was sent to the readers of the room.
+        // The notice goes to the readers that there were when it began. The subscription may have ended since.
         let is_meant = notice
             .room()
             .is_none_or(|room| state.subscriptions.have(room));

@@ -1,12 +1,12 @@
-//! The logs of rooms as the body of an HTTP response (Server-Sent Events or NDJSON): a [`Connection`] like a WebSocket, but
-//! hyper polls for bytes instead of being sent them.
+//! Messages of rooms as the body of an HTTP response (Server-Sent Events or NDJSON): a [`Connection`] like a WebSocket, but
+//! hyper polls it for bytes.
 //!
 //! # Invariants
 //!
 //! - There is no queue of messages. While hyper does not poll, the reader holds a cursor; hyper holds at most one chunk
 //!   of bytes, which it shares with other readers.
-//! - The Hub's fan-out only wakes hyper; it never waits.
-//! - The reader is a member of its rooms until its body is dropped.
+//! - The hub's fan-out only wakes hyper; it never waits.
+//! - The subscriptions last until the body is dropped.
 //! - The body ends when the token of the request expires. Clients reconnect with a new token.
 //!
 //! There is no timeout for clients that do not read. Below HTTP, [`StallTimeout`](crate::server::transport::StallTimeout)

@@ -1,15 +1,15 @@
 //! Open WebSockets and event streams. No other floor reads or writes a client's socket.
 //!
-//! Both are a [`Connection`](connection::Connection), which begins in [`opening`] and has [`subscriptions`] to rooms. They
-//! differ in the way in which bytes reach the client: [`websocket`] and [`event_stream`]. The frames of a WebSocket's client
-//! are read by [`reader`], and its messages are stored by [`publishing`].
+//! Both are a [`Connection`](connection::Connection), which begins in [`opening`] and has [`subscriptions`] to rooms and
+//! patterns. They differ in how bytes reach the client: [`websocket`] and [`event_stream`]. [`reader`] reads the frames of
+//! a WebSocket's client, and [`publishing`] stores its messages.
 //!
 //! # Invariants
 //!
 //! - An idle connection holds no buffer. Bytes are read into one buffer of the thread and decoded in place; bytes to
 //!   write are shared by all readers of a room.
-//! - A client has one publish pending at a time. Later messages wait in its socket, so a fast client is slowed down by
-//!   the store, and a burst becomes few transactions and few fan-outs.
+//! - A client has one batch of publishes pending at a time. Later messages wait in its socket, so a fast client is slowed
+//!   down by the store, and a burst becomes few transactions and few fan-out passes.
 //! - Writes never wait. A socket whose buffer is full is written to again when the kernel reports it writable.
 //! - A client that breaks a rule is sent the close code before its connection ends.
 

@@ -17,7 +17,7 @@ use crate::server::transport::{ConnectionSettings, Permissions};
 pub struct PendingConnection {
     /// The admission to the server.
     pub admission: Admission,
-    /// The rooms to which the client is subscribed from the start.
+    /// The subscriptions from the start.
     pub entries: Vec<Entry>,
     /// The user id under which the client is present, if it takes part in presence.
     pub id: Option<UserId>,
@@ -27,7 +27,7 @@ pub struct PendingConnection {
     pub settings: Arc<ConnectionSettings>,
 }
 
-/// The start of a subscription, for the frames that describe it.
+/// The content of the frames that describe the start of a subscription.
 pub(super) struct Frames {
     epoch: Epoch,
     start: StartPosition,
@@ -76,19 +76,19 @@ impl PendingConnection {
         connection
     }
 
-    /// Returns the position in all rooms from which the client begins to read; `None` without a room.
+    /// Returns the position, in all its rooms, from which the client begins to read; `None` without a subscription.
     pub fn position(&self) -> Option<Position> {
         position(&self.entries)
     }
 }
 
-/// Returns the position in the rooms of `entries` from which a client begins to read; `None` without a room.
+/// Returns the position, in the rooms of all `entries`, from which a client begins to read; `None` without entries.
 pub(super) fn position(entries: &[Entry]) -> Option<Position> {
     let first = entries.first()?;
     let cursors = entries.iter().map(|entry| entry.start().cursor);
     let is_fresh = first.start().recovery == Recovery::Fresh;
     let offset = if is_fresh && entries.len() > 1 {
-        // The heads of the rooms are not a position in all of them.
+        // The head of one room is not a position in the others.
         first.newest()
     } else {
         cursors.min()?
@@ -123,7 +123,7 @@ fn welcome(registration: &Registration, settings: &ConnectionSettings) -> Option
 }
 
 impl Frames {
-    /// Returns the start of the subscription that `entry` becomes.
+    /// Returns the content of the frames about the subscription that `entry` becomes.
     pub(super) fn of(entry: &Entry) -> Self {
         Self {
             epoch: entry.epoch().clone(),

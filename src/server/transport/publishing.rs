@@ -140,7 +140,7 @@ impl PendingPublish {
                 });
             }
         }
-        // Every batch was refused.
+        // Needed if every batch was refused; otherwise the last result has done the same.
         connection.on_published(true, now, |_| {});
         Poll::Ready(())
     }
@@ -164,7 +164,7 @@ fn check(
     now: Tick,
 ) -> Result<Arc<Room>, (ErrorCode, String)> {
     let state = connection.lock();
-    // A change of the rules ends subscriptions, so the rules are checked only for other rooms.
+    // A change of the rules ends the subscriptions that it bars, so the rules are checked only for other rooms.
     if state.subscriptions.find(room.name().as_str()).is_none() {
         state.check_rules(room.name())?;
     }
@@ -192,7 +192,8 @@ pub(super) const fn refusal_code(refusal: Refusal) -> ErrorCode {
     }
 }
 
-/// Queues an error for each message of a refused batch. A plain client, which has no error frames, is closed.
+/// Queues an error for each message of a refused batch. The connection of a plain client, whose dialect has no error
+/// frames, is closed.
 fn refuse(
     state: &mut ConnectionState,
     room: &RoomName,
@@ -217,7 +218,7 @@ fn refuse(
     }
 }
 
-/// Queues an `ack` or an `error` for each message with a key.
+/// Queues an `ack` for each stored message with a key, or an `error` for each message if the store failed.
 fn push_results(
     state: &mut ConnectionState,
     room: &RoomName,

@@ -68,7 +68,7 @@ pub(super) struct FrameReader {
 pub(super) enum ReadPause {
     /// The connection closes or has failed.
     Ended,
-    /// The ring of a room no longer has the next messages; they must be read from the store.
+    /// The ring of a room or pattern no longer has the next messages. They must be read from the store.
     Behind,
 }
 
@@ -428,7 +428,7 @@ fn unsubscribe(connection: &Connection<TcpStream>, room: RoomSelector) {
     }
 }
 
-/// Replaces the client's permissions by those of `token`, if it is valid. Subscriptions that it does not allow end.
+/// Replaces the client's permissions by those of `token`, if it is valid. Ends the subscriptions that it does not allow.
 fn renew_token(
     connection: &Connection<TcpStream>,
     verifier: &Verifier,
@@ -463,8 +463,8 @@ fn unavailable(error: &impl ToString, room: &RoomName) -> Push {
     Push::room_error(code, error.to_string(), room.clone().into(), None)
 }
 
-/// Spawns a task that deletes the message at `offset` of the room `name` if the client sent it. All readers, this client
-/// included, are notified of the deletion; the client gets an error frame if there is none.
+/// Spawns a task that deletes the message at `offset` of the room `name` if the client sent it. All readers of the room are
+/// notified of the deletion. If nothing is deleted, the client gets an error frame.
 fn spawn_delete(connection: Arc<Connection<TcpStream>>, name: RoomName, offset: Offset) {
     let state = connection.lock();
     let sender = state.registration().and_then(|one| one.proven().cloned());
@@ -525,7 +525,7 @@ fn spawn_history(
 }
 
 /// Queues the answer, under the lock under which deletions are queued. Returns false if the page must be read again,
-/// because more messages were deleted during the read than the room remembers.
+/// because more messages were deleted during the read than the room's feed remembers.
 pub(super) fn push_page(
     room: &Room,
     state: &mut ConnectionState,

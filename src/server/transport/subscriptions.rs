@@ -1,10 +1,10 @@
-//! The subscriptions of a connection, each with its position in the log of a room, and the order in which their messages
-//! are written: by offset, over all rooms.
+//! The subscriptions of a connection, each with its position in the feed of a room or pattern, and the order in which
+//! their messages are written: by offset, over all of them.
 //!
-//! A connection with one subscription shares the chunks of the room's fan-out pass with the other readers. One with
-//! several merges the logs: whichever pass reaches it, it writes the pending messages of all its rooms, lowest offset
-//! first. It reads up to [`Rooms::applied`](crate::server::hub::Rooms::applied), below which no message can appear any
-//! more.
+//! A connection with one subscription shares the chunks of the fan-out pass with the other readers. A connection with
+//! several merges the feeds: each pass that reaches it writes the pending messages of all its subscriptions, lowest offset
+//! first. It reads up to [`Rooms::applied`](crate::server::hub::Rooms::applied): all messages up to that offset are in the
+//! rings, so none can follow that should have been written before.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -17,7 +17,7 @@ use crate::server::memory::Memory;
 use crate::server::room::{Chunk, FanoutBatch, Format, MAX_CHUNK_BYTES};
 use crate::server::session::{Behind, CatchUpPage, LogCursor, LogReader, SendBuffer};
 
-/// The reading of one room or pattern by a connection.
+/// A connection's subscription to one room or pattern.
 #[derive(Debug)]
 #[repr(C)]
 pub(super) struct Subscription {
@@ -30,13 +30,13 @@ pub(super) struct Subscription {
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions(Vec<Subscription>);
 
-/// A reader of all rooms of a connection in the order of their offsets.
+/// A reader of all subscriptions of a connection, in the order of offsets.
 pub(super) struct MergedReader<'a> {
     subscriptions: &'a mut [Subscription],
     /// The offset up to which messages are read.
     applied: Offset,
     chunk: Option<Chunk>,
-    /// The position in each room after the chunk.
+    /// The position in each subscription after the chunk.
     positions: Vec<Offset>,
 }
 
@@ -181,7 +181,7 @@ impl Subscriptions {
             let cursor = &mut self.0[*index].cursor;
             let before = cursor.offset();
             gaps.extend(send_buffer.on_caught_up(cursor, page, end));
-            // The connection closes.
+            // No progress, for example because the connection closes.
             if cursor.offset() == before {
                 break;
             }
@@ -196,7 +196,7 @@ impl Subscriptions {
     /// Returns the offset up to which `pages`, each with the index of its subscription, and the rings have all messages
     /// of all rooms.
     fn complete_until(&self, pages: &[(usize, CatchUpPage)], applied: Offset) -> Offset {
-        // The order of a single room needs no other.
+        // The messages of a single subscription are in order already.
         if self.len() == 1 {
             return Offset(u64::MAX);
         }
@@ -240,7 +240,7 @@ impl Subscriptions {
         })
     }
 
-    /// Returns a reader of all rooms up to `applied`.
+    /// Returns a reader of all subscriptions up to `applied`.
     pub(super) fn merged(&mut self, applied: Offset) -> MergedReader<'_> {
         MergedReader {
             subscriptions: &mut self.0,
@@ -253,7 +253,7 @@ impl Subscriptions {
 
 impl LogReader for MergedReader<'_> {
     fn next(&mut self, format: Format) -> Result<Option<&Chunk>, Behind> {
-        // The next message of each room that has one, lowest offset first.
+        // The next message of each subscription that has one, lowest offset first.
         let mut pending: BinaryHeap<Reverse<(Offset, usize)>> = BinaryHeap::new();
         for (index, subscription) in self.subscriptions.iter().enumerate() {
             let next = subscription.next_offset(subscription.cursor.offset(), self.applied);
@@ -271,7 +271,7 @@ impl LogReader for MergedReader<'_> {
         let mut written = Offset(0);
         while let Some(Reverse((next, index))) = pending.pop() {
             let subscription = &mut self.subscriptions[index];
-            // A room and a pattern that matches it have the same message.
+            // A room and a pattern that matches it have the same messages. This one is written already.
             if next <= written && !subscription.cursor.is_behind() {
                 self.positions[index] = next;
                 let next = subscription.next_offset(next, self.applied);
@@ -289,7 +289,7 @@ impl LogReader for MergedReader<'_> {
                 .feed()
                 .read(after, until, format, MAX_CHUNK_BYTES);
             let (false, Ok(chunk)) = (is_behind, read) else {
-                // What precedes it is written first.
+                // Messages before it are written first.
                 if parts.is_empty() {
                     subscription.cursor.fall_behind();
                     return Err(Behind);
@@ -318,7 +318,7 @@ impl LogReader for MergedReader<'_> {
         for (subscription, position) in self.subscriptions.iter_mut().zip(&self.positions) {
             subscription.cursor.advance(*position);
         }
-        // The counters are those of all rooms.
+        // All feeds share the same counters.
         if let Some(first) = self.subscriptions.first() {
             first.source.feed().count_delivery(messages, bytes);
         }
