@@ -361,3 +361,21 @@ async fn a_deletion_in_a_room_reaches_the_readers_of_a_pattern() {
     assert_eq!(deleted["room"], "class-a");
     assert_eq!(deleted["offset"], message["offset"]);
 }
+
+#[tokio::test]
+async fn a_kick_in_one_room_ends_that_subscription_and_not_the_connection() {
+    let server = Server::start(&[]);
+    let mut ann = connect(&server, "id=ann").await;
+    subscribe(&mut ann, "a").await;
+    subscribe(&mut ann, "b").await;
+
+    let filter = json!({ "id": "ann", "room": "a" });
+    let (_, kicked) = call(&server, Method::POST, "connections/kick", filter).await;
+    let unsubscribed = find(&mut ann, "unsubscribed").await;
+    publish(&server, "b", "still here").await;
+
+    assert_eq!(kicked["kicked"], 1);
+    assert_eq!(unsubscribed["room"], "a");
+    assert_eq!(unsubscribed["code"], "kicked");
+    assert_eq!(messages(&mut ann, 1).await, [pair("b", "still here")]);
+}

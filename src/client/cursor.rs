@@ -9,7 +9,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::protocol::{
-    Epoch, GapReason, Offset, Position, Publication, Push, Recovery, RoomName, Subscribed, UserId,
+    Command, Epoch, GapReason, Offset, Position, Publication, Push, Recovery, RoomName,
+    RoomSelector, Subscribed, UserId,
 };
 
 /// The position after which a reader continues: `OFFSET` or `EPOCH:OFFSET` as text.
@@ -43,6 +44,8 @@ pub enum Update {
     Message(Publication),
     /// The message at `offset` was deleted at the time `at`, in milliseconds since 1970 UTC.
     Deleted {
+        /// The room of the message.
+        room: RoomName,
         /// The position of the message.
         offset: Offset,
         /// The time of the deletion.
@@ -85,6 +88,9 @@ pub struct Cursor {
     position: Option<ReadPosition>,
     /// The newest offset at the last `subscribed`; `None` while disconnected.
     head: Option<Offset>,
+    /// True if the reader has the messages of all rooms that match a pattern: `prev` of a message is in its own room, and
+    /// a gap lies among messages that are kept.
+    is_pattern: bool,
     /// True if `subscribed` announced missing messages and no gap has been reported since.
     has_lost: bool,
 }
@@ -95,8 +101,16 @@ impl Cursor {
         Self {
             position,
             head: None,
+            is_pattern: false,
             has_lost: false,
         }
+    }
+
+    /// Creates a cursor in all rooms that match a pattern, which continues after `position`.
+    pub const fn in_pattern(position: Option<ReadPosition>) -> Self {
+        let mut cursor = Self::new(position);
+        cursor.is_pattern = true;
+        cursor
     }
 
     /// Returns the position after which the next connection continues.
@@ -121,6 +135,16 @@ impl Cursor {
         }
 
         query.finish()
+    }
+
+    /// Returns the command that subscribes to `room` at this position.
+    pub fn subscribe(&self, room: RoomSelector) -> Command {
+        let position = self.position.as_ref();
+        Command::Subscribe {
+            room,
+            after: position.map(|position| position.offset),
+            epoch: position.and_then(|position| position.epoch.clone()),
+        }
     }
 
     /// Reports whether every message that the log had at the start of the subscription has been read; `false` while disconnected.
@@ -158,6 +182,15 @@ impl Cursor {
                 ..
             } => {
                 let last = Offset(before.0.saturating_sub(1));
+                if self.is_pattern {
+                    self.has_lost = false;
+                    return vec![Update::Gap {
+                        after: *after,
+                        before: *before,
+                        count: *count,
+                        reason: *reason,
+                    }];
+                }
                 // This gap is already known. After a restart of the log, even an empty gap is reported.
                 if last <= self.offset() && !self.has_lost {
                     return Vec::new();
@@ -172,7 +205,8 @@ impl Cursor {
                     reason: *reason,
                 }]
             }
-            Push::Deleted { offset, at, .. } => vec![Update::Deleted {
+            Push::Deleted { room, offset, at } => vec![Update::Deleted {
+                room: room.clone(),
                 offset: *offset,
                 at: *at,
             }],
@@ -223,7 +257,8 @@ impl Cursor {
         }
 
         self.advance(publication.offset);
-        let has_gap = publication.prev > last || std::mem::take(&mut self.has_lost);
+        let is_linked = !self.is_pattern;
+        let has_gap = is_linked && (publication.prev > last || std::mem::take(&mut self.has_lost));
         let gap = has_gap.then_some(Update::Gap {
             after: last,
             before: publication.offset,

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Body, Epoch, ErrorCode, Key, MessageFields, Offset, RoomName, RoomSelector, UserId};
+use super::{
+    Body, CloseCode, Epoch, ErrorCode, Key, MessageFields, Offset, RoomName, RoomSelector, UserId,
+};
 
 /// A frame from the server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -245,6 +247,15 @@ pub enum UnsubscribeCode {
 }
 
 impl UnsubscribeCode {
+    /// Returns the code with which a connection is closed whose only subscription ends for this reason.
+    pub const fn close_code(self) -> CloseCode {
+        match self {
+            Self::Unsubscribed => CloseCode::Done,
+            Self::Kicked | Self::RoomClosed => CloseCode::Kicked,
+            Self::Banned | Self::NotAllowed => CloseCode::NotAllowed,
+        }
+    }
+
     /// Returns a sentence that explains the code.
     pub const fn explanation(self) -> &'static str {
         match self {

@@ -10,6 +10,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use super::Client;
 use super::proxy::Proxy;
 use super::scripted_server::{ScriptedServer, welcome};
+use crate::client::publish;
 use crate::eventually::soon;
 use crate::harness::Server;
 use crate::typed::{join, next, say};
@@ -231,6 +232,30 @@ async fn a_close_code_from_4500_ends_listen_with_1_and_a_lower_one_reconnects() 
         ended.stderr.contains("4501 not\\u{1b}[31m allowed"),
         "{ended:?}"
     );
+}
+
+#[tokio::test]
+async fn several_rooms_and_patterns_are_printed_by_one_command_each_line_with_its_room() {
+    let server = Server::start(&[]);
+    for (room, text) in [
+        ("orders", "1"),
+        ("builds-7", "2"),
+        ("other", "3"),
+        ("builds-8", "4"),
+    ] {
+        publish(&server, room, text).await;
+    }
+
+    let url = server.url("");
+    let arguments = [
+        "listen", "builds-*", "orders", "--after", "0", "--url", &url,
+    ];
+    let mut listen = Client::start(&arguments);
+
+    for (room, text) in [("orders", "1"), ("builds-7", "2"), ("builds-8", "4")] {
+        let line = listen.line().await;
+        assert!(line.starts_with(room) && line.ends_with(text), "{line}");
+    }
 }
 
 #[tokio::test]

@@ -162,9 +162,14 @@ impl Task {
         let (pushes, is_over) = batch(first, socket, self.batch_due).await;
         let is_full = pushes.len() == MAX_BATCH;
         let now = clock::since_start();
+        let mut ended = None;
         for push in &pushes {
             self.connection.on_push(push, now);
             self.on_push(push);
+            // The page reads one room, so its connection ends with the subscription.
+            if let Push::Unsubscribed { code, .. } = push {
+                ended = Some((code.close_code().number(), None));
+            }
         }
 
         self.live.set_round_trip(self.connection.round_trip());
@@ -173,6 +178,9 @@ impl Task {
         self.batch_due = clock::since_start() + BATCH_INTERVAL;
         if is_over {
             return Some((socket.close_code(), None));
+        }
+        if ended.is_some() {
+            return ended;
         }
         if is_full {
             // More frames may have arrived. The browser handles the user's input first.

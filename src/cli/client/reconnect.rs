@@ -25,10 +25,11 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The maximum number of frames in a batch, so that a flood is processed while it arrives.
 const MAX_BATCH: usize = 256;
 
-/// A socket in one room that reconnects after each failure.
+/// A socket that reconnects after each failure.
 pub(in crate::cli) struct ReconnectingSocket {
     server: Server,
-    room: RoomName,
+    /// The room to which it is subscribed from the start; `None` if the caller subscribes after each welcome.
+    room: Option<RoomName>,
     /// The requested id; `None` if the server or the token chooses it.
     id: Option<UserId>,
     credentials: Option<Credentials>,
@@ -51,16 +52,16 @@ pub(in crate::cli) enum SocketEvent {
 }
 
 impl ReconnectingSocket {
-    /// Creates a socket of `id` in `room`, which connects when [`Self::next`] is polled.
+    /// Creates a socket of `id`, which is subscribed to `room` if there is one, and connects when [`Self::next`] is polled.
     pub(in crate::cli) fn new(
         server: Server,
-        room: RoomName,
+        room: impl Into<Option<RoomName>>,
         id: Option<UserId>,
         credentials: Option<Credentials>,
     ) -> Self {
         Self {
             server,
-            room,
+            room: room.into(),
             id,
             credentials,
             started: Instant::now(),
@@ -71,12 +72,17 @@ impl ReconnectingSocket {
         }
     }
 
+    /// Returns true if it is subscribed to a room from the start.
+    pub(in crate::cli) const fn has_room(&self) -> bool {
+        self.room.is_some()
+    }
+
     /// Returns the time since the socket was created. The cursor and the outbox of the socket use this clock.
     pub(in crate::cli) fn now(&self) -> Duration {
         self.started.elapsed()
     }
 
-    /// Returns the next event. A new connection continues at `cursor`. Cancel-safe.
+    /// Returns the next event. A new connection continues at `cursor` in the room of the socket. Cancel-safe.
     ///
     /// # Errors
     /// If the server forbids a reconnect.
@@ -173,7 +179,11 @@ impl ReconnectingSocket {
 
     fn open(&self, cursor: &Cursor) -> BoxFuture<'static, Result<Socket, OpenError>> {
         let server = self.server.clone();
-        let query = cursor.query(&self.room, self.id.as_ref());
+        let query = self
+            .room
+            .as_ref()
+            .map(|room| cursor.query(room, self.id.as_ref()));
+        let query = query.unwrap_or_default();
         let token = self
             .credentials
             .as_ref()
@@ -224,6 +234,14 @@ impl ReconnectingSocket {
         match Frame::from(frame) {
             Frame::Push(push) => {
                 self.connection.on_push(&push, self.started.elapsed());
+                if let Push::Unsubscribed { code, message, .. } = &push
+                    && self.has_room()
+                {
+                    self.ended = Some(SocketEnd {
+                        code: code.close_code().number(),
+                        reason: message.clone(),
+                    });
+                }
                 return Some(push);
             }
             Frame::Other => self.connection.on_frame(self.started.elapsed()),

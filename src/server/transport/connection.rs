@@ -304,11 +304,7 @@ impl<O: Output> Connection<O> {
                     message: code.explanation().to_owned(),
                 });
             } else {
-                state.close(match code {
-                    UnsubscribeCode::Unsubscribed => CloseCode::Done,
-                    UnsubscribeCode::Kicked | UnsubscribeCode::RoomClosed => CloseCode::Kicked,
-                    UnsubscribeCode::Banned | UnsubscribeCode::NotAllowed => CloseCode::NotAllowed,
-                });
+                state.close(code.close_code());
             }
             Some(ended)
         });
