@@ -379,3 +379,25 @@ async fn a_kick_in_one_room_ends_that_subscription_and_not_the_connection() {
     assert_eq!(unsubscribed["code"], "kicked");
     assert_eq!(messages(&mut ann, 1).await, [pair("b", "still here")]);
 }
+
+#[tokio::test]
+async fn a_room_that_lags_does_not_hold_up_the_others() {
+    let server = Server::start(&[]);
+    let first = publish(&server, "a", "seen").await;
+    let mut ann = connect(&server, "id=ann").await;
+    subscribe(&mut ann, "b").await;
+    // The ring of the room `a` was opened after this message, so the subscription reads it from the store.
+    let frame = json!({
+        "type": "subscribe", "room": "a", "after": 0, "epoch": first["epoch"],
+    });
+    ann.send(frame.to_string()).await;
+
+    let mut expected = vec![pair("a", "seen")];
+    for number in 0..40 {
+        let room = if number % 10 == 9 { "a" } else { "b" };
+        publish(&server, room, &number.to_string()).await;
+        expected.push(pair(room, &number.to_string()));
+    }
+
+    assert_eq!(messages(&mut ann, expected.len()).await, expected);
+}

@@ -247,9 +247,9 @@ impl Entry {
         if let Some(resume) = resume {
             store.reach(resume.after).await.map_err(unavailable)?;
         }
-        let feed = patterns.open(pattern, store, rooms);
         let bounds = store.matching_bounds(pattern).await.map_err(unavailable)?;
         rooms.begin_at(bounds.newest);
+        let feed = patterns.open(pattern, store, rooms);
 
         Ok(Self {
             start: StartPosition::in_pattern(&bounds, feed.feed().head(), resume),

@@ -10,6 +10,8 @@ pub struct LogCursor {
     offset: Offset,
     /// In a pattern, trimmed messages up to this offset are not reported to the client.
     known: Offset,
+    /// The lowest offset that the next message can have, if that is more than `offset`.
+    next: Offset,
     /// True if the ring has dropped frames after `offset`, and they are not read from the store yet.
     is_behind: bool,
 }
@@ -45,6 +47,7 @@ impl LogCursor {
         Self {
             offset,
             known: offset,
+            next: offset,
             is_behind: false,
         }
     }
@@ -55,6 +58,7 @@ impl LogCursor {
         Self {
             offset,
             known,
+            next: offset,
             is_behind: false,
         }
     }
@@ -72,6 +76,16 @@ impl LogCursor {
     /// Records that trimmed messages up to `known` were reported.
     pub fn report(&mut self, known: Offset) {
         self.known = self.known.max(known);
+    }
+
+    /// Returns the lowest offset that the next message can have.
+    pub fn next(&self) -> Offset {
+        self.next.max(Offset(self.offset.0 + 1))
+    }
+
+    /// Records that the next message is not before `next`.
+    pub const fn expect(&mut self, next: Offset) {
+        self.next = next;
     }
 
     /// Moves to `offset`.

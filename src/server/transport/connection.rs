@@ -246,16 +246,27 @@ impl<O: Output> Connection<O> {
     pub(super) fn subscribe(self: &Arc<Self>, entries: Vec<Entry>) {
         let position = opening::position(&entries);
         let mut state = self.lock();
+        // The frames about a subscription would not be sent after the end, but a stopping server sends the log.
+        if state.send_buffer.close_reason().is_some() {
+            return;
+        }
         let Some(registration) = state.registration.take() else {
             return;
         };
 
-        // All under one lock: messages and notices that the rooms send to this reader from now on wait for it, so they
-        // follow the frames that describe the subscriptions.
+        // All in one critical section: changes of the rooms that are sent to this reader from now on wait for the lock,
+        // and follow the frames that describe the rooms.
         let mut replaced = Vec::new();
-        let mut barred = Vec::new();
         for entry in entries {
             let source = entry.source().clone();
+            // The rules may have changed since the request was checked.
+            if let Some(room) = source.room()
+                && let Some((code, _)) = registration.denied(room.name())
+            {
+                state.push_end(source.selector(), code);
+                continue;
+            }
+
             let frames = opening::Frames::of(&entry);
             let start = entry.start();
             let cursor = match source {
@@ -265,19 +276,13 @@ impl<O: Output> Connection<O> {
             let membership = entry.join(&registration, self.clone());
             replaced.extend(state.subscriptions.remove(source.as_str()));
             frames.push(&source, &mut state.send_buffer);
-            // The rules may have changed since the request was checked. The subscription then ends below.
-            if let Some(room) = source.room()
-                && let Some(denied) = registration.denied(room.name())
-            {
-                barred.push((room.name().clone(), denied));
-            }
             state
                 .subscriptions
                 .push(Subscription::new(source, cursor, membership));
         }
         state.registration = Some(registration);
 
-        // Queued after the gaps, so a client that has received the position has received the gaps too.
+        // A gap precedes the position, so a client that has the position has the gap too.
         if let Some(position) = position {
             let preamble = state.send_buffer.dialect().preamble(&position);
             state.send_buffer.push_encoded(preamble.as_bytes());
@@ -285,11 +290,8 @@ impl<O: Output> Connection<O> {
         self.write(&mut state);
         drop(state);
 
-        // Dropped only here: leaving a room takes other locks.
+        // Leaving a room takes other locks.
         drop(replaced);
-        for (room, (code, _)) in barred {
-            self.unsubscribe(&room, code);
-        }
     }
 
     /// Ends the subscription to `room`, and sends the reason. Closes the connection if its dialect has no frame for that.
@@ -297,15 +299,7 @@ impl<O: Output> Connection<O> {
     pub(super) fn end_subscription(&self, room: RoomSelector, code: UnsubscribeCode) -> bool {
         let ended = self.update(|state| {
             let ended = state.subscriptions.remove(room.as_str())?;
-            if state.send_buffer.dialect() == Dialect::Typed {
-                state.send_buffer.push_event(&Push::Unsubscribed {
-                    room,
-                    code,
-                    message: code.explanation().to_owned(),
-                });
-            } else {
-                state.close(code.close_code());
-            }
+            state.push_end(room, code);
             Some(ended)
         });
 
@@ -509,6 +503,19 @@ impl ConnectionState {
             reconnect_after_ms: reconnect_after.as_millis() as u64,
         });
         self.close(CloseCode::GoingAway);
+    }
+
+    /// Queues the end of the subscription to `room`, or of the connection if its dialect has no frame for that.
+    fn push_end(&mut self, room: RoomSelector, code: UnsubscribeCode) {
+        if self.send_buffer.dialect() == Dialect::Typed {
+            self.send_buffer.push_event(&Push::Unsubscribed {
+                room,
+                code,
+                message: code.explanation().to_owned(),
+            });
+        } else {
+            self.close(code.close_code());
+        }
     }
 
     /// Closes the connection with `code`, unless it is closing already.

@@ -39,7 +39,8 @@ type OpenedBatch = (RoomBatch, Result<Arc<Room>, Refusal>);
 
 /// Messages that are being stored.
 pub(super) struct StoringBatch {
-    room: RoomName,
+    /// The room, which stays in memory until the store has finished.
+    room: Arc<Room>,
     keys: Vec<Option<Key>>,
     result: StoreFuture<Vec<Stored>>,
 }
@@ -102,10 +103,10 @@ impl PendingPublish {
                 .and_then(|opened| check(connection, session, opened, now));
 
             match allowed {
-                Ok(opened) => storing.push_back(StoringBatch {
-                    room,
+                Ok(room) => storing.push_back(StoringBatch {
                     keys,
-                    result: opened.publish(drafts),
+                    result: room.publish(drafts),
+                    room,
                 }),
                 Err((code, message)) => {
                     connection.update(|state| refuse(state, &room, keys, code, &message));
@@ -136,7 +137,7 @@ impl PendingPublish {
             if let Some(StoringBatch { room, keys, .. }) = storing.pop_front() {
                 let is_last = storing.is_empty();
                 connection.on_published(is_last, now, |state| {
-                    push_results(state, &room, keys, result, now);
+                    push_results(state, room.name(), keys, result, now);
                 });
             }
         }

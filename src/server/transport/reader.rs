@@ -357,7 +357,7 @@ async fn try_subscribe(
         RoomSelector::Room(name) => hub.enter(name, resume).await,
         RoomSelector::Pattern(pattern) => hub.enter_pattern(pattern, resume).await,
     };
-    let entry = entry.map_err(|refusal| (refusal_code(refusal), refusal.to_string()))?;
+    let entry = entry.map_err(refused)?;
     if !is_first {
         hub.wait_until_applied(entry.newest()).await;
     }
@@ -407,17 +407,26 @@ impl Connection<TcpStream> {
     }
 
     /// Returns the room `name`, which is opened if the client is not subscribed to it.
-    async fn room(&self, name: &RoomName) -> Result<Arc<Room>, Refusal> {
-        let subscribed = self
-            .lock()
-            .subscriptions
-            .find(name.as_str())
-            .and_then(|one| one.source.room().cloned());
+    ///
+    /// # Errors
+    /// The code and the message of the error frame, also if the rules keep the client out of the room.
+    async fn room(&self, name: &RoomName) -> Result<Arc<Room>, (ErrorCode, String)> {
+        let subscribed = {
+            let state = self.lock();
+            state.check_rules(name)?;
+            let subscription = state.subscriptions.find(name.as_str());
+            subscription.and_then(|one| one.source.room().cloned())
+        };
         match subscribed {
             Some(room) => Ok(room),
-            None => self.hub.room(name).await,
+            None => self.hub.room(name).await.map_err(refused),
         }
     }
+}
+
+/// Returns the code and the message of the error frame for `refusal`.
+fn refused(refusal: Refusal) -> (ErrorCode, String) {
+    (refusal_code(refusal), refusal.to_string())
 }
 
 /// Ends the subscription to `room` at the client's request.
@@ -476,7 +485,7 @@ fn spawn_delete(connection: Arc<Connection<TcpStream>>, name: RoomName, offset: 
                 .delete_own(offset, sender.as_ref())
                 .await
                 .map_err(|error| (delete_code(&error), error.to_string())),
-            Err(refusal) => Err((refusal_code(refusal), refusal.to_string())),
+            Err(error) => Err(error),
         };
         if let Err((code, message)) = result {
             connection.send_error(code, message, name.into());
@@ -506,13 +515,9 @@ fn spawn_history(
     tokio::spawn(async move {
         let room = match connection.room(&name).await {
             Ok(room) => room,
-            Err(refusal) => {
+            Err((code, message)) => {
                 connection.lock().is_reading_history = false;
-                return connection.send_error(
-                    refusal_code(refusal),
-                    refusal.to_string(),
-                    name.into(),
-                );
+                return connection.send_error(code, message, name.into());
             }
         };
 

@@ -50,16 +50,17 @@ impl Subscription {
         }
     }
 
-    /// Returns the offset of the next message after `after`, at most `applied`. If the ring has dropped it, returns the
-    /// lowest offset that it can have.
-    fn next_offset(&self, after: Offset, applied: Offset) -> Option<Offset> {
+    /// Returns the offset of the next message after `after`, at most `applied`, and false. If the ring has dropped it,
+    /// returns the lowest offset that it can have, and true.
+    fn next_offset(&self, after: Offset, applied: Offset) -> Option<(Offset, bool)> {
+        let lowest = self.cursor.next().max(Offset(after.0 + 1));
         if self.cursor.is_behind() {
-            return Some(Offset(after.0 + 1));
+            return Some((lowest, true));
         }
 
         match self.source.feed().next_offset(after) {
-            Ok(next) => next.filter(|next| *next <= applied),
-            Err(_lagged) => Some(Offset(after.0 + 1)),
+            Ok(next) => Some((next.filter(|next| *next <= applied)?, false)),
+            Err(_lagged) => Some((lowest, true)),
         }
     }
 }
@@ -161,16 +162,16 @@ impl Subscriptions {
             self.0[*index].cursor.catch_up();
         }
 
-        let start = |page: &CatchUpPage| {
-            page.frames
-                .first()
-                .map_or(page.head, |first| first.offset())
-        };
-        let starts = pages.iter().enumerate();
-        let mut next: BinaryHeap<Reverse<(Offset, usize)>> = starts
-            .map(|(at, (_, page))| Reverse((start(page), at)))
-            .collect();
+        let mut next: BinaryHeap<Reverse<(Offset, usize)>> = BinaryHeap::new();
+        for (at, (index, page)) in pages.iter().enumerate() {
+            let first = page.frames.first();
+            let start = first.map_or(page.head, |first| first.offset());
+            self.0[*index].cursor.expect(start);
+            next.push(Reverse((start, at)));
+        }
+
         let mut gaps = Vec::new();
+        let mut written = Offset(0);
         while let Some(Reverse((offset, at))) = next.pop()
             && offset <= until
             && send_buffer.queued_bytes() < MAX_CHUNK_BYTES
@@ -180,15 +181,21 @@ impl Subscriptions {
             let (index, page) = &pages[at];
             let cursor = &mut self.0[*index].cursor;
             let before = cursor.offset();
-            gaps.extend(send_buffer.on_caught_up(cursor, page, end));
-            // No progress, for example because the connection closes.
-            if cursor.offset() == before {
-                break;
+            if offset <= written {
+                // A room and a pattern that matches it have the same message.
+                cursor.advance(offset);
+            } else {
+                gaps.extend(send_buffer.on_caught_up(cursor, page, end));
+                written = cursor.offset();
             }
 
+            // Without progress, the rest of the page is read again later, or the connection closes.
             let mut offsets = page.frames.iter().map(|frame| frame.offset());
             let following = offsets.find(|offset| *offset > cursor.offset());
-            next.extend(following.map(|offset| Reverse((offset, at))));
+            if let Some(following) = following.filter(|_| cursor.offset() > before) {
+                cursor.expect(following);
+                next.push(Reverse((following, at)));
+            }
         }
         gaps
     }
@@ -253,11 +260,11 @@ impl Subscriptions {
 
 impl LogReader for MergedReader<'_> {
     fn next(&mut self, format: Format) -> Result<Option<&Chunk>, Behind> {
-        // The next message of each subscription that has one, lowest offset first.
-        let mut pending: BinaryHeap<Reverse<(Offset, usize)>> = BinaryHeap::new();
+        // The next message of each subscription that has one, lowest offset first, and those in a ring first.
+        let mut pending = BinaryHeap::new();
         for (index, subscription) in self.subscriptions.iter().enumerate() {
             let next = subscription.next_offset(subscription.cursor.offset(), self.applied);
-            pending.extend(next.map(|next| Reverse((next, index))));
+            pending.extend(next.map(|(next, is_lost)| Reverse((next, is_lost, index))));
         }
         if pending.is_empty() {
             return Ok(None);
@@ -267,47 +274,41 @@ impl LogReader for MergedReader<'_> {
         self.positions = cursors.collect();
         let mut parts: Vec<Chunk> = Vec::new();
         let mut bytes = 0;
-
         let mut written = Offset(0);
-        while let Some(Reverse((next, index))) = pending.pop() {
+
+        while let Some(Reverse((next, is_lost, index))) = pending.pop()
+            && bytes < MAX_CHUNK_BYTES
+        {
             let subscription = &mut self.subscriptions[index];
-            // A room and a pattern that matches it have the same messages. This one is written already.
-            if next <= written && !subscription.cursor.is_behind() {
-                self.positions[index] = next;
-                let next = subscription.next_offset(next, self.applied);
-                pending.extend(next.map(|next| Reverse((next, index))));
-                continue;
-            }
-
-            let other = pending.peek().map(|Reverse((next, _))| Offset(next.0 - 1));
-            let until = other.unwrap_or(self.applied).max(next);
-            let after = self.positions[index];
-
-            let is_behind = subscription.cursor.is_behind();
-            let read = subscription
-                .source
-                .feed()
-                .read(after, until, format, MAX_CHUNK_BYTES);
-            let (false, Ok(chunk)) = (is_behind, read) else {
-                // Messages before it are written first.
+            if is_lost {
+                // What precedes it is written first.
                 if parts.is_empty() {
                     subscription.cursor.fall_behind();
                     return Err(Behind);
                 }
                 break;
-            };
+            }
 
-            if let Some(chunk) = chunk {
+            if next <= written {
+                // A room and a pattern that matches it have the same message.
+                self.positions[index] = next;
+            } else {
+                let other = pending.peek().map(|Reverse((next, ..))| Offset(next.0 - 1));
+                let until = other.unwrap_or(self.applied).max(next);
+                let after = self.positions[index];
+                let feed = subscription.source.feed();
+                let Ok(Some(chunk)) = feed.read(after, until, format, MAX_CHUNK_BYTES) else {
+                    // The ring has dropped it since.
+                    break;
+                };
                 self.positions[index] = chunk.until;
                 written = chunk.until;
                 bytes += chunk.bytes.len();
                 parts.push(chunk);
             }
-            if bytes >= MAX_CHUNK_BYTES {
-                break;
-            }
+
             let next = subscription.next_offset(self.positions[index], self.applied);
-            pending.extend(next.map(|next| Reverse((next, index))));
+            pending.extend(next.map(|(next, is_lost)| Reverse((next, is_lost, index))));
         }
 
         self.chunk = concat(parts);
