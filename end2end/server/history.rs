@@ -106,6 +106,7 @@ async fn an_invalid_query_is_refused_with_the_name_of_the_field() {
         ("around=5&after=1", "around"),
         ("around=5&q=a", "around"),
         ("q=%20", "q"),
+        ("kind=a/b", "kind"),
     ] {
         let (status, answer) =
             fetch(Client::new().get(server.url(&format!("{MESSAGES}?{query}")))).await;

@@ -175,3 +175,39 @@ async fn concurrent_batches_of_several_nodes_are_stored_whole_and_in_order() {
         );
     }
 }
+
+#[tokio::test]
+async fn json_and_the_fields_of_a_message_are_the_same_on_every_node() {
+    let nats = Nats::start().await;
+    let [one, other]: [Server; 2] = nats.nodes();
+    let (mut ann, _) = join(&other, "id=ann").await;
+    let first = publish(&one, "lobby", "first").await;
+
+    // The second node may not have received the first message yet when it gets the reply.
+    let json = r#"{"b":12345678901234567890123,"a":1.50}"#;
+    let message = format!(
+        r#"{{"json":{json},"kind":"order","key":"k","reply_to":{}}}"#,
+        first["offset"]
+    );
+    let request = Client::new()
+        .post(other.url("/api/v1/rooms/lobby/messages"))
+        .header("content-type", "application/json");
+    assert_eq!(fetch(request.body(message)).await.0, 201);
+
+    find(&mut ann, "message").await;
+    let live = find(&mut ann, "message").await;
+    for node in [&one, &other] {
+        let stored = &log(node, "lobby").await[1];
+        for field in ["offset", "json", "kind", "key", "reply_to"] {
+            assert_eq!(stored[field], live[field], "{field}");
+        }
+
+        let url = node.url("/api/v1/rooms/lobby/messages?kind=order");
+        let response = reqwest::get(url).await.expect("an answer");
+        let text = response.text().await.expect("text");
+        assert!(
+            text.contains(&format!(r#""json":{json},"kind":"order""#)),
+            "{text}"
+        );
+    }
+}

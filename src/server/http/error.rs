@@ -16,7 +16,7 @@ use crate::server::http::error_page::ErrorText;
 use crate::server::http::middleware::request_limit::{
     MAX_HEAD_BYTES, MAX_HEADERS, MAX_TARGET_BYTES,
 };
-use crate::server::hub::{DeleteError, Refusal};
+use crate::server::hub::{DeleteError, ReferenceError, Refusal};
 use crate::server::metrics;
 use crate::server::moderation::Denied;
 use crate::server::session::{Rate, RateLimited};
@@ -101,8 +101,8 @@ pub(super) enum ApiError {
     Method,
     /// The media type of the body is not supported.
     #[error(
-        "the body must be text/plain in UTF-8, application/json like {{\"text\":\"...\"}}, or application/x-ndjson, \
-         one such object a line"
+        "the body must be text/plain in UTF-8, application/octet-stream, application/json like {{\"text\":\"...\"}}, or \
+         application/x-ndjson, one such object a line"
     )]
     MediaType,
     /// The body is compressed, or has another content coding.
@@ -187,6 +187,9 @@ pub(super) enum ApiError {
     /// The client cannot delete the message.
     #[error(transparent)]
     Delete(#[from] DeleteError),
+    /// The message refers to one that it may not refer to.
+    #[error(transparent)]
+    Reference(ReferenceError),
     /// A search where the store has none.
     #[error(
         "this server stores messages in NATS, where they cannot be searched; read pages without q instead"
@@ -346,7 +349,14 @@ impl ApiError {
             Self::Delete(DeleteError::Unverified | DeleteError::OtherSender) => {
                 (StatusCode::FORBIDDEN, "not_allowed")
             }
-            Self::Delete(DeleteError::NoMessage) => (StatusCode::NOT_FOUND, "no_such_message"),
+            Self::Reference(
+                ReferenceError::Unverified { .. } | ReferenceError::OtherSender { .. },
+            ) => (StatusCode::FORBIDDEN, "not_allowed"),
+            Self::Delete(DeleteError::NoMessage)
+            | Self::Reference(ReferenceError::NoMessage { .. }) => {
+                (StatusCode::NOT_FOUND, "no_such_message")
+            }
+            Self::Reference(_) => (StatusCode::UNPROCESSABLE_ENTITY, "bad_body"),
             Self::NoSearch => (StatusCode::NOT_IMPLEMENTED, "no_search"),
             Self::Slow => (StatusCode::REQUEST_TIMEOUT, "too_slow"),
             Self::BrokenOff => (StatusCode::BAD_REQUEST, "broken_off"),
@@ -417,6 +427,15 @@ impl ApiError {
             AuthError::Token(_) => "Bearer realm=\"fanfare\", error=\"invalid_token\"",
             _ => "Bearer realm=\"fanfare\", error=\"insufficient_scope\"",
         })
+    }
+}
+
+impl From<ReferenceError> for ApiError {
+    fn from(error: ReferenceError) -> Self {
+        match error {
+            ReferenceError::Store(error) => Self::Store(error),
+            error => Self::Reference(error),
+        }
     }
 }
 

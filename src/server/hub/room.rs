@@ -172,10 +172,7 @@ impl Room {
         sender: Option<&UserId>,
     ) -> Result<Deleted, DeleteError> {
         let sender = sender.ok_or(DeleteError::Unverified)?;
-        let before = Offset(offset.0.checked_sub(1).ok_or(DeleteError::NoMessage)?);
-        let page = self.history(Span::After(before), 1).await?;
-
-        let message = page.frames.first().filter(|frame| frame.offset() == offset);
+        let message = self.message(offset).await?;
         if message.ok_or(DeleteError::NoMessage)?.from() != sender {
             return Err(DeleteError::OtherSender);
         }
@@ -184,6 +181,34 @@ impl Room {
             Deleted::NotKept => Err(DeleteError::NoMessage),
             deleted => Ok(deleted),
         }
+    }
+
+    /// Returns the message at `offset`; `None` if there is none, or it is no longer kept.
+    ///
+    /// # Errors
+    /// If the store cannot be read now.
+    pub async fn message(&self, offset: Offset) -> Result<Option<Arc<Frame>>, StoreError> {
+        let Some(before) = offset.0.checked_sub(1) else {
+            return Ok(None);
+        };
+        let page = self.history(Span::After(Offset(before)), 1).await?;
+
+        let mut frames = page.frames.into_iter();
+        Ok(frames.next().filter(|frame| frame.offset() == offset))
+    }
+
+    /// Returns the newest offset of the room, after what other nodes have appended up to `offset` has arrived.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    pub(super) async fn reach(&self, offset: Offset) -> Result<Offset, StoreError> {
+        let head = self.head();
+        if offset <= head {
+            return Ok(head);
+        }
+
+        self.store.reach(offset).await?;
+        Ok(self.store.bounds(&self.name)?.head.max(head))
     }
 
     /// Reads at most `messages` entries from the store, and at most [`PAGE_BYTES`] bytes. Before the entries are

@@ -33,6 +33,15 @@ pub enum ContentError {
 }
 
 impl Content {
+    /// Returns the name of its field in JSON.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Text(_) => "text",
+            Self::Json(_) => "json",
+            Self::Binary(_) => "data",
+        }
+    }
+
     /// Returns its size, in bytes, as `--max-message` limits it.
     pub fn size(&self) -> usize {
         match self {

@@ -1,23 +1,30 @@
 //! `GET …/messages`: the messages of a room, in pages.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::State as Shared;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::protocol::{Epoch, Offset, Publication};
+use crate::protocol::{Epoch, Kind, Offset, Publication};
 use crate::server::http::AppState;
 use crate::server::http::api::search::{MAX_SEARCHES, SearchWords};
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::{self, InRoom, Query};
 use crate::server::http::middleware::authenticated::AuthenticatedClient;
 use crate::server::hub::Room;
-use crate::server::store::{Bounds, Span};
+use crate::server::room::Frame;
+use crate::server::store::{Bounds, Page, Span};
 
 /// The messages in a page if the query has no `limit`.
 const DEFAULT_LIMIT: usize = 100;
 /// The most messages in a page.
 const MAX_LIMIT: usize = 1000;
+/// The messages that are read from the store at once to find those of a kind.
+const SCAN_MESSAGES: usize = 1000;
+/// The most bytes of a page of one kind, unless one message is larger.
+const SCAN_BYTES: usize = 256 * 1024;
 
 /// The query parameters of a page.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -35,11 +42,15 @@ pub(super) struct HistoryParams {
     #[serde(default, deserialize_with = "extract::non_empty")]
     #[param(value_type = Option<u64>)]
     around: Option<String>,
-    /// Only messages whose text contains all of these words, in any case, the newest first. With `after` and `before`, only
-    /// those between them. Not with NATS.
+    /// Only messages whose text, or JSON text, contains all of these words, in any case, the newest first. With `after` and
+    /// `before`, only those between them. An edited message is found by its newest content. Not with NATS.
     #[serde(default, deserialize_with = "extract::non_empty")]
     #[param(value_type = Option<String>, max_length = 200)]
     q: Option<String>,
+    /// Only messages of this kind.
+    #[serde(default, deserialize_with = "extract::non_empty")]
+    #[param(value_type = Option<String>, max_length = 64)]
+    kind: Option<String>,
     /// The most messages in the page, 1 to 1000 (default 100). Pages with large messages may have fewer.
     #[serde(default, deserialize_with = "extract::non_empty")]
     #[param(value_type = Option<u16>, minimum = 1, maximum = 1000)]
@@ -83,18 +94,31 @@ struct MessageDescription {
     /// The text of a text message
     #[schema(value_type = String, required = false)]
     text: Option<String>,
+    /// The value of a JSON message, as it was written
+    #[schema(value_type = serde_json::Value, required = false)]
+    json: Option<String>,
     /// The bytes of a binary message, in base64
     #[schema(value_type = String, required = false)]
     data: Option<String>,
     /// The sender's key, if it gave one
     #[schema(value_type = String, required = false)]
     key: Option<String>,
+    /// The application's own type of the message, if it has one
+    #[schema(value_type = String, required = false)]
+    kind: Option<String>,
+    /// The offset of the message that this one answers
+    #[schema(value_type = u64, required = false)]
+    reply_to: Option<u64>,
+    /// The offset of the message whose content this one replaces
+    #[schema(value_type = u64, required = false)]
+    edits: Option<u64>,
 }
 
 /// Read a page of messages.
 ///
 /// With `after`, the oldest messages after it; with `before`, the newest before it; with both, the oldest between them;
-/// with neither, the newest. With `around`, those around an offset; with `q`, a search.
+/// with neither, the newest. With `around`, those around an offset; with `q`, a search. The log is append-only: an edited
+/// message is in it as it was, and each edit is a message of its own.
 #[utoipa::path(
     get,
     path = "/api/v1/rooms/{room}/messages",
@@ -121,7 +145,7 @@ pub(super) async fn history(
         HistoryRange::Search(..) if !state.hub.store().is_searchable() => {
             return Err(ApiError::NoSearch);
         }
-        HistoryRange::Search(..) => {
+        _ if query.is_scan() => {
             let permit = state.searches.try_acquire();
             Some(permit.map_err(|_| ApiError::TooManySearches {
                 limit: MAX_SEARCHES,
@@ -150,6 +174,7 @@ pub(super) async fn history(
 /// The messages to read, and the most of them.
 struct HistoryQuery {
     range: HistoryRange,
+    kind: Option<Kind>,
     limit: usize,
 }
 
@@ -177,6 +202,12 @@ impl HistoryQuery {
         let before = offset("before", params.before)?;
         let around = offset("around", params.around)?;
         let words = params.q.as_deref().map(SearchWords::parse).transpose()?;
+        let kind = params.kind.map(|kind| {
+            Kind::parse(&kind).map_err(|_| ApiError::Parameter {
+                name: "kind",
+                allowed: "1 to 64 characters of A-Z a-z 0-9 . _ : -",
+            })
+        });
         let limit = params.limit.map_or(Ok(DEFAULT_LIMIT), |limit| {
             limit
                 .parse()
@@ -202,7 +233,16 @@ impl HistoryQuery {
             (None, None, None, Some(before)) => HistoryRange::Span(Span::Before(before)),
             (None, None, None, None) => HistoryRange::Span(Span::Newest),
         };
-        Ok(Self { range, limit })
+        Ok(Self {
+            range,
+            kind: kind.transpose()?,
+            limit,
+        })
+    }
+
+    /// Returns true if all messages of the room may have to be read.
+    const fn is_scan(&self) -> bool {
+        self.kind.is_some() || matches!(self.range, HistoryRange::Search(..))
     }
 
     /// Reads the messages. Returns true with them if there are more.
@@ -210,12 +250,14 @@ impl HistoryQuery {
     /// # Errors
     /// If the store cannot be read now.
     async fn read(self, room: &Room) -> Result<(Vec<Publication>, bool), ApiError> {
-        let limit = self.limit;
-        let page = match self.range {
-            HistoryRange::Span(span) => room.history(span, limit).await?,
+        let Self { range, kind, limit } = self;
+        let kind = kind.as_ref();
+
+        let page = match range {
+            HistoryRange::Span(span) => read_page(room, span, limit, kind).await?,
             HistoryRange::Between(after, before) => {
                 // One more message is read, to detect whether there are more before the second offset.
-                let mut page = room.history(Span::After(after), limit + 1).await?;
+                let mut page = read_page(room, Span::After(after), limit + 1, kind).await?;
                 let in_range = page.frames.partition_point(|frame| frame.offset() < before);
                 page.more = in_range > limit || (page.more && in_range == page.frames.len());
                 page.frames.truncate(in_range.min(limit));
@@ -223,20 +265,19 @@ impl HistoryQuery {
             }
             HistoryRange::Around(offset) => {
                 let earlier = Offset(offset.0.saturating_sub(1));
-                let later = room
-                    .history(Span::After(earlier), limit.div_ceil(2))
-                    .await?;
+                let later = read_page(room, Span::After(earlier), limit.div_ceil(2), kind).await?;
                 if limit == 1 {
                     later
                 } else {
-                    let mut page = room.history(Span::Before(offset), limit / 2).await?;
+                    let before = Span::Before(offset);
+                    let mut page = read_page(room, before, limit / 2, kind).await?;
                     page.more |= later.more;
                     page.frames.extend(later.frames);
                     page
                 }
             }
             HistoryRange::Search(words, after, before) => {
-                let result = words.search(room, after, before, limit).await?;
+                let result = words.search(room, after, before, kind, limit).await?;
                 return Ok((result.messages, result.more));
             }
         };
@@ -244,4 +285,53 @@ impl HistoryQuery {
         let messages = page.frames.iter().map(|frame| frame.publication());
         Ok((messages.collect(), page.more))
     }
+}
+
+/// Reads like [`Room::history`]; with a `kind`, only the messages of that kind.
+async fn read_page(
+    room: &Room,
+    mut span: Span,
+    limit: usize,
+    kind: Option<&Kind>,
+) -> Result<Page, ApiError> {
+    if kind.is_none() {
+        return Ok(room.history(span, limit).await?);
+    }
+
+    let is_forward = matches!(span, Span::After(_));
+    let mut found = Page::default();
+    let mut bytes = 0;
+    'pages: loop {
+        let mut page = room.history(span, SCAN_MESSAGES).await?;
+        if !is_forward {
+            page.frames.reverse();
+        }
+        let Some(last) = page.frames.last().map(|frame| frame.offset()) else {
+            break;
+        };
+
+        let of_kind = |frame: &Arc<Frame>| frame.fields().kind.as_ref() == kind;
+        for frame in page.frames.into_iter().filter(of_kind) {
+            bytes += frame.size();
+            if found.frames.len() == limit || (bytes > SCAN_BYTES && !found.frames.is_empty()) {
+                found.more = true;
+                break 'pages;
+            }
+            found.frames.push(frame);
+        }
+
+        if !page.more {
+            break;
+        }
+        span = if is_forward {
+            Span::After(last)
+        } else {
+            Span::Before(last)
+        };
+    }
+
+    if !is_forward {
+        found.frames.reverse();
+    }
+    Ok(found)
 }

@@ -17,7 +17,7 @@ use crate::server::http::api::message::{BodyFormat, MAX_BATCH_MESSAGES, NewMessa
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::InRoom;
 use crate::server::http::middleware::authenticated::{AuthenticatedClient, rate_limit_key};
-use crate::server::hub::Room;
+use crate::server::hub::{Room, check_references};
 use crate::server::moderation::AccessRequest;
 use crate::server::room::Draft;
 use crate::server::store::{StoreError, Stored};
@@ -91,18 +91,24 @@ impl From<Stored> for StoredPosition {
             description = "`key` of a single message; in a batch each line has its own"),
     ),
     request_body(
-        description = "The text, one message as JSON, or a batch: one such JSON object on each line, at most 1000",
-        content((String = "text/plain"), (NewMessage = "application/json"), (String = "application/x-ndjson")),
+        description = "The text or the bytes, one message as JSON, or a batch: one such JSON object on each line, at most 1000",
+        content(
+            (String = "text/plain"),
+            (NewMessage = "application/json"),
+            (Vec<u8> = "application/octet-stream"),
+            (String = "application/x-ndjson"),
+        ),
     ),
     responses(
         (status = 201, description = "Stored", body = Published),
         (status = 400, description = "`bad_name`, `bad_key`", body = ErrorBody),
         (status = 401, description = "`no_token`, `bad_token`, with the reason", body = ErrorBody),
-        (status = 403, description = "`origin_not_allowed`, `not_allowed`, `banned`, `room_closed`", body = ErrorBody),
+        (status = 403, description = "`origin_not_allowed`, `not_allowed` (also: `edits` of another user's message, or ids are not verified), `banned`, `room_closed`", body = ErrorBody),
+        (status = 404, description = "`no_such_message`: the message in `edits` is not kept, or is deleted", body = ErrorBody),
         (status = 408, description = "`too_slow`: the body timed out", body = ErrorBody),
         (status = 413, description = "`too_big`, `too_many`", body = ErrorBody),
         (status = 415, description = "`unsupported_media_type`", body = ErrorBody),
-        (status = 422, description = "`bad_body`, with the line in a batch", body = ErrorBody),
+        (status = 422, description = "`bad_body`, with the line in a batch; also: `reply_to` is newer than the room, or `edits` names an edit", body = ErrorBody),
         (status = 429, description = "`rate_limited` (messages, or new rooms), `busy` (too many bodies from this address at once), with `Retry-After`", body = ErrorBody),
         (status = 503, description = "`store_unavailable`, `too_many_rooms`, `memory_full`, `draining`", body = ErrorBody),
     ),
@@ -129,7 +135,7 @@ pub(super) async fn publish(
     if let Some(key) = headers.get(IDEMPOTENCY_KEY) {
         let key = Key::parse(std::str::from_utf8(key.as_bytes()).unwrap_or_default())?;
         match messages.as_mut_slice() {
-            [message] if format != BodyFormat::Lines => message.key = Some(key),
+            [message] if format != BodyFormat::Lines => message.fields.key = Some(key),
             _ => return Err(ApiError::KeyOfBatch),
         }
     }
@@ -142,7 +148,7 @@ pub(super) async fn publish(
 
     let mut stored = stored.into_iter().map(StoredPosition::from);
     let positions = match format {
-        BodyFormat::Text | BodyFormat::Json => {
+        BodyFormat::Text | BodyFormat::Binary | BodyFormat::Json => {
             StoredPositions::One(stored.next().ok_or_else(no_result)?)
         }
         BodyFormat::Lines => StoredPositions::Many {
@@ -178,6 +184,9 @@ pub(in crate::server::http) async fn store(
         state.quotas.create_room(client.host(), state.hub.now())?;
     }
 
+    for draft in &drafts {
+        check_references(&room, draft, client.principal.proven()).await?;
+    }
     let stored = room.publish_batch(drafts).await?;
     Ok((room, stored))
 }

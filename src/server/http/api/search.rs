@@ -1,12 +1,13 @@
 //! The search for words in the messages that a room keeps: a scan from the newest message to the oldest, in pages. Rooms
 //! are bounded, so no index is needed.
 
+use std::collections::HashSet;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use unicase::UniCase;
 
-use crate::protocol::{Body, Offset, Publication};
+use crate::protocol::{Body, Kind, Offset, Publication};
 use crate::server::http::error::ApiError;
 use crate::server::hub::Room;
 use crate::server::room::Frame;
@@ -51,7 +52,8 @@ impl SearchWords {
         Ok(Self(words))
     }
 
-    /// Searches the messages of `room` between `after` and `before`, newest first, until `limit` are found.
+    /// Searches the messages of `room` between `after` and `before`, newest first, until `limit` are found; with a `kind`,
+    /// only those of that kind. A message whose content was replaced by an edit is left out, and the edit is searched.
     ///
     /// # Errors
     /// If the store cannot be read now.
@@ -60,10 +62,13 @@ impl SearchWords {
         room: &Room,
         after: Option<Offset>,
         before: Option<Offset>,
+        kind: Option<&Kind>,
         limit: usize,
     ) -> Result<SearchResult, ApiError> {
         let mut result = SearchResult::default();
-        let mut span = before.map_or(Span::Newest, Span::Before);
+        // Edits may be after `before`, so the scan always begins at the newest message.
+        let mut span = Span::Newest;
+        let mut replaced = HashSet::new();
 
         loop {
             let page = room.history(span, PAGE_MESSAGES).await?;
@@ -75,6 +80,9 @@ impl SearchWords {
 
             let in_range: Vec<_> = frames
                 .take_while(|frame| after.is_none_or(|after| frame.offset() > after))
+                .filter(|frame| is_current(frame, &mut replaced))
+                .filter(|frame| before.is_none_or(|before| frame.offset() < before))
+                .filter(|frame| kind.is_none() || frame.fields().kind.as_ref() == kind)
                 .collect();
             for message in self.matches_among(in_range).await {
                 if result.messages.len() == limit {
@@ -120,6 +128,15 @@ impl SearchWords {
 
         let text = fold(text);
         self.0.iter().all(|word| text.contains(word))
+    }
+}
+
+/// Returns true unless a newer message replaces the content of `frame`. All newer messages must have been passed before;
+/// `replaced` has the offsets of those that they replace.
+fn is_current(frame: &Frame, replaced: &mut HashSet<Offset>) -> bool {
+    match frame.fields().edits {
+        Some(original) => replaced.insert(original),
+        None => !replaced.contains(&frame.offset()),
     }
 }
 
