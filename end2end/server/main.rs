@@ -99,6 +99,8 @@ mod api;
 mod archive;
 /// Publishing over HTTP.
 mod publish;
+/// Text, JSON and bytes, kinds and references.
+mod shapes;
 /// History and presence over HTTP.
 mod history;
 /// Streams over HTTP.

@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use super::Cursor;
 use super::send_rate::SendRate;
-use crate::protocol::{Command, ErrorCode, Key, Offset, Publication, Push, UserId};
+use crate::protocol::{
+    Body, Command, ErrorCode, Key, Kind, MessageFields, Offset, Publication, Push, UserId,
+};
 
 /// The most messages at once: enough for a server to store many in one transaction.
 const MAX_MESSAGES: usize = 256;
@@ -30,7 +32,7 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 /// ```
 /// use std::time::Duration;
 /// use fanfare::client::{Cursor, Outbox, OutgoingMessage, SendMode, SendOutcome, SendStep};
-/// use fanfare::protocol::{Key, Push, UserId};
+/// use fanfare::protocol::{Body, Key, Push, UserId};
 ///
 /// let now = Duration::ZERO;
 /// let mut cursor = Cursor::new(None);
@@ -39,7 +41,8 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 ///     id: 1,
 ///     key: Key::parse("a key of its own").unwrap(),
 ///     from: UserId::parse("ann").unwrap(),
-///     text: "hello".to_owned(),
+///     body: Body::Text("hello".to_owned()),
+///     kind: None,
 /// });
 /// assert_eq!(outbox.next(&cursor, now), SendStep::Idle);
 ///
@@ -61,7 +64,7 @@ pub struct Outbox {
     mode: SendMode,
     /// The messages, in the order in which they were added.
     entries: VecDeque<Entry>,
-    /// The size of all texts.
+    /// The size of all contents.
     bytes: usize,
     /// The limits of the connected server; `None` while disconnected.
     limits: Option<Limits>,
@@ -88,8 +91,10 @@ pub struct OutgoingMessage {
     pub key: Key,
     /// The sender.
     pub from: UserId,
-    /// The text.
-    pub text: String,
+    /// The content.
+    pub body: Body,
+    /// The application's own type of the message.
+    pub kind: Option<Kind>,
 }
 
 /// A message that is no longer in the outbox.
@@ -190,7 +195,7 @@ impl Outbox {
 
     /// Adds a message behind the others.
     pub fn enqueue(&mut self, message: OutgoingMessage) {
-        self.bytes += message.text.len();
+        self.bytes += message.body.size();
         self.entries.push_back(Entry {
             message,
             is_in_flight: false,
@@ -231,7 +236,7 @@ impl Outbox {
             return SendStep::Idle;
         };
         // The server would close the connection at each attempt to send it.
-        if self.entries[at].message.text.len() > limits.max_message {
+        if self.entries[at].message.body.size() > limits.max_message {
             return self
                 .settle(at, SendOutcome::TooLong(limits.max_message))
                 .map_or(SendStep::Idle, SendStep::Settled);
@@ -241,10 +246,14 @@ impl Outbox {
             Some(Duration::ZERO) => {
                 let entry = &mut self.entries[at];
                 entry.is_in_flight = true;
+                let message = &entry.message;
                 SendStep::Send(Command::Publish {
                     room: None,
-                    text: entry.message.text.clone(),
-                    key: Some(entry.message.key.clone()),
+                    body: message.body.clone(),
+                    fields: MessageFields {
+                        kind: message.kind.clone(),
+                        ..MessageFields::keyed(Some(message.key.clone()))
+                    },
                 })
             }
             Some(pause) => SendStep::Wait(pause),
@@ -366,7 +375,7 @@ impl Outbox {
 
     fn take(&mut self, at: usize) -> Option<OutgoingMessage> {
         let message = self.entries.remove(at)?.message;
-        self.bytes -= message.text.len();
+        self.bytes -= message.body.size();
         Some(message)
     }
 }

@@ -42,6 +42,15 @@ impl Body {
             }),
         }
     }
+
+    /// Returns the size of the text, JSON text or base64 in bytes; 0 for a deleted message.
+    pub const fn size(&self) -> usize {
+        match self {
+            Self::Text(text) | Self::Data(text) => text.len(),
+            Self::Json(json) => json.as_str().len(),
+            Self::Deleted(_) => 0,
+        }
+    }
 }
 
 /// The reason why fields are not a [`Body`].

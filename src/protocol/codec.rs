@@ -5,9 +5,11 @@ use std::fmt;
 use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
+use serde_json::value::RawValue;
 
 use super::{
-    Command, Epoch, ErrorCode, Key, MAX_HISTORY, Offset, Push, RoomName, RoomSelector, Token,
+    Body, Command, Epoch, ErrorCode, Json, Key, Kind, MAX_HISTORY, MessageFields, Offset, Push,
+    RoomName, RoomSelector, Token,
 };
 
 /// The error for a text that is not a valid [`Command`].
@@ -65,13 +67,19 @@ impl Push {
 
 /// The fields of all commands, before they are checked.
 #[derive(Deserialize)]
-struct Fields {
+struct Fields<'a> {
     #[serde(rename = "type")]
-    kind: Option<Field>,
+    frame_type: Option<Field>,
     room: Option<Field>,
     after: Option<Field>,
     epoch: Option<Field>,
     text: Option<Field>,
+    #[serde(borrow, default, deserialize_with = "json_text")]
+    json: Option<&'a RawValue>,
+    data: Option<Field>,
+    kind: Option<Field>,
+    reply_to: Option<Field>,
+    edits: Option<Field>,
     key: Option<Field>,
     token: Option<Field>,
     before: Option<Field>,
@@ -79,15 +87,16 @@ struct Fields {
     offset: Option<Field>,
 }
 
-impl Fields {
-    fn into_command(self) -> Result<Command, CommandError> {
-        let selector = self.room.map(Field::into_selector).transpose();
-        let key = self.key.map(Field::into_key).transpose();
+impl Fields<'_> {
+    fn into_command(mut self) -> Result<Command, CommandError> {
+        let selector = self.room.take().map(Field::into_selector).transpose();
+        let key = self.key.take().map(Field::into_key).transpose();
         let known_room = selector.as_ref().ok().cloned().flatten();
         let known_key = key.as_ref().ok().cloned().flatten();
-        let kind = self.kind.and_then(|kind| kind.into_string("type").ok());
+        let frame_type = self.frame_type.take();
+        let frame_type = frame_type.and_then(|frame_type| frame_type.into_string("type").ok());
 
-        let command = match kind.as_deref() {
+        let command = match frame_type.as_deref() {
             Some("subscribe") => required_selector(selector).and_then(|room| {
                 let after = self.after.map(|after| after.into_offset("after"));
                 let epoch = self.epoch.map(|epoch| epoch.into_string("epoch"));
@@ -100,13 +109,7 @@ impl Fields {
             Some("unsubscribe") => {
                 required_selector(selector).map(|room| Command::Unsubscribe { room })
             }
-            Some("publish") => required("text", self.text).and_then(|text| {
-                Ok(Command::Publish {
-                    room: one_room(selector)?,
-                    text: text.into_string("text")?,
-                    key: key?,
-                })
-            }),
+            Some("publish") => one_room(selector).and_then(|room| self.into_publish(room, key)),
             Some("delete") => required("offset", self.offset).and_then(|offset| {
                 Ok(Command::Delete {
                     room: one_room(selector)?,
@@ -139,6 +142,39 @@ impl Fields {
             key: known_key,
         })
     }
+
+    fn into_publish(
+        self,
+        room: Option<RoomName>,
+        key: Result<Option<Key>, String>,
+    ) -> Result<Command, String> {
+        let text = self.text.map(|text| text.into_string("text"));
+        let json = self.json.map(Json::from_raw).transpose();
+        let data = self.data.map(|data| data.into_string("data"));
+        let kind = self.kind.map(Field::into_kind);
+        let reply_to = self.reply_to.map(|offset| offset.into_offset("reply_to"));
+        let edits = self.edits.map(|offset| offset.into_offset("edits"));
+
+        let json = json.map_err(|error| error.to_string())?;
+        let body = Body::from_fields(text.transpose()?, json, data.transpose()?);
+        Ok(Command::Publish {
+            room,
+            body: body.map_err(|error| error.to_string())?,
+            fields: MessageFields {
+                kind: kind.transpose()?,
+                key: key?,
+                reply_to: reply_to.transpose()?,
+                edits: edits.transpose()?,
+            },
+        })
+    }
+}
+
+/// Deserializes a field as the text of its JSON value. `null` is a value too.
+fn json_text<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
 }
 
 /// The field `room`, if the frame has one.
@@ -213,6 +249,11 @@ impl Field {
     fn into_selector(self) -> Result<RoomSelector, String> {
         let text = self.into_string("room")?;
         RoomSelector::parse(&text).map_err(|error| error.to_string())
+    }
+
+    fn into_kind(self) -> Result<Kind, String> {
+        let text = self.into_string("kind")?;
+        Kind::parse(&text).map_err(|error| error.to_string())
     }
 
     fn into_key(self) -> Result<Key, String> {
@@ -334,16 +375,37 @@ mod tests {
                 r#"{"type":"publish","text":"hi"}"#,
                 Command::Publish {
                     room: None,
-                    text: "hi".into(),
-                    key: None,
+                    body: Body::Text("hi".into()),
+                    fields: MessageFields::default(),
                 },
             ),
             (
                 r#"{"key":"k1","text":"hi","type":"publish"}"#,
                 Command::Publish {
                     room: None,
-                    text: "hi".into(),
-                    key,
+                    body: Body::Text("hi".into()),
+                    fields: MessageFields::keyed(key),
+                },
+            ),
+            (
+                r#"{"type":"publish","json":[1,null],"kind":"order","reply_to":7,"edits":8}"#,
+                Command::Publish {
+                    room: None,
+                    body: Body::Json(Json::from_compact("[1,null]")),
+                    fields: MessageFields {
+                        kind: Kind::parse("order").ok(),
+                        key: None,
+                        reply_to: Some(Offset(7)),
+                        edits: Some(Offset(8)),
+                    },
+                },
+            ),
+            (
+                r#"{"type":"publish","data":"AQL/"}"#,
+                Command::Publish {
+                    room: None,
+                    body: Body::Data("AQL/".into()),
+                    fields: MessageFields::default(),
                 },
             ),
             (r#"{"type":"ping"}"#, Command::Ping),
@@ -409,6 +471,36 @@ mod tests {
             ),
             (long.as_str(), ErrorCode::BadField, "1 to 64"),
             (
+                r#"{"type":"publish","text":"x","json":null}"#,
+                ErrorCode::BadField,
+                "text and json",
+            ),
+            (
+                r#"{"type":"publish","json":1,"json":2}"#,
+                ErrorCode::BadField,
+                "duplicate field `json`",
+            ),
+            (
+                r#"{"type":"publish","json":1e999}"#,
+                ErrorCode::BadField,
+                "json is invalid: number out of range",
+            ),
+            (
+                r#"{"type":"publish","json":[1,]}"#,
+                ErrorCode::BadJson,
+                "not JSON",
+            ),
+            (
+                r#"{"type":"publish","text":"x","kind":"a b"}"#,
+                ErrorCode::BadField,
+                "kind has the character ' '",
+            ),
+            (
+                r#"{"type":"publish","text":"x","edits":-1}"#,
+                ErrorCode::BadField,
+                "edits must be a whole number",
+            ),
+            (
                 r#"{"type":"history","limit":-1}"#,
                 ErrorCode::BadField,
                 "limit must be a whole number up to 1000",
@@ -439,6 +531,30 @@ mod tests {
     }
 
     #[test]
+    fn a_published_json_value_is_kept_without_whitespace_as_it_was_written() {
+        let text =
+            r#"{"type": "publish", "json": { "b": 12345678901234567890123, "a": "1\u0031" }}"#;
+
+        let Ok(Command::Publish { body, .. }) = Command::decode(text) else {
+            panic!("a publish");
+        };
+
+        let kept = r#"{"b":12345678901234567890123,"a":"1\u0031"}"#;
+        assert_eq!(body, Body::Json(Json::from_compact(kept)));
+    }
+
+    #[test]
+    fn a_json_value_that_is_nested_too_deeply_is_refused_with_the_limit() {
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+
+        let error = Command::decode(&format!(r#"{{"type":"publish","json":{deep}}}"#));
+
+        let error = error.expect_err("it is too deep");
+        assert_eq!(error.code, ErrorCode::BadField);
+        assert!(error.message.contains("120 levels"), "{}", error.message);
+    }
+
+    #[test]
     fn an_error_has_the_key_of_the_message_that_it_rejects() {
         let error = Command::decode(r#"{"type":"publish","key":"mine"}"#).expect_err("no text");
 
@@ -456,7 +572,7 @@ mod tests {
             "-1",
             "true",
         ] {
-            for name in ["other", "limit", "before", "token", "key"] {
+            for name in ["other", "limit", "before", "token", "key", "json"] {
                 let text = format!(r#"{{"{name}":{value},"type":"ping"}}"#);
                 assert_eq!(Command::decode(&text), Ok(Command::Ping), "{name}");
             }

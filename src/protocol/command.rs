@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Epoch, Key, Offset, RoomName, RoomSelector, Token};
+use super::{Body, Epoch, MessageFields, Offset, RoomName, RoomSelector, Token};
 
 /// The largest number of messages in one `history` frame.
 pub const MAX_HISTORY: u16 = 1000;
@@ -33,11 +33,12 @@ pub enum Command {
         /// The room; may be absent while the only subscription of the connection is to one room.
         #[serde(skip_serializing_if = "Option::is_none")]
         room: Option<RoomName>,
-        /// The text of the message.
-        text: String,
-        /// The key that makes a repeated send safe and requests an `ack`.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        key: Option<Key>,
+        /// The content.
+        #[serde(flatten)]
+        body: Body,
+        /// The optional fields. A key makes a repeated send safe and requests an `ack`.
+        #[serde(flatten)]
+        fields: MessageFields,
     },
     /// Deletes a message that the sender published. A tombstone replaces it. Needs a token: only then is the id verified.
     Delete {

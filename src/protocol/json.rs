@@ -63,7 +63,7 @@ impl Json {
     }
 
     /// Returns the text.
-    pub fn as_str(&self) -> &str {
+    pub const fn as_str(&self) -> &str {
         &self.0
     }
 

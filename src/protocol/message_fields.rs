@@ -30,6 +30,11 @@ impl MessageFields {
         }
     }
 
+    /// Returns true if the message refers to another one.
+    pub const fn has_reference(&self) -> bool {
+        self.reply_to.is_some() || self.edits.is_some()
+    }
+
     /// Returns the fields that stay when the message is deleted: the key.
     pub fn of_tombstone(&self) -> Self {
         Self::keyed(self.key.clone())

@@ -4,6 +4,8 @@
 mod calls;
 /// Tokens of WebSockets.
 mod sockets;
+/// Edits of one's own messages.
+mod edits;
 /// The admin API on the public listener.
 mod admins;
 /// The admin page on the public listener.

@@ -272,3 +272,34 @@ async fn connections_that_break_after_each_line_do_not_slow_send_down() {
 
     assert_eq!(send.end().await.code, Some(0));
 }
+
+#[tokio::test]
+async fn lines_are_sent_as_json_values_with_a_kind() {
+    let server = Server::start(&[]);
+    let (mut ann, _) = join(&server, "id=ann").await;
+
+    let url = server.url("");
+    let arguments = [
+        "send",
+        "lobby",
+        "--parse-json",
+        "--kind",
+        "order",
+        "--url",
+        &url,
+    ];
+    let mut send = Client::start(&arguments);
+    send.write("{\"b\": 1, \"a\": 2}\nhello\n[3]\n").await;
+    let ended = send.end().await;
+
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains("line 2"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("json is invalid"), "{}", ended.stderr);
+    for value in [json!({ "b": 1, "a": 2 }), json!([3])] {
+        let message = next(&mut ann, "message").await;
+        assert_eq!(
+            (&message["json"], &message["kind"]),
+            (&value, &json!("order"))
+        );
+    }
+}

@@ -17,7 +17,7 @@ use super::{Bench, BenchArgs};
 use crate::cli::client::Socket;
 use crate::cli::output::progress;
 use crate::client::Cursor;
-use crate::protocol::{Body, Command, Key, Push, RoomName, UserId};
+use crate::protocol::{Body, Command, Key, MessageFields, Push, RoomName, UserId};
 
 /// The size of publisher, number and time in a message, in bytes.
 pub(super) const MIN_SIZE: u32 = 48;
@@ -139,8 +139,12 @@ async fn publish(
                 None
             };
             let text = if options.is_typed() {
-                let room = None;
-                Command::Publish { room, text, key }.encode()
+                let publish = Command::Publish {
+                    room: None,
+                    body: Body::Text(text),
+                    fields: MessageFields::keyed(key),
+                };
+                publish.encode()
             } else {
                 text
             };

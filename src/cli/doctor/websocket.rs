@@ -12,7 +12,9 @@ use super::report::{Finding, bad, describe, good};
 use super::visit::{Visit, in_time};
 use crate::cli::client::{Answer, Frame, Socket, SocketEnd};
 use crate::client::Cursor;
-use crate::protocol::{CloseCode, Command, ErrorCode, Key, Push, RoomName, SUBPROTOCOL, Welcome};
+use crate::protocol::{
+    Body, CloseCode, Command, ErrorCode, Key, MessageFields, Push, RoomName, SUBPROTOCOL, Welcome,
+};
 
 const TOKEN: &str = "fanfare doctor: --token \"$(fanfare token --sub doctor --room 'doctor-*:rw' --auth-key-file FILE)\"";
 const STORE: &str = "fanfare: GET /readyz on the ops listener shows the error of the store";
@@ -141,8 +143,8 @@ async fn send(socket: &mut Socket) -> anyhow::Result<(Duration, Duration)> {
     let key = Key::parse(&format!("doctor-{:016x}", fastrand::u64(..)))?;
     let publish = Command::Publish {
         room: None,
-        text: "fanfare doctor was here".to_owned(),
-        key: Some(key.clone()),
+        body: Body::Text("fanfare doctor was here".to_owned()),
+        fields: MessageFields::keyed(Some(key.clone())),
     };
     socket
         .send(Message::text(publish.encode()))

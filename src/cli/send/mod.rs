@@ -17,7 +17,7 @@ use crate::cli::client::{ReconnectingSocket, SocketEvent};
 use crate::cli::output::note;
 use crate::cli::{Failure, interrupted, start};
 use crate::client::{Cursor, Outbox, OutgoingMessage, SendMode, SendStep, Settled};
-use crate::protocol::{Key, Push, RoomName, UserId};
+use crate::protocol::{Body, Json, Key, Kind, Push, RoomName, UserId};
 use crate::server::config::duration;
 
 /// The arguments of the command.
@@ -27,7 +27,8 @@ use crate::server::config::duration;
     after_help = "Each message has its own key and is sent again until the server acknowledges it. When the server restarts or \
              the network fails, no message is lost, duplicated or reordered. Messages are sent as fast as the \
              server's rate limit allows.\n\
-             A line that is empty, too long for the server or not UTF-8 is reported on standard error and skipped. \
+             A line that is empty, too long for the server, not UTF-8 or (with --parse-json) not JSON is reported on standard \
+             error and skipped. \
              --timeout also limits the first connection.\n\
              Exits 0 if every line is stored, else 1."
 )]
@@ -40,6 +41,12 @@ pub(super) struct SendArgs {
     /// Id of the sender, 1 to 64 characters [default: the sub of the token, or anonymous]
     #[arg(long, value_name = "ID", value_parser = UserId::parse)]
     from: Option<UserId>,
+    /// The application's own type of the messages: 1 to 64 of A-Z a-z 0-9 . _ : -
+    #[arg(long, value_parser = Kind::parse)]
+    kind: Option<Kind>,
+    /// Send each message as the JSON value that it is, not as text
+    #[arg(long)]
+    parse_json: bool,
     /// Give up if no message was stored for this time, like 30s or 5m; 0 never gives up
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_timeout)]
     timeout: Duration,
@@ -80,6 +87,8 @@ pub(super) fn run(args: SendArgs) -> Result<(), Failure> {
         cursor: Cursor::new(None),
         outbox: Outbox::new(SendMode::Bulk),
         from,
+        kind: args.kind,
+        parses_json: args.parse_json,
         report: SendReport::new(args.room, args.text.is_none(), args.json),
         input: Input::Waiting { text: args.text },
         timeout: args.timeout,
@@ -107,6 +116,9 @@ struct Sender {
     cursor: Cursor,
     outbox: Outbox,
     from: UserId,
+    kind: Option<Kind>,
+    /// True if each line is a JSON value.
+    parses_json: bool,
     input: Input,
     report: SendReport,
     /// The timeout without progress.
@@ -203,15 +215,23 @@ impl Sender {
         if self.outbox.is_empty() {
             self.progress = now;
         }
-        match content {
-            Ok(text) => self.outbox.enqueue(OutgoingMessage {
+        let body = match content {
+            Ok(text) if self.parses_json => Json::parse(&text)
+                .map(Body::Json)
+                .map_err(|error| format!("{error}: not sent")),
+            Ok(text) => Ok(Body::Text(text)),
+            Err(error) => Err(error.to_string()),
+        };
+        match body {
+            Ok(body) => self.outbox.enqueue(OutgoingMessage {
                 id: number,
                 // The key is random, and long enough to be unique.
                 key: Key::parse(&format!("{:032x}", fastrand::u128(..)))?,
                 from: self.from.clone(),
-                text,
+                body,
+                kind: self.kind.clone(),
             }),
-            Err(error) => self.report.failed(number, &error.to_string()),
+            Err(problem) => self.report.failed(number, &problem),
         }
         Ok(())
     }

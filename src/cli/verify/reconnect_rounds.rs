@@ -16,7 +16,7 @@ use super::delivery_checker::{DeliveryChecker, Faults, Stored};
 use crate::cli::client::{ReconnectingSocket, SocketEvent};
 use crate::cli::output::progress;
 use crate::client::{Cursor, Outbox, OutgoingMessage, SendMode, SendOutcome, SendStep, Settled};
-use crate::protocol::{Key, Offset, UserId};
+use crate::protocol::{Body, Key, Offset, UserId};
 
 /// The time for the server to finish at the end.
 const FINAL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -302,7 +302,8 @@ async fn publish(mut client: VerifyClient, every: Duration) -> anyhow::Result<Pu
             _ = tick.tick(), if !is_over && outbox.has_capacity() => {
                 let text = format!("{:032x}", fastrand::u128(..));
                 let (key, from) = (Key::parse(&text)?, from.clone());
-                outbox.enqueue(OutgoingMessage { id: 0, key, from, text });
+                let (body, kind) = (Body::Text(text), None);
+                outbox.enqueue(OutgoingMessage { id: 0, key, from, body, kind });
             }
             () = sleep(wake.unwrap_or_default()), if wake.is_some() => {}
             () = sleep(time_left(deadline)), if deadline.is_some() => break,

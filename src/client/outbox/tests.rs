@@ -65,7 +65,8 @@ impl TestClient {
     fn sent(&mut self, now: Duration) -> Vec<u64> {
         std::iter::from_fn(|| match self.next(now) {
             SendStep::Send(Command::Publish {
-                text, key: Some(_), ..
+                body: Body::Text(text),
+                ..
             }) => text.parse().ok(),
             _ => None,
         })
@@ -91,7 +92,8 @@ fn outgoing(number: u64, text: String) -> OutgoingMessage {
         id: number,
         key: key(number),
         from: user(),
-        text,
+        body: Body::Text(text),
+        kind: None,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::server::hub::now_millis;
 use crate::server::hub::resume::count_between;
 use crate::server::memory::{Memory, MemoryReservation};
 use crate::server::metrics;
-use crate::server::room::{Draft, Presence, PresentMember, RemotePresence};
+use crate::server::room::{Draft, Frame, Presence, PresentMember, RemotePresence};
 use crate::server::session::CatchUpPage;
 use crate::server::store::{
     Bounds, Deleted, Limit, Page, Span, Store, StoreError, StoreFuture, Stored,

@@ -5,17 +5,17 @@
 use std::time::Duration;
 
 use crate::protocol::{
-    CloseCode, Command, CommandError, Epoch, ErrorCode, Key, MAX_HISTORY, Offset, Push, RoomName,
-    RoomSelector, Token, UserId,
+    Body, CloseCode, Command, CommandError, Epoch, ErrorCode, Key, MAX_HISTORY, MessageFields,
+    Offset, Push, RoomName, RoomSelector, Token, UserId,
 };
-use crate::server::room::{Dialect, Draft, Tick};
+use crate::server::room::{Content, Dialect, Draft, Tick};
 use crate::server::session::{CloseReason, ConnectionLimiter, Limiter, Rate, RateLimited};
 use crate::server::wire::Incoming;
 
 /// Maximum number of JSON bytes for one byte of text: a control character is written as `\u0001`.
 const JSON_EXPANSION: usize = 6;
-/// Maximum number of bytes of a publish besides its text: type, room, key, braces, spaces.
-const JSON_AROUND_TEXT: usize = 1024;
+/// Maximum number of bytes of a publish besides its text: type, room, the other fields, braces, spaces.
+const JSON_AROUND_TEXT: usize = 2048;
 
 /// Returns the maximum length of a frame with a text of `max_message` bytes.
 pub const fn max_publish_bytes(max_message: usize) -> usize {
@@ -278,20 +278,9 @@ impl Session {
             }
             Command::Unsubscribe { room } => Ok(Action::Unsubscribe(room)),
 
-            Command::Publish { room, text, key } => {
+            Command::Publish { room, body, fields } => {
                 let room = writable(room, access)?;
-                if text.len() > self.max_message {
-                    let message = format!(
-                        "text is {} bytes; the limit is {} (--max-message)",
-                        text.len(),
-                        self.max_message
-                    );
-                    return Err((ErrorCode::BadField, message));
-                }
-                Ok(Action::Publish(
-                    room,
-                    Draft::text(self.id.clone(), key, text),
-                ))
+                Ok(Action::Publish(room, self.draft(body, fields)?))
             }
 
             Command::Delete { room, offset } => Ok(Action::Delete(writable(room, access)?, offset)),
@@ -320,6 +309,23 @@ impl Session {
             }
         }
     }
+
+    /// Returns the message to publish, or the error.
+    fn draft(&self, body: Body, fields: MessageFields) -> Result<Draft, (ErrorCode, String)> {
+        let content =
+            Content::try_from(body).map_err(|error| (ErrorCode::BadField, error.to_string()))?;
+
+        if content.size() > self.max_message {
+            let message = format!(
+                "{} is {} bytes; the limit is {} (--max-message)",
+                content.name(),
+                content.size(),
+                self.max_message
+            );
+            return Err((ErrorCode::BadField, message));
+        }
+        Ok(Draft::new(self.id.clone(), content, fields))
+    }
 }
 
 /// The room and the key of a command, for the error that refers to it.
@@ -334,7 +340,9 @@ impl Subject {
             Command::Subscribe { room, .. } | Command::Unsubscribe { room } => {
                 (Some(room.clone()), None)
             }
-            Command::Publish { room, key, .. } => (room.clone().map(Into::into), key.clone()),
+            Command::Publish { room, fields, .. } => {
+                (room.clone().map(Into::into), fields.key.clone())
+            }
             Command::Delete { room, .. } | Command::History { room, .. } => {
                 (room.clone().map(Into::into), None)
             }

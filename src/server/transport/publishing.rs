@@ -10,9 +10,9 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::net::TcpStream;
 
-use crate::protocol::{CloseCode, ErrorCode, Key, Push, RoomName};
+use crate::protocol::{CloseCode, ErrorCode, Key, Push, RoomName, UserId};
 use crate::server::auth::Right;
-use crate::server::hub::{Hub, Refusal, Room};
+use crate::server::hub::{Hub, ReferenceError, Refusal, Room, check_references};
 use crate::server::metrics;
 use crate::server::room::{Dialect, Draft, Tick};
 use crate::server::session::{CloseReason, Session};
@@ -28,14 +28,21 @@ pub(super) struct RoomBatch {
 
 /// The unfinished publishes of a client, in the order in which it sent them.
 pub(super) enum PendingPublish {
-    /// The rooms are being opened, because the client is not subscribed to all of them.
+    /// The rooms are being opened, because the client is not subscribed to all of them, or messages that refer to others
+    /// are being checked.
     Opening(BoxFuture<'static, Vec<OpenedBatch>>),
     /// The messages are being stored.
     Storing(VecDeque<StoringBatch>),
 }
 
-/// A batch and its room, unless the room was refused.
-type OpenedBatch = (RoomBatch, Result<Arc<Room>, Refusal>);
+/// A batch and its room.
+pub(super) struct OpenedBatch {
+    batch: RoomBatch,
+    /// The room, unless it was refused.
+    room: Result<Arc<Room>, Refusal>,
+    /// The keys of the messages that were removed from the batch, because they may not refer to another message.
+    refused: Vec<(Option<Key>, ReferenceError)>,
+}
 
 /// Messages that are being stored.
 pub(super) struct StoringBatch {
@@ -64,8 +71,12 @@ impl PendingPublish {
         batches: Vec<RoomBatch>,
         now: Tick,
     ) -> Self {
+        let mut drafts = batches.iter().flat_map(|batch| &batch.drafts);
+        let has_reference = drafts.any(|draft| draft.fields().has_reference());
+
         let mut state = connection.lock();
         state.is_publishing = true;
+        let sender = state.registration().and_then(|one| one.proven().cloned());
         let open: Option<Vec<Arc<Room>>> = batches
             .iter()
             .map(|batch| {
@@ -80,11 +91,16 @@ impl PendingPublish {
         drop(state);
 
         match open {
-            Some(rooms) => {
-                let opened = batches.into_iter().zip(rooms.into_iter().map(Ok)).collect();
+            Some(rooms) if !has_reference => {
+                let opened = |(batch, room)| OpenedBatch {
+                    batch,
+                    room: Ok(room),
+                    refused: Vec::new(),
+                };
+                let opened = batches.into_iter().zip(rooms).map(opened).collect();
                 Self::append(connection, session, opened, now)
             }
-            None => Self::Opening(open_rooms(connection.hub.clone(), batches).boxed()),
+            _ => Self::Opening(open_rooms(connection.hub.clone(), batches, sender).boxed()),
         }
     }
 
@@ -96,9 +112,19 @@ impl PendingPublish {
         now: Tick,
     ) -> Self {
         let mut storing = VecDeque::new();
-        for (RoomBatch { room, drafts }, opened) in opened {
+        for opened in opened {
+            let RoomBatch { room, drafts } = opened.batch;
+            for (key, error) in opened.refused {
+                let message = error.to_string();
+                connection.update(|state| refuse(state, &room, vec![key], error.code(), &message));
+            }
+            if drafts.is_empty() {
+                continue;
+            }
+
             let keys = drafts.iter().map(|draft| draft.key().cloned()).collect();
             let allowed = opened
+                .room
                 .map_err(|refusal| (refusal_code(refusal), refusal.to_string()))
                 .and_then(|opened| check(connection, session, opened, now));
 
@@ -147,12 +173,35 @@ impl PendingPublish {
     }
 }
 
-/// Opens the room of each batch.
-async fn open_rooms(hub: Hub, batches: Vec<RoomBatch>) -> Vec<OpenedBatch> {
+/// Opens the room of each batch, and removes the messages that may not refer to another one. `sender` is the client's id if
+/// it is verified.
+async fn open_rooms(hub: Hub, batches: Vec<RoomBatch>, sender: Option<UserId>) -> Vec<OpenedBatch> {
     let mut opened = Vec::with_capacity(batches.len());
-    for batch in batches {
-        let room = hub.room(&batch.room).await;
-        opened.push((batch, room));
+    for RoomBatch { room: name, drafts } in batches {
+        let room = hub.room(&name).await;
+        let mut allowed = Vec::with_capacity(drafts.len());
+        let mut refused = Vec::new();
+
+        for draft in drafts {
+            let check = match &room {
+                Ok(room) => check_references(room, &draft, sender.as_ref()).await,
+                Err(_) => Ok(()),
+            };
+            match check {
+                Ok(()) => allowed.push(draft),
+                Err(error) => refused.push((draft.key().cloned(), error)),
+            }
+        }
+
+        let batch = RoomBatch {
+            room: name,
+            drafts: allowed,
+        };
+        opened.push(OpenedBatch {
+            batch,
+            room,
+            refused,
+        });
     }
     opened
 }

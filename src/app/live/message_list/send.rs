@@ -3,7 +3,7 @@
 use super::*;
 use crate::app::live::row::{Content, Reason};
 use crate::client::{OutgoingMessage, SendStep};
-use crate::protocol::ErrorCode;
+use crate::protocol::{Body, ErrorCode};
 
 impl MessageList {
     /// Adds the unconfirmed messages of an earlier visit.
@@ -171,7 +171,8 @@ impl MessageList {
                 id,
                 key: key.clone(),
                 from: message.from.clone(),
-                text: text.as_ref().to_owned(),
+                body: Body::Text(text.as_ref().to_owned()),
+                kind: None,
             });
         }
     }

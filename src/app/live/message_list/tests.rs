@@ -228,7 +228,7 @@ fn sent(commands: &[Command]) -> Vec<&str> {
         .map(|command| match command {
             Command::Publish {
                 room: None,
-                key: Some(key),
+                fields: MessageFields { key: Some(key), .. },
                 ..
             } => key.as_str(),
             other => panic!("{other:?} sends no message"),
