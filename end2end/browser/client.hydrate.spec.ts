@@ -656,8 +656,7 @@ test('a room is published to without a subscription', async ({ visit, server }) 
   expect((await heard(bob, 'presence')).filter(({ count }) => count > 1), 'it is no member').toEqual([]);
 });
 
-// The server reads `json`, `kind`, `reply_to` and `edits` over HTTP only.
-test.fixme('a message is JSON with a kind, and answers another', async ({ visit, server }) => {
+test('a message is JSON with a kind, and answers another', async ({ visit, server }) => {
   const page = await connected(visit, server, { room: freshName() });
   const half = 'half \uD83D';
   const value = { list: [1, null, 'two'], [half]: half, escaped: '\\ud83d' };
@@ -688,7 +687,7 @@ test.fixme('signals reach those who are subscribed, and presence shows the state
   expect((await heard(carl, 'subscribed'))[0].members).toContainEqual({ id: 'ann', state: { mood: 'good' } });
 });
 
-// The server does not read `edits` over WebSocket, and does not answer the second deletion of a message.
+// The server does not answer the second deletion of a message.
 test.fixme('a message of one\'s own is edited and deleted, with a token', async ({ visit }) => {
   const guarded = await Server.start(['--auth-key-file', KEY]);
   const page = await connected(visit, guarded, { room: 'lobby', id: 'ann', tokens: [token('ann', 'lobby:rw')] });
