@@ -33,7 +33,8 @@
 //!
 //! // The caller passes each frame on.
 //! let frames = [
-//!     r#"{"type":"welcome","connection":1,"id":"ann","heartbeat_ms":25000,"expire_ms":60000,"max_message":65536}"#,
+//!     r#"{"type":"welcome","connection":1,"id":"ann","heartbeat_ms":25000,"expire_ms":60000,
+//!         "max_message":65536,"max_subscriptions":128}"#,
 //!     r#"{"type":"subscribed","room":"lobby","epoch":"5f3e9a01","head":7,"first":1,"recovery":"fresh","count":1}"#,
 //!     r#"{"type":"message","room":"lobby","offset":8,"prev":7,"at":1764600000000,"from":"bob","text":"hello"}"#,
 //! ];

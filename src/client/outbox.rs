@@ -47,7 +47,7 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 /// assert_eq!(outbox.next(&cursor, now), SendStep::Idle);
 ///
 /// let welcome = r#"{"type":"welcome","connection":1,"id":"ann","heartbeat_ms":25000,"expire_ms":60000,
-///     "max_message":65536}"#;
+///     "max_message":65536,"max_subscriptions":128}"#;
 /// let subscribed = r#"{"type":"subscribed","room":"lobby","epoch":"5f3e9a01","head":7,"first":1,
 ///     "recovery":"fresh","count":1}"#;
 /// outbox.on_push(&Push::decode(welcome).unwrap(), now);
