@@ -687,8 +687,7 @@ test.fixme('signals reach those who are subscribed, and presence shows the state
   expect((await heard(carl, 'subscribed'))[0].members).toContainEqual({ id: 'ann', state: { mood: 'good' } });
 });
 
-// The server does not answer the second deletion of a message.
-test.fixme('a message of one\'s own is edited and deleted, with a token', async ({ visit }) => {
+test('a message of one\'s own is edited and deleted, with a token', async ({ visit }) => {
   const guarded = await Server.start(['--auth-key-file', KEY]);
   const page = await connected(visit, guarded, { room: 'lobby', id: 'ann', tokens: [token('ann', 'lobby:rw')] });
 

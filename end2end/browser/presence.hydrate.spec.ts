@@ -13,7 +13,7 @@ test('the count goes up and down with a second page, in the language of each', a
   const lei = await live(await visit(room, { locale: 'zh-CN' }));
   await expect(count(lei)).toHaveText('2 人在线');
   await expect(count(ann)).toHaveText('2 here');
-  // Whoever comes back within five seconds was never gone.
+  // A user who comes back within five seconds was never gone.
   await lei.close();
   await expect(count(ann)).toHaveText('1 here', { timeout: 15_000 });
 });

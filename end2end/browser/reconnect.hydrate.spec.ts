@@ -102,7 +102,7 @@ test('a server that answers is not left, however long nobody speaks', async ({ v
   expect(tries()).toBe(1);
 });
 
-test('whoever looks at a tab again has its connection looked at', async ({ visit, server }) => {
+test('a tab that is shown again checks its connection', async ({ visit, server }) => {
   let pings = 0;
   const { page } = await withSocket(visit, server, (socket) => {
     hearing(socket, ({ type }) => type === 'ping' && ++pings && tell(socket, { type: 'pong' }));

@@ -185,3 +185,22 @@ async fn a_sender_deletes_its_own_messages_and_no_others_over_a_socket() {
         assert_eq!(find(reader, "deleted").await["offset"], 1);
     }
 }
+
+#[tokio::test]
+async fn a_delete_is_answered_without_a_subscription_and_when_it_is_repeated() {
+    let guarded = Guarded::start(&[]);
+    let token = token("ann", json!({"*": "rw"}));
+    let (mut ann, _) = join(&guarded.server, &format!("token={token}")).await;
+    let frame = json!({"type": "publish", "room": "other", "text": "secret", "key": "k"});
+    ann.send(frame.to_string()).await;
+    let offset = find(&mut ann, "ack").await["offset"].clone();
+
+    for _ in 0..2 {
+        let frame = json!({"type": "delete", "room": "other", "offset": offset});
+        ann.send(frame.to_string()).await;
+        let deleted = find(&mut ann, "deleted").await;
+
+        assert_eq!(deleted["room"], "other");
+        assert_eq!(deleted["offset"], offset);
+    }
+}

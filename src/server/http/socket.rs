@@ -127,10 +127,10 @@ pub(super) async fn open(
     let resume = extract::resume(params.after.as_deref(), params.epoch)?;
     let refused = |refusal: &Refusal| info!(%address, ?refusal, "refused");
     let admission = state.hub.admit(address).inspect_err(refused)?;
-    let mut entries = Vec::new();
+    let mut subscriptions = Vec::new();
     if let Some(room) = &room {
-        let entry = state.hub.enter(room, resume.as_ref()).await;
-        entries.push(entry.inspect_err(refused)?);
+        let subscription = state.hub.enter(room, resume.as_ref()).await;
+        subscriptions.push(subscription.inspect_err(refused)?);
     }
 
     let host = IpBucket::of(address);
@@ -148,7 +148,7 @@ pub(super) async fn open(
     };
     let pending = PendingConnection {
         admission,
-        entries,
+        subscriptions,
         id: Some(id),
         permissions: Permissions::new(principal),
         settings: state.connection.clone(),

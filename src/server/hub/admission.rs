@@ -1,6 +1,6 @@
 //! The admission of connections to the server and to rooms, and the guards that return each slot exactly once.
 //!
-//! An [`Admission`] reserves a slot for a connection, and becomes its [`Registration`]. An [`Entry`] reserves a slot in a
+//! An [`Admission`] reserves a slot for a connection, and becomes its [`Registration`]. A [`PendingSubscription`] reserves a slot in a
 //! room, or opens the feed of a pattern, and becomes a [`Membership`]. Dropping any of them returns the slot.
 
 use std::net::IpAddr;
@@ -80,7 +80,7 @@ pub struct Registration {
 /// A subscription that is prepared but has not begun. A subscription to one room has a slot in it. Dropping the entry
 /// returns the slot.
 #[derive(Debug)]
-pub struct Entry {
+pub struct PendingSubscription {
     source: Source,
     slot: Option<RoomSlot>,
     start: StartPosition,
@@ -200,7 +200,7 @@ impl Drop for Registration {
     }
 }
 
-impl Entry {
+impl PendingSubscription {
     /// Reserves a slot in the room `name`: see [`Hub::enter`].
     pub(super) async fn new(
         hub: &Hub,

@@ -207,10 +207,13 @@ impl Connections {
     ) -> usize {
         let mut unsubscribed = 0;
         self.for_each_entry(|entry| {
-            let rooms = entry.subscriber.status().rooms;
-            let rooms = rooms.iter().filter(|room| is_selected(&entry, room));
-            let ended = rooms.map(|room| entry.subscriber.unsubscribe(room, code));
-            unsubscribed += usize::from(ended.count() > 0);
+            let mut rooms = entry.subscriber.status().rooms;
+            rooms.retain(|room| is_selected(&entry, room));
+
+            for room in &rooms {
+                entry.subscriber.unsubscribe(room, code);
+            }
+            unsubscribed += usize::from(!rooms.is_empty());
         })
         .await;
 

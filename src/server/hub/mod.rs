@@ -47,7 +47,7 @@ use crate::server::room::{LogLimits, PresentMember, Tick};
 use crate::server::run_clock::RunClock;
 use crate::server::store::{Backend, BusEvent, Changes, Health, RuleEvent, Store};
 
-pub use admission::{Admission, Entry, Membership, Refusal, Registration};
+pub use admission::{Admission, Membership, PendingSubscription, Refusal, Registration};
 pub use cluster_moderation::{ClusterModeration, Effect, RuleError};
 pub use connections::{ConnectionEntry, Connections, Listing};
 pub use feed::{DeletionMark, Feed};
@@ -256,8 +256,12 @@ impl Hub {
     ///
     /// # Errors
     /// The limit that is reached.
-    pub async fn enter(&self, name: &RoomName, resume: Option<&Resume>) -> Result<Entry, Refusal> {
-        Entry::new(self, name, resume).await
+    pub async fn enter(
+        &self,
+        name: &RoomName,
+        resume: Option<&Resume>,
+    ) -> Result<PendingSubscription, Refusal> {
+        PendingSubscription::new(self, name, resume).await
     }
 
     /// Opens the feed of all rooms that match `pattern`. With `resume` the client continues from that position.
@@ -268,8 +272,8 @@ impl Hub {
         &self,
         pattern: &RoomPattern,
         resume: Option<&Resume>,
-    ) -> Result<Entry, Refusal> {
-        Entry::of_pattern(self, pattern, resume).await
+    ) -> Result<PendingSubscription, Refusal> {
+        PendingSubscription::of_pattern(self, pattern, resume).await
     }
 
     /// Returns the room `name`, loaded from the store if it is not in memory.
@@ -393,7 +397,7 @@ impl std::fmt::Debug for Hub {
 }
 
 /// Returns the current time in milliseconds since 1970 UTC.
-fn now_millis() -> u64 {
+pub fn now_millis() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_millis() as u64)

@@ -16,8 +16,8 @@ use tracing::{debug, field, info};
 
 use crate::protocol::{CloseCode, ErrorCode, Push, RoomName, RoomSelector, UnsubscribeCode};
 use crate::server::hub::{
-    Closing, ConnectionStatus, Entry, Hub, Notice, Reclaimable, Registration, Source, Subscriber,
-    TraceEvent, Tracer,
+    Closing, ConnectionStatus, Hub, Notice, PendingSubscription, Reclaimable, Registration, Source,
+    Subscriber, TraceEvent, Tracer,
 };
 use crate::server::memory::{Memory, MemoryReservation};
 use crate::server::metrics::{self, DisconnectReason};
@@ -28,7 +28,7 @@ use crate::server::session::{
 };
 use crate::server::spans;
 use crate::server::transport::Permissions;
-use crate::server::transport::opening;
+use crate::server::transport::opening::{self, SubscriptionFrames};
 use crate::server::transport::stall_timeout::STALL_TIMEOUT;
 use crate::server::transport::subscriptions::{Subscription, Subscriptions};
 
@@ -243,8 +243,8 @@ impl<O: Output> Connection<O> {
 
     /// Subscribes the client to the rooms and patterns of `entries`. It gets the frames about the subscriptions, and then
     /// the messages. An earlier subscription to one of them is replaced. Without effect if the connection has ended.
-    pub(super) fn subscribe(self: &Arc<Self>, entries: Vec<Entry>) {
-        let position = opening::position(&entries);
+    pub(super) fn subscribe(self: &Arc<Self>, subscriptions: Vec<PendingSubscription>) {
+        let position = opening::position(&subscriptions);
         let mut state = self.lock();
         // The frames about a subscription would not be sent after the end, but a stopping server sends the log.
         if state.send_buffer.close_reason().is_some() {
@@ -257,8 +257,8 @@ impl<O: Output> Connection<O> {
         // All in one critical section: changes of the rooms that are sent to this reader from now on wait for the lock,
         // and follow the frames that describe the rooms.
         let mut replaced = Vec::new();
-        for entry in entries {
-            let source = entry.source().clone();
+        for pending in subscriptions {
+            let source = pending.source().clone();
             // The rules may have changed since the request was checked.
             if let Some(room) = source.room()
                 && let Some((code, _)) = registration.denied(room.name())
@@ -267,13 +267,13 @@ impl<O: Output> Connection<O> {
                 continue;
             }
 
-            let frames = opening::Frames::of(&entry);
-            let start = entry.start();
+            let frames = SubscriptionFrames::of(&pending);
+            let start = pending.start();
             let cursor = match source {
                 Source::Room(_) => LogCursor::new(start.cursor),
                 Source::Pattern(_) => LogCursor::in_pattern(start.cursor, start.known),
             };
-            let membership = entry.join(&registration, self.clone());
+            let membership = pending.join(&registration, self.clone());
             replaced.extend(state.subscriptions.remove(source.as_str()));
             frames.push(&source, &mut state.send_buffer);
             state

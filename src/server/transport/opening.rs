@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tracing::{field, info};
 
 use crate::protocol::{Epoch, Offset, Position, Push, Recovery, Subscribed, UserId, Welcome};
-use crate::server::hub::{Admission, Entry, Registration, Source, StartPosition};
+use crate::server::hub::{Admission, PendingSubscription, Registration, Source, StartPosition};
 use crate::server::metrics;
 use crate::server::room::{Dialect, Format};
 use crate::server::session::SendBuffer;
@@ -18,7 +18,7 @@ pub struct PendingConnection {
     /// The admission to the server.
     pub admission: Admission,
     /// The subscriptions from the start.
-    pub entries: Vec<Entry>,
+    pub subscriptions: Vec<PendingSubscription>,
     /// The user id under which the client is present, if it takes part in presence.
     pub id: Option<UserId>,
     /// The client's rights, and their expiry.
@@ -28,7 +28,7 @@ pub struct PendingConnection {
 }
 
 /// The content of the frames that describe the start of a subscription.
-pub(super) struct Frames {
+pub(super) struct SubscriptionFrames {
     epoch: Epoch,
     start: StartPosition,
     head: Offset,
@@ -40,7 +40,7 @@ impl PendingConnection {
     pub(super) fn open<O: Output>(self, output: O, format: Format) -> OpenConnection<O> {
         let Self {
             admission,
-            entries,
+            subscriptions,
             id,
             permissions,
             settings,
@@ -48,7 +48,7 @@ impl PendingConnection {
         let hub = admission.hub().clone();
         let proven = permissions.principal().proven().cloned();
         let registration = admission.open(id, proven);
-        let room = entries.first().map(|first| first.source().as_str());
+        let room = subscriptions.first().map(|first| first.source().as_str());
         info!(
             id = registration.id().map(field::display),
             room = room.map(field::display),
@@ -70,7 +70,7 @@ impl PendingConnection {
             registration,
             welcome.as_ref(),
         );
-        connection.subscribe(entries);
+        connection.subscribe(subscriptions);
         let subscriber: &Connection<O> = &connection;
         connection.hub.send_missed(subscriber);
         connection
@@ -78,16 +78,16 @@ impl PendingConnection {
 
     /// Returns the position, in all its rooms, from which the client begins to read; `None` without a subscription.
     pub fn position(&self) -> Option<Position> {
-        position(&self.entries)
+        position(&self.subscriptions)
     }
 }
 
-/// Returns the position, in the rooms of all `entries`, from which a client begins to read; `None` without entries.
-pub(super) fn position(entries: &[Entry]) -> Option<Position> {
-    let first = entries.first()?;
-    let cursors = entries.iter().map(|entry| entry.start().cursor);
+/// Returns the position, in the rooms of all `subscriptions`, from which a client begins to read; `None` without any.
+pub(super) fn position(subscriptions: &[PendingSubscription]) -> Option<Position> {
+    let first = subscriptions.first()?;
+    let cursors = subscriptions.iter().map(|one| one.start().cursor);
     let is_fresh = first.start().recovery == Recovery::Fresh;
-    let offset = if is_fresh && entries.len() > 1 {
+    let offset = if is_fresh && subscriptions.len() > 1 {
         // The head of one room is not a position in the others.
         first.newest()
     } else {
@@ -122,14 +122,14 @@ fn welcome(registration: &Registration, settings: &ConnectionSettings) -> Option
     }))
 }
 
-impl Frames {
+impl SubscriptionFrames {
     /// Returns the content of the frames about the subscription that `entry` becomes.
-    pub(super) fn of(entry: &Entry) -> Self {
+    pub(super) fn of(pending: &PendingSubscription) -> Self {
         Self {
-            epoch: entry.epoch().clone(),
-            start: entry.start().clone(),
-            head: entry.head(),
-            first: entry.first(),
+            epoch: pending.epoch().clone(),
+            start: pending.start().clone(),
+            head: pending.head(),
+            first: pending.first(),
         }
     }
 

@@ -16,11 +16,13 @@ use tokio::net::TcpStream;
 
 use crate::protocol::{ErrorCode, Offset, Push, RoomName, RoomSelector, Token, UnsubscribeCode};
 use crate::server::auth::Verifier;
-use crate::server::hub::{DeleteError, DeletionMark, Refusal, Resume, Room, TraceEvent};
+use crate::server::hub::{
+    DeleteError, DeletionMark, Refusal, Resume, Room, TraceEvent, now_millis,
+};
 use crate::server::metrics;
 use crate::server::room::{Dialect, Format, Tick};
 use crate::server::session::{Action, CloseReason, SendBuffer, Session, max_publish_bytes};
-use crate::server::store::{Page, Span, StoreError};
+use crate::server::store::{Deleted, Page, Span, StoreError};
 use crate::server::transport::connection::{Connection, ConnectionState, TransportError};
 use crate::server::transport::permissions::{CurrentAccess, renew};
 use crate::server::transport::publishing::{PendingPublish, push_draft, refusal_code};
@@ -473,7 +475,8 @@ fn unavailable(error: &impl ToString, room: &RoomName) -> Push {
 }
 
 /// Spawns a task that deletes the message at `offset` of the room `name` if the client sent it. All readers of the room are
-/// notified of the deletion. If nothing is deleted, the client gets an error frame.
+/// notified of the deletion. The client always gets an answer, also if it does not read the room or the message was
+/// deleted before.
 fn spawn_delete(connection: Arc<Connection<TcpStream>>, name: RoomName, offset: Offset) {
     let state = connection.lock();
     let sender = state.registration().and_then(|one| one.proven().cloned());
@@ -487,8 +490,16 @@ fn spawn_delete(connection: Arc<Connection<TcpStream>>, name: RoomName, offset: 
                 .map_err(|error| (delete_code(&error), error.to_string())),
             Err(error) => Err(error),
         };
-        if let Err((code, message)) = result {
-            connection.send_error(code, message, name.into());
+
+        match result {
+            // The notification of all readers is the answer.
+            Ok(Deleted::Now) if connection.lock().subscriptions.have(&name) => {}
+            Ok(_) => {
+                let (room, at) = (name, now_millis());
+                let answer = Push::Deleted { room, offset, at };
+                connection.update(|state| state.send_buffer.push_event(&answer));
+            }
+            Err((code, message)) => connection.send_error(code, message, name.into()),
         }
     });
 }

@@ -18,7 +18,7 @@ use super::websocket::WebSocketTask;
 use super::{ConnectionSettings, FrameSender, PendingConnection, Permissions};
 use crate::protocol::{CloseCode, Key, Member, Offset, Push, RoomName, UserId};
 use crate::server::auth::{Principal, Verifier};
-use crate::server::hub::{Admission, Closing, Entry, Hub, Resume, Room, Subscriber};
+use crate::server::hub::{Admission, Closing, Hub, PendingSubscription, Resume, Room, Subscriber};
 use crate::server::room::{Dialect, Draft, Format, Tick};
 use crate::server::run_clock::RunClock;
 use crate::server::session::{
@@ -128,10 +128,10 @@ impl World {
 }
 
 /// Returns the connection of the newcomer with `admission` to the server and `entry` to a room.
-pub(super) fn pending(admission: Admission, entry: Entry) -> PendingConnection {
+pub(super) fn pending(admission: Admission, entry: PendingSubscription) -> PendingConnection {
     PendingConnection {
         admission,
-        entries: vec![entry],
+        subscriptions: vec![entry],
         id: Some(user("newcomer")),
         permissions: Permissions::new(Principal::open()),
         settings: Arc::new(ConnectionSettings {

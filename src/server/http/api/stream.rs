@@ -114,13 +114,13 @@ pub(super) async fn stream(
     let dialect = dialect(&headers)?;
     let refused = |refusal: &Refusal| info!(%address, ?refusal, "refused");
     let admission = state.hub.admit(address).inspect_err(refused)?;
-    let entry = state.hub.enter(&room, resume.as_ref()).await;
-    let entry = entry.inspect_err(refused)?;
+    let subscription = state.hub.enter(&room, resume.as_ref()).await;
+    let subscription = subscription.inspect_err(refused)?;
     permit.release();
 
     let pending = PendingConnection {
         admission,
-        entries: vec![entry],
+        subscriptions: vec![subscription],
         id,
         permissions: Permissions::new(principal),
         settings: state.connection.clone(),
