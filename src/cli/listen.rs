@@ -12,12 +12,12 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
 
 use crate::cli::args::ServerArgs;
-use crate::cli::client::{ReconnectingSocket, SocketEvent};
+use crate::cli::client::{ReconnectingSocket, SocketEvent, Subscriptions};
 use crate::cli::format::{self, Style};
 use crate::cli::output::{OutputError, is_coloured, note};
 use crate::cli::{Failure, interrupted, start};
-use crate::client::{Cursor, ReadPosition, Update};
-use crate::protocol::{Push, RoomName, RoomSelector};
+use crate::client::{ReadPosition, Update};
+use crate::protocol::{Push, RoomSelector};
 
 /// The arguments of the command.
 #[derive(Debug, Args)]
@@ -47,12 +47,6 @@ pub(super) struct ListenArgs {
     server: ServerArgs,
 }
 
-/// A room or pattern, and the position in it.
-struct Reading {
-    room: RoomSelector,
-    cursor: Cursor,
-}
-
 /// The format of the output.
 #[derive(Clone, Copy, Debug)]
 enum Shown {
@@ -67,31 +61,20 @@ pub(super) fn run(args: ListenArgs) -> Result<(), Failure> {
         (false, true) => Shown::Line(Style::Coloured),
         (false, false) => Shown::Line(Style::Plain),
     };
-    let rooms = args.rooms.into_iter();
-    let rooms: Vec<Reading> = rooms
-        .map(|room| Reading::new(room, args.after.clone()))
-        .collect();
+    let subscriptions = Subscriptions::new(args.rooms, args.after.as_ref());
     // A single room is in the URL, so that a refusal ends the command.
-    let only = match rooms.as_slice() {
-        [
-            Reading {
-                room: RoomSelector::Room(room),
-                ..
-            },
-        ] => Some(room.clone()),
-        _ => None,
-    };
+    let only = subscriptions.only_room().cloned();
     let socket = ReconnectingSocket::new(server, only, None, credentials);
-    start(listen(socket, rooms, shown))
+    start(listen(socket, subscriptions, shown))
 }
 
 async fn listen(
     mut socket: ReconnectingSocket,
-    rooms: Vec<Reading>,
+    subscriptions: Subscriptions,
     shown: Shown,
 ) -> anyhow::Result<()> {
     let result = tokio::select! {
-        result = follow(&mut socket, rooms, shown) => result,
+        result = follow(&mut socket, subscriptions, shown) => result,
         result = interrupted() => result,
         () = unread() => Ok(()),
     };
@@ -103,13 +86,14 @@ async fn listen(
 /// Writes each update, until the server forbids a reconnect or standard output is closed.
 async fn follow(
     socket: &mut ReconnectingSocket,
-    mut rooms: Vec<Reading>,
+    mut subscriptions: Subscriptions,
     shown: Shown,
 ) -> anyhow::Result<()> {
     let mut out = tokio::io::stdout();
+    let are_several = subscriptions.len() > 1;
     let mut is_away = false;
     loop {
-        match socket.next(&rooms[0].cursor).await? {
+        match socket.next(subscriptions.first()).await? {
             SocketEvent::Received(pushes) => {
                 if std::mem::take(&mut is_away) {
                     note("connected again");
@@ -117,13 +101,10 @@ async fn follow(
 
                 let mut lines = String::new();
                 for push in &pushes {
-                    on_push(socket, &rooms, push)?;
+                    let updates = subscriptions.on_push(socket, push)?.into_iter();
                     lines.extend(
-                        updates(&mut rooms, push)
-                            .into_iter()
-                            .filter_map(|(room, update)| {
-                                show(&room, update, shown, rooms.len() > 1)
-                            }),
+                        updates
+                            .filter_map(|(room, update)| show(&room, update, shown, are_several)),
                     );
                 }
                 let written = match out.write_all(lines.as_bytes()).await {
@@ -133,73 +114,13 @@ async fn follow(
                 written.map_err(OutputError::new)?;
             }
             SocketEvent::Disconnected(reason) => {
-                rooms.iter_mut().for_each(|one| one.cursor.on_disconnect());
+                subscriptions.on_disconnect();
                 // The message is printed once per outage, not once per attempt.
                 if !std::mem::replace(&mut is_away, true) {
                     note(&format!("{reason}; trying again"));
                 }
             }
         }
-    }
-}
-
-/// Subscribes to the rooms after a welcome, unless the URL has the only one.
-///
-/// # Errors
-/// If the server refuses or ends a subscription.
-fn on_push(socket: &mut ReconnectingSocket, rooms: &[Reading], push: &Push) -> anyhow::Result<()> {
-    match push {
-        Push::Welcome(_) if !socket.has_room() => {
-            for Reading { room, cursor } in rooms {
-                socket.send(&cursor.subscribe(room.clone()));
-            }
-        }
-        Push::Error {
-            message,
-            retry: false,
-            room: Some(room),
-            ..
-        } if !socket.has_room() => anyhow::bail!("cannot read {room}: {message}"),
-        Push::Unsubscribed { room, message, .. } if !socket.has_room() => {
-            anyhow::bail!("cannot read {room}: {message}")
-        }
-        _ => {}
-    }
-    Ok(())
-}
-
-/// Returns what `push` changes, each with its room. A message of several subscriptions is returned once.
-fn updates(rooms: &mut [Reading], push: &Push) -> Vec<(RoomSelector, Update)> {
-    let Some(name) = push.room() else {
-        return Vec::new();
-    };
-
-    let mut updates = Vec::new();
-    for Reading { room, cursor } in rooms.iter_mut().filter(|one| one.has(name)) {
-        let of_room = cursor.on_push(push);
-        if updates.is_empty() {
-            updates = of_room
-                .into_iter()
-                .map(|update| (room.clone(), update))
-                .collect();
-        }
-    }
-    updates
-}
-
-impl Reading {
-    fn new(room: RoomSelector, position: Option<ReadPosition>) -> Self {
-        let cursor = match room {
-            RoomSelector::Room(_) => Cursor::new(position),
-            RoomSelector::Pattern(_) => Cursor::in_pattern(position),
-        };
-        Self { room, cursor }
-    }
-
-    /// Returns true if a frame about `name`, a room or a pattern, concerns this reading.
-    fn has(&self, name: &str) -> bool {
-        self.room.as_str() == name
-            || RoomName::parse(name).is_ok_and(|name| self.room.matches(&name))
     }
 }
 

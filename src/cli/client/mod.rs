@@ -4,8 +4,7 @@
 //!   which is enough for `bench`, `admin` and `doctor`.
 //! - [`Credentials`] is the token, if the server requires one.
 //! - [`ReconnectingSocket`] drives [`crate::client::Connection`] with a socket and timers.
-//!
-//! Each connection is in one room.
+//! - [`Subscriptions`] are the rooms and patterns of such a socket, with the positions from which it continues.
 
 mod server_url;
 mod tls;
@@ -13,10 +12,12 @@ mod server;
 mod credentials;
 mod frame;
 mod reconnect;
+mod subscriptions;
 
 pub(super) use credentials::Credentials;
 pub(super) use frame::{Frame, SocketEnd};
 pub(super) use reconnect::{ReconnectingSocket, SocketEvent};
 pub(super) use server::{Answer, Server, Socket};
 pub(super) use server_url::ServerUrl;
+pub(super) use subscriptions::Subscriptions;
 pub(super) use tls::{Tls, reason as tls_reason};
