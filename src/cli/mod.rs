@@ -14,6 +14,7 @@ mod environment;
 mod file_size;
 mod format;
 mod listen;
+mod load_rooms;
 mod output;
 mod send;
 mod serve;

@@ -17,6 +17,8 @@ mod admin;
 mod restart;
 /// `fanfare verify`.
 mod verify;
+/// `fanfare bench`.
+mod bench;
 /// Servers over TLS.
 mod tls;
 /// `fanfare doctor`.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt, TryStreamExt, stream};
 use tokio::task::JoinSet;
@@ -14,76 +14,77 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::tally::{BenchResult, Tally};
 use super::{Bench, BenchArgs};
-use crate::cli::client::Socket;
+use crate::cli::client::{Frame, Socket};
 use crate::cli::output::progress;
-use crate::client::Cursor;
-use crate::protocol::{Body, Command, Key, MessageFields, Push, RoomName, UserId};
+use crate::protocol::{Body, Command, Key, MessageFields, Offset, Push, RoomName, RoomSelector};
 
-/// The size of publisher, number and time in a message, in bytes.
+/// The largest size of the stamp in a message, in bytes.
 pub(super) const MIN_SIZE: u32 = 48;
 /// The prefix of an `ack`. Other frames are not decoded.
 const ACK: &str = "{\"type\":\"ack\"";
 /// The maximum number of concurrent handshakes.
 const MAX_CONNECTING: usize = 64;
 
+/// Connects all clients, publishes, and waits for the deliveries.
+///
+/// # Errors
+/// If a client cannot connect, or the server refuses a subscription or closes a publisher.
 pub(super) async fn run(bench: &Bench) -> anyhow::Result<BenchResult> {
     let options = &bench.args;
     let tally = Arc::new(Tally::new()?);
-    // The rooms are unique, because messages of other users would count as disorder.
-    let run = fastrand::u32(..);
-    let room = |number: u32| format!("bench-{run:08x}-{}", number % options.rooms);
 
-    let listeners = stream::iter(0..options.connections)
-        .map(|number| {
-            let room = room(number);
-            async move { connect(bench, &room, "listener", number).await }
-        })
-        .buffer_unordered(MAX_CONNECTING)
-        .try_collect::<Vec<_>>()
-        .await?;
+    let mut connected = stream::iter(0..options.connections)
+        .map(|number| connect_listener(bench, number))
+        .buffer_unordered(MAX_CONNECTING);
+    let mut listeners = JoinSet::new();
+    while let Some(socket) = connected.try_next().await? {
+        // The server closes connections that do not read, also before the load begins.
+        let (sink, stream) = socket.split();
+        listeners.spawn(listen(sink, stream, options.is_typed(), tally.clone()));
+    }
     let connecting = tally.began.elapsed();
 
     let mut tasks = JoinSet::new();
-    for socket in listeners {
-        let (sink, stream) = socket.split();
-        tasks.spawn(listen(sink, stream, options.is_typed(), tally.clone()));
+    if options.rate == 0 {
+        let idle = options.length();
+        tasks.spawn(async move {
+            tokio::time::sleep(idle).await;
+            Ok(Vec::new())
+        });
+    } else {
+        for number in 0..options.publishers {
+            let publisher = Publisher::connect(bench, number).await?;
+            tasks.spawn(publisher.publish(options.clone(), tally.clone()));
+        }
     }
 
-    let mut publishers = JoinSet::new();
-    for number in 0..options.publishers {
-        let socket = connect(bench, &room(number), "publisher", number).await?;
-        publishers.spawn(publish(socket, options.clone(), number, tally.clone()));
-    }
-
-    let mut sent = Vec::new();
+    let mut sent_in_room = vec![0; bench.rooms.count() as usize];
     let mut every_second = tokio::time::interval(Duration::from_secs(1));
     loop {
         tokio::select! {
-            done = publishers.join_next() => match done {
-                Some(done) => sent.push(done.context("a publisher failed")??),
-                None => break,
-            },
+            done = tasks.join_next() => {
+                let Some(done) = done else { break };
+                for PublisherRoom { number, sent, .. } in done.context("a publisher failed")?? {
+                    sent_in_room[number as usize] += sent;
+                }
+            }
             _ = every_second.tick() => progress(&deliveries(&tally)),
         }
     }
 
-    let listeners_of = |room: u32| {
-        u64::from(
-            options.connections / options.rooms
-                + u32::from(room < options.connections % options.rooms),
-        )
-    };
-    let expected = sent
+    let readers = bench.rooms.readers(options.connections);
+    let expected = sent_in_room
         .iter()
-        .map(|(number, sent)| sent * listeners_of(number % options.rooms))
+        .zip(readers)
+        .map(|(sent, readers)| sent * readers)
         .sum();
-    let sent = sent.iter().map(|(_, sent)| sent).sum();
+    let sent = sent_in_room.iter().sum();
 
     tally
         .wait_for(expected, if options.acks { sent } else { 0 })
         .await;
     progress(&(deliveries(&tally) + "\n"));
-    tasks.shutdown().await;
+    listeners.shutdown().await;
     Ok(tally.result(options, sent, expected, connecting))
 }
 
@@ -91,14 +92,53 @@ fn deliveries(tally: &Tally) -> String {
     format!("{:>12} deliveries", tally.delivered.load(Ordering::Relaxed))
 }
 
-/// Connects the client `number` of its `kind` in `room`. Clients are spread over the nodes.
-async fn connect(bench: &Bench, room: &str, kind: &str, number: u32) -> anyhow::Result<Socket> {
+/// Connects the listener `number` and subscribes it to its rooms.
+async fn connect_listener(bench: &Bench, number: u32) -> anyhow::Result<Socket> {
+    let subscriptions = bench.rooms.subscriptions(number)?;
+    if !bench.args.is_typed() {
+        let room = subscriptions.first().map(RoomSelector::as_str);
+        return connect(bench, "listener", number, room).await;
+    }
+
+    let mut socket = connect(bench, "listener", number, None).await?;
+    let mut missing = subscriptions.len();
+    for room in subscriptions {
+        let subscribe = Command::Subscribe {
+            room,
+            after: None,
+            epoch: None,
+        };
+        socket.feed(Message::text(subscribe.encode())).await?;
+    }
+    socket.flush().await?;
+
+    while missing > 0 {
+        match Frame::from(socket.next().await) {
+            Frame::Push(Push::Subscribed(_)) => missing -= 1,
+            Frame::Push(Push::Error { message, .. }) => bail!("cannot subscribe: {message}"),
+            Frame::End(end) => bail!("the server closed a listener: {}", end.reason),
+            Frame::Push(_) | Frame::Other => {}
+        }
+    }
+    Ok(socket)
+}
+
+/// Connects the client `number` of its `kind`, in `room` if it is plain. Clients are spread over the nodes.
+async fn connect(
+    bench: &Bench,
+    kind: &str,
+    number: u32,
+    room: Option<&str>,
+) -> anyhow::Result<Socket> {
     // With a token, all clients have the id in it.
     let (id, token) = match &bench.credentials {
-        Some(credentials) => (credentials.id.clone(), Some(&credentials.token)),
-        None => (UserId::parse(&format!("{kind}-{number}"))?, None),
+        Some(credentials) => (credentials.id.as_str().to_owned(), Some(&credentials.token)),
+        None => (format!("{kind}-{number}"), None),
     };
-    let query = Cursor::new(None).query(&RoomName::parse(room)?, Some(&id));
+    let query = form_urlencoded::Serializer::new(String::new())
+        .append_pair("id", &id)
+        .extend_pairs(room.map(|room| ("room", room)))
+        .finish();
 
     let server = &bench.servers[number as usize % bench.servers.len()];
     server
@@ -107,67 +147,111 @@ async fn connect(bench: &Bench, room: &str, kind: &str, number: u32) -> anyhow::
         .with_context(|| format!("cannot connect to {server}"))
 }
 
-/// Publishes at the rate and for the duration of `options`. Returns the publisher's number and the number of its
-/// messages.
-async fn publish(
+/// A client that publishes in its share of the rooms, in turn.
+struct Publisher {
     socket: Socket,
-    options: BenchArgs,
     number: u32,
-    tally: Arc<Tally>,
-) -> anyhow::Result<(u32, u64)> {
-    let (mut sink, stream) = socket.split();
-    let receiver = tokio::spawn(receive_acks(stream, options.acks, tally.clone()));
+    rooms: Vec<PublisherRoom>,
+}
 
-    let every = Duration::from_secs_f64(
-        f64::from(options.burst) * f64::from(options.publishers) / f64::from(options.rate),
-    );
-    let mut pace = tokio::time::interval(every);
-    pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    let bursts = (options.length().as_secs_f64() / every.as_secs_f64()) as u64;
+/// A room of a publisher.
+struct PublisherRoom {
+    number: u32,
+    name: RoomName,
+    /// The number of messages that the publisher has sent in the room.
+    sent: u64,
+}
 
-    let mut sent = 0;
-    for _ in 0..bursts.max(1) {
-        pace.tick().await;
-        for _ in 0..options.burst {
-            let now_us = tally.now_us();
-            let head = format!("{number} {sent} {now_us} ");
-            let text = format!("{head:x<width$}", width = options.size as usize);
-            // The key contains number and time of the message, like the text.
-            let key = if options.acks {
-                Key::parse(head.trim_end()).ok()
-            } else {
-                None
-            };
-            let text = if options.is_typed() {
-                let publish = Command::Publish {
-                    room: None,
-                    body: Body::Text(text),
-                    fields: MessageFields::keyed(key),
-                };
-                publish.encode()
-            } else {
-                text
-            };
-            if sink.feed(Message::text(text)).await.is_err() {
-                let why = receiver
-                    .await
-                    .ok()
-                    .flatten()
-                    .unwrap_or_else(|| "no Close frame".to_owned());
-                anyhow::bail!("the server closed a publisher: {why} (it needs --message-rate 0)");
-            }
-            sent += 1;
-        }
-        sink.flush()
-            .await
-            .context("the server closed a publisher (it needs --message-rate 0)")?;
+impl Publisher {
+    /// Connects the publisher `number`.
+    async fn connect(bench: &Bench, number: u32) -> anyhow::Result<Self> {
+        let BenchArgs {
+            rooms, publishers, ..
+        } = bench.args;
+        let share = (number % rooms..rooms).step_by(publishers as usize);
+        let share = share.map(|number| {
+            let name = bench.rooms.name(number)?;
+            Ok(PublisherRoom {
+                number,
+                name,
+                sent: 0,
+            })
+        });
+        let rooms = share.collect::<anyhow::Result<Vec<_>>>()?;
+
+        let plain_room = rooms.first().filter(|_| !bench.args.is_typed());
+        let room = plain_room.map(|room| room.name.as_str());
+        Ok(Self {
+            socket: connect(bench, "publisher", number, room).await?,
+            number,
+            rooms,
+        })
     }
-    // The last messages are in flight. The socket stays open until the listeners have received them.
-    tokio::spawn(async move {
-        // The sink keeps the socket open.
-        let _ = (sink, receiver.await);
-    });
-    Ok((number, sent))
+
+    /// Publishes at the rate and for the duration of `options`. Returns the rooms with the number of messages in each.
+    async fn publish(
+        mut self,
+        options: BenchArgs,
+        tally: Arc<Tally>,
+    ) -> anyhow::Result<Vec<PublisherRoom>> {
+        let (mut sink, stream) = self.socket.split();
+        let receiver = tokio::spawn(receive_acks(stream, options.acks, tally.clone()));
+
+        let every = Duration::from_secs_f64(
+            f64::from(options.burst) * f64::from(options.publishers) / f64::from(options.rate),
+        );
+        let mut pace = tokio::time::interval(every);
+        pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
+        let bursts = (options.length().as_secs_f64() / every.as_secs_f64()) as u64;
+
+        let mut next = 0;
+        for _ in 0..bursts.max(1) {
+            pace.tick().await;
+            for _ in 0..options.burst {
+                let room = &mut self.rooms[next];
+                let text = message(self.number, room, &options, tally.now_us());
+                if sink.feed(Message::text(text)).await.is_err() {
+                    let why = receiver
+                        .await
+                        .ok()
+                        .flatten()
+                        .unwrap_or_else(|| "no Close frame".to_owned());
+                    bail!("the server closed a publisher: {why} (it needs --message-rate 0)");
+                }
+                room.sent += 1;
+                next = (next + 1) % self.rooms.len();
+            }
+            sink.flush()
+                .await
+                .context("the server closed a publisher (it needs --message-rate 0)")?;
+        }
+
+        // The last messages are in flight. The socket stays open until the listeners have received them.
+        tokio::spawn(async move {
+            // The sink keeps the socket open.
+            let _ = (sink, receiver.await);
+        });
+        Ok(self.rooms)
+    }
+}
+
+/// Returns the next message of `publisher` in `room` as text or as a frame.
+fn message(publisher: u32, room: &PublisherRoom, options: &BenchArgs, now_us: u64) -> String {
+    let PublisherRoom { number, name, sent } = room;
+    let stamp = format!("{publisher} {number} {sent} {now_us} ");
+    let text = format!("{stamp:x<width$}", width = options.size as usize);
+    if !options.is_typed() {
+        return text;
+    }
+
+    // The key contains number and time of the message, like the text.
+    let key = options.acks.then(|| Key::parse(stamp.trim_end()).ok());
+    let publish = Command::Publish {
+        room: Some(name.clone()),
+        body: Body::Text(text),
+        fields: MessageFields::keyed(key.flatten()),
+    };
+    publish.encode()
 }
 
 /// Reads the frames of a publisher, because the server closes slow readers. Returns the close reason of the server,
@@ -186,11 +270,13 @@ async fn receive_acks(
                 let Ok(Push::Ack { key, .. }) = Push::decode(&text) else {
                     continue;
                 };
-                let Some((.., sent_us)) = stamp(key.as_str()) else {
+                let Some(stamp) = Stamp::parse(key.as_str()) else {
                     continue;
                 };
 
-                tally.acks.record(tally.now_us().saturating_sub(sent_us));
+                tally
+                    .acks
+                    .record(tally.now_us().saturating_sub(stamp.sent_us));
                 tally.acknowledged.fetch_add(1, Ordering::Relaxed);
             }
             _ => {}
@@ -199,38 +285,44 @@ async fn receive_acks(
     None
 }
 
+/// Receives messages and records their latency and order, until the connection ends.
 async fn listen(
     sink: SplitSink<Socket, Message>,
     mut stream: SplitStream<Socket>,
     is_typed: bool,
     tally: Arc<Tally>,
 ) {
-    let mut next_of: HashMap<u32, u64> = HashMap::new();
+    // The next message of each publisher in each room.
+    let mut next_of: HashMap<(u32, u32), u64> = HashMap::new();
+    let mut last = Offset(0);
     while let Some(Ok(message)) = stream.next().await {
         let Message::Text(text) = message else {
             continue;
         };
-        let Some((publisher, sequence, sent_us)) = stamp_in(&text, is_typed) else {
+        let Some((stamp, offset)) = read_message(&text, is_typed) else {
             continue;
         };
 
-        let next = next_of.entry(publisher).or_default();
-        if sequence != *next {
+        let next = next_of.entry((stamp.publisher, stamp.room)).or_default();
+        let is_after_last = offset.is_none_or(|offset| offset > last);
+        if stamp.sequence != *next || !is_after_last {
             tally.disordered.fetch_add(1, Ordering::Relaxed);
         }
-        *next = sequence + 1;
+        *next = stamp.sequence + 1;
+        last = offset.unwrap_or(last);
 
-        tally.latency.record(tally.now_us().saturating_sub(sent_us));
+        let latency_us = tally.now_us().saturating_sub(stamp.sent_us);
+        tally.latency.record(latency_us);
         tally.delivered.fetch_add(1, Ordering::Relaxed);
     }
     tally.closed.fetch_add(1, Ordering::Relaxed);
     drop(sink);
 }
 
-/// Returns the stamp in the message of a frame.
-fn stamp_in(frame: &Utf8Bytes, is_typed: bool) -> Option<(u32, u64, u64)> {
+/// Returns the stamp in the message of a frame, and the offset of the message, which plain frames do not have.
+fn read_message(frame: &Utf8Bytes, is_typed: bool) -> Option<(Stamp, Option<Offset>)> {
     if !is_typed {
-        return stamp(frame);
+        return Some((Stamp::parse(frame)?, None));
     }
     let Push::Message(publication) = Push::decode(frame).ok()? else {
         return None;
@@ -238,15 +330,27 @@ fn stamp_in(frame: &Utf8Bytes, is_typed: bool) -> Option<(u32, u64, u64)> {
     let Body::Text(text) = publication.body else {
         return None;
     };
-    stamp(&text)
+    Some((Stamp::parse(&text)?, Some(publication.offset)))
 }
 
-/// Returns publisher, number and time of a message.
-fn stamp(text: &str) -> Option<(u32, u64, u64)> {
-    let mut words = text.split(' ');
-    Some((
-        words.next()?.parse().ok()?,
-        words.next()?.parse().ok()?,
-        words.next()?.parse().ok()?,
-    ))
+/// The origin of a message, at the start of its text.
+struct Stamp {
+    publisher: u32,
+    room: u32,
+    /// The number of earlier messages of the publisher in the room.
+    sequence: u64,
+    /// The time of the publish in microseconds since the start of the command.
+    sent_us: u64,
+}
+
+impl Stamp {
+    fn parse(text: &str) -> Option<Self> {
+        let mut words = text.split(' ');
+        Some(Self {
+            publisher: words.next()?.parse().ok()?,
+            room: words.next()?.parse().ok()?,
+            sequence: words.next()?.parse().ok()?,
+            sent_us: words.next()?.parse().ok()?,
+        })
+    }
 }

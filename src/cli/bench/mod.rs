@@ -12,12 +12,16 @@ use clap::Args;
 use crate::cli::Failure;
 use crate::cli::args::{ServerArgs, count, server_url};
 use crate::cli::client::{Credentials, Server, ServerUrl};
+use crate::cli::load_rooms::{LoadRooms, RoomsPerConnection};
 
 /// The arguments of the command.
 #[derive(Clone, Debug, Args)]
 #[command(
     about = "Measure a running server: deliveries, latency, lost and reordered messages",
-    after_help = "Start the server with --message-rate 0 --connect-rate 0 --max-connections-per-ip 100000."
+    after_help = "Start the server with --message-rate 0 --connect-rate 0 --max-connections-per-ip 100000.\n\
+             With --rate 0, nothing is published and the connections stay idle, so that the memory of the server can be \
+             read.\n\
+             The names of its rooms begin with 'bench-' and a random number. A token must grant bench-*:rw."
 )]
 pub(super) struct BenchArgs {
     #[command(flatten)]
@@ -31,11 +35,13 @@ pub(super) struct BenchArgs {
     /// Rooms that the clients are spread over
     #[arg(long, value_name = "N", default_value = "1", value_parser = count())]
     rooms: u32,
-    /// Clients that publish, spread over the rooms; at least one per room
+    #[command(flatten)]
+    per_connection: RoomsPerConnection,
+    /// Clients that publish, each in its share of the rooms; plain clients: at least one per room
     #[arg(long, value_name = "N", default_value = "1", value_parser = count())]
     publishers: u32,
-    /// Messages per second, over all publishers
-    #[arg(long, value_name = "N", default_value = "100", value_parser = count())]
+    /// Messages per second, over all publishers; 0 for none
+    #[arg(long, value_name = "N", default_value = "100")]
     rate: u32,
     /// Messages that a publisher sends at once
     #[arg(long, value_name = "N", default_value = "1", value_parser = count())]
@@ -64,6 +70,7 @@ struct Bench {
     /// The servers, at least one. Clients are spread over them.
     servers: Vec<Server>,
     credentials: Option<Credentials>,
+    rooms: LoadRooms,
 }
 
 pub(super) fn run(args: BenchArgs) -> Result<(), Failure> {
@@ -84,10 +91,11 @@ pub(super) fn run(args: BenchArgs) -> Result<(), Failure> {
         Ok(())
     } else {
         Err(anyhow::anyhow!(
-            "{} messages were lost, {} came out of order, {} were not acknowledged",
+            "{} messages were lost, {} came out of order, {} were not acknowledged; {} connections ended",
             result.lost(),
             result.disordered,
-            result.unacknowledged()
+            result.unacknowledged(),
+            result.closed
         )
         .into())
     }
@@ -95,15 +103,23 @@ pub(super) fn run(args: BenchArgs) -> Result<(), Failure> {
 
 impl Bench {
     fn new(mut args: BenchArgs) -> Result<Self, Failure> {
-        if args.rooms > args.connections {
-            let problem = "it is more than --connections: a room would be empty";
-            return Err(Failure::argument("--rooms", problem));
+        if !args.is_typed() {
+            let problem = "it needs --dialect fanfare.v1";
+            for (flag, is_set) in [
+                ("--acks", args.acks),
+                ("--pattern", args.per_connection.pattern),
+                (
+                    "--rooms-per-connection",
+                    args.per_connection.rooms_per_connection > 1,
+                ),
+            ] {
+                if is_set {
+                    return Err(Failure::argument(flag, problem));
+                }
+            }
+            args.publishers = args.publishers.max(args.rooms);
         }
-        if args.acks && !args.is_typed() {
-            let problem = "only --dialect fanfare.v1 has them";
-            return Err(Failure::argument("--acks", problem));
-        }
-        args.publishers = args.publishers.max(args.rooms);
+        let rooms = LoadRooms::new("bench", args.rooms, args.connections, &args.per_connection)?;
         args.size = args.size.max(load::MIN_SIZE);
 
         let (server, credentials) = args.server.open()?;
@@ -115,6 +131,7 @@ impl Bench {
             args,
             servers,
             credentials,
+            rooms,
         })
     }
 }
@@ -124,7 +141,7 @@ impl BenchArgs {
         self.dialect != "plain"
     }
 
-    /// Returns the time for which the publishers publish.
+    /// Returns the time for which the publishers publish, or the connections stay idle.
     fn length(&self) -> Duration {
         Duration::from_secs(self.seconds.into())
     }

@@ -25,7 +25,9 @@ pub(super) fn print(options: &BenchArgs, result: &BenchResult) -> Result<(), Out
 pub(super) fn print_json(options: &BenchArgs, result: &BenchResult) -> Result<(), OutputError> {
     let at = |quantile| result.latency.value_at_quantile(quantile) as f64 / 1000.0;
     let mut figures = json!({
-        "connections": options.connections, "rooms": options.rooms, "rate": options.rate, "burst": options.burst,
+        "connections": options.connections, "rooms": options.rooms,
+        "rooms_per_connection": options.per_connection.rooms_per_connection, "pattern": options.per_connection.pattern,
+        "connecting_ms": result.connecting.as_secs_f64() * 1000.0, "rate": options.rate, "burst": options.burst,
         "size": options.size, "seconds": options.seconds, "dialect": options.dialect,
         "sent": result.sent, "expected": result.expected, "delivered": result.delivered,
         "lost": result.lost(), "disordered": result.disordered, "closed": result.closed,
@@ -57,8 +59,8 @@ fn write_figures(out: &mut impl Write, options: &BenchArgs, result: &BenchResult
 
     writeln!(
         out,
-        "connections  {} in {} rooms, connected in {connecting:.2?}",
-        options.connections, options.rooms
+        "connections  {} in {} rooms, {}, connected in {connecting:.2?}",
+        options.connections, options.rooms, options.per_connection
     )?;
     writeln!(out, "published    {sent} of {} bytes", options.size)?;
     writeln!(

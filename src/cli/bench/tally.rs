@@ -22,11 +22,12 @@ pub(super) struct BenchResult {
     pub(super) expected: u64,
     /// The number of deliveries.
     pub(super) delivered: u64,
-    /// The number of deliveries that were not the next message of their publisher.
+    /// The number of deliveries that were not the next message of their publisher in the room, or came to a connection
+    /// after a later offset.
     pub(super) disordered: u64,
     /// The number of connections that ended too early.
     pub(super) closed: u64,
-    /// The time until all clients were connected.
+    /// The time until all clients were connected and subscribed.
     pub(super) connecting: Duration,
     /// The time from a publish to its delivery, in microseconds.
     pub(super) latency: Histogram<u64>,
@@ -47,7 +48,7 @@ impl BenchResult {
     }
 
     pub(super) fn is_whole(&self) -> bool {
-        self.lost() == 0 && self.disordered == 0 && self.unacknowledged() == 0
+        self.lost() == 0 && self.disordered == 0 && self.unacknowledged() == 0 && self.closed == 0
     }
 }
 

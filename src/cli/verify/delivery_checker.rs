@@ -1,21 +1,31 @@
-//! The deliveries to one reader, frame by frame across all its connections, and their faults.
+//! The deliveries to one reader, frame by frame across all its connections and rooms, and their faults.
 //!
 //! A [`Cursor`](crate::client::Cursor) hides messages that arrive twice. This checker counts them. Pure: no clock, no
 //! I/O.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
-use crate::protocol::{Body, Offset, Push, Recovery};
+use crate::protocol::{Body, Offset, Publication, Push, Recovery, RoomName, RoomSelector};
 
 /// The texts of the messages that the server acknowledged, by offset.
 pub(super) type Stored = BTreeMap<Offset, String>;
 
-/// The messages that a reader has received.
+/// The messages that a reader of one or several rooms has received.
 #[derive(Clone, Debug, Default)]
 pub(super) struct DeliveryChecker {
-    /// The messages in order of arrival.
-    received: Vec<(Offset, String)>,
+    rooms: HashMap<RoomName, Received>,
+    /// The subscriptions of the connection, each with the newest offset that was received since it began. Messages that
+    /// a subscription missed earlier may be older than what the connection received before it.
+    subscriptions: Vec<(RoomSelector, Offset)>,
     faults: Faults,
+}
+
+/// The messages that a reader has received from one room.
+#[derive(Clone, Debug, Default)]
+struct Received {
+    texts: BTreeMap<Offset, String>,
+    /// The newest of them.
+    last: Offset,
 }
 
 /// Counts of faults and of correct deliveries.
@@ -25,8 +35,10 @@ pub(super) struct Faults {
     pub(super) lost: u64,
     /// The number of messages that arrived again.
     pub(super) doubled: u64,
-    /// The number of messages that arrived after a later one.
+    /// The number of messages that arrived after a later one, of their room or of another room of the reader.
     pub(super) reordered: u64,
+    /// The number of messages whose `prev` is not the message of the room before them.
+    pub(super) unlinked: u64,
     /// The number of messages that arrived with another text than was stored.
     pub(super) altered: u64,
     /// The number of gaps that the server reported.
@@ -43,58 +55,76 @@ impl DeliveryChecker {
     /// Records a frame of the server.
     pub(super) fn on_push(&mut self, push: &Push) {
         match push {
-            Push::Subscribed(subscribed) => match subscribed.recovery {
-                Recovery::Fresh => {}
-                Recovery::Resumed => self.faults.resumed += 1,
-                Recovery::Lost => self.faults.misplaced += 1,
-            },
+            // A new connection has no subscription yet.
+            Push::Welcome(_) => self.subscriptions.clear(),
+            Push::Subscribed(subscribed) => {
+                let room = subscribed.room.clone();
+                self.subscriptions.push((room, Offset(0)));
+                match subscribed.recovery {
+                    Recovery::Fresh => {}
+                    Recovery::Resumed => self.faults.resumed += 1,
+                    Recovery::Lost => self.faults.misplaced += 1,
+                }
+            }
             Push::Gap { .. } => self.faults.gaps += 1,
-            Push::Message(publication) => self.on_message(publication.offset, &publication.body),
+            Push::Message(publication) => self.on_message(publication),
             _ => {}
         }
     }
 
-    fn on_message(&mut self, offset: Offset, body: &Body) {
-        let is_in_order = self.received.last().is_none_or(|(last, _)| offset > *last);
-        if !is_in_order {
-            if self.received.iter().any(|(known, _)| *known == offset) {
-                self.faults.doubled += 1;
-                return;
-            }
-            self.faults.reordered += 1;
+    fn on_message(&mut self, publication: &Publication) {
+        let Publication { offset, prev, .. } = *publication;
+        let room = self.rooms.entry(publication.room.clone()).or_default();
+        if room.texts.contains_key(&offset) {
+            self.faults.doubled += 1;
+            return;
         }
 
-        let text = match body {
+        let mut newest = room.last;
+        for (subscription, received) in &mut self.subscriptions {
+            if subscription.matches(&publication.room) {
+                newest = newest.max(*received);
+            }
+            *received = offset.max(*received);
+        }
+        self.faults.reordered += u64::from(offset < newest);
+        self.faults.unlinked += u64::from(prev != room.last);
+
+        let text = match &publication.body {
             Body::Text(text) | Body::Data(text) => text.clone(),
             Body::Json(json) => json.as_str().to_owned(),
             Body::Deleted(_) => String::new(),
         };
-        self.received.push((offset, text));
+        room.texts.insert(offset, text);
+        room.last = offset.max(room.last);
     }
 
-    /// Reports whether the message at `offset`, or a later one, has arrived.
-    pub(super) fn has_reached(&self, offset: Offset) -> bool {
-        self.received
-            .last()
-            .is_some_and(|(last, _)| *last >= offset)
+    /// Reports whether the message of `room` at `offset`, or a later one, has arrived. No message has the offset 0.
+    pub(super) fn has_reached(&self, room: &RoomName, offset: Offset) -> bool {
+        let last = self.rooms.get(room).map(|room| room.last);
+        last.unwrap_or_default() >= offset
     }
 
-    /// Compares the deliveries with the `stored` messages of the room.
-    pub(super) fn finish(mut self, stored: &Stored) -> Faults {
-        self.received.sort_unstable();
+    /// Compares the deliveries with the `stored` messages of the reader's rooms.
+    pub(super) fn finish<'a>(
+        self,
+        stored: impl IntoIterator<Item = (&'a RoomName, &'a Stored)>,
+    ) -> Faults {
+        let mut faults = self.faults;
+        let none = Received::default();
 
-        for (offset, text) in stored {
-            let found = self
-                .received
-                .binary_search_by_key(offset, |(seen, _)| *seen);
-            match found.map(|at| self.received[at].1 == *text) {
-                Ok(true) => self.faults.delivered += 1,
-                Ok(false) => self.faults.altered += 1,
-                Err(_) => self.faults.lost += 1,
+        for (room, stored) in stored {
+            let received = self.rooms.get(room).unwrap_or(&none);
+            for (offset, text) in stored {
+                match received.texts.get(offset) {
+                    Some(found) if found == text => faults.delivered += 1,
+                    Some(_) => faults.altered += 1,
+                    None => faults.lost += 1,
+                }
             }
         }
 
-        self.faults
+        faults
     }
 }
 
@@ -105,12 +135,13 @@ impl Faults {
             lost,
             doubled,
             reordered,
+            unlinked,
             altered,
             gaps,
             misplaced,
             ..
         } = *self;
-        lost + doubled + reordered + altered + gaps + misplaced == 0
+        lost + doubled + reordered + unlinked + altered + gaps + misplaced == 0
     }
 }
 
@@ -122,6 +153,7 @@ impl std::ops::Add for Faults {
             lost: self.lost + other.lost,
             doubled: self.doubled + other.doubled,
             reordered: self.reordered + other.reordered,
+            unlinked: self.unlinked + other.unlinked,
             altered: self.altered + other.altered,
             gaps: self.gaps + other.gaps,
             resumed: self.resumed + other.resumed,
@@ -135,44 +167,93 @@ impl std::ops::Add for Faults {
 mod tests {
     use super::*;
 
-    fn message(offset: u64) -> Push {
-        let frame = format!(
-            r#"{{"type":"message","room":"lobby","offset":{offset},"prev":{},"at":1,"from":"ann","text":"{offset}"}}"#,
-            offset - 1
-        );
-        Push::decode(&frame).expect("a frame")
+    fn push(frame: &str) -> Push {
+        Push::decode(frame).expect("a frame")
     }
 
-    /// Returns the faults of a reader that received `offsets`, where 1 to 4 are stored.
-    fn faults(offsets: &[u64]) -> Faults {
+    fn welcome() -> Push {
+        push(
+            r#"{"type":"welcome","connection":1,"id":"ann","heartbeat_ms":1,"expire_ms":1,"max_message":1,
+            "max_subscriptions":1}"#,
+        )
+    }
+
+    fn subscribed(room: &str) -> Push {
+        push(&format!(
+            r#"{{"type":"subscribed","room":"{room}","epoch":"5f3e9a01","head":0,"first":0,"recovery":"fresh"}}"#
+        ))
+    }
+
+    fn message(room: &str, offset: u64, prev: u64) -> Push {
+        push(&format!(
+            r#"{{"type":"message","room":"{room}","offset":{offset},"prev":{prev},"at":1,"from":"ann","text":"{offset}"}}"#
+        ))
+    }
+
+    fn stored(offsets: &[u64]) -> Stored {
+        let texts = offsets
+            .iter()
+            .map(|offset| (Offset(*offset), offset.to_string()));
+        texts.collect()
+    }
+
+    /// Returns the faults of a reader that received `pushes` from rooms with the `stored` offsets.
+    fn faults(pushes: &[Push], stored_in: &[(&str, &[u64])]) -> Faults {
         let mut checker = DeliveryChecker::default();
-        for offset in offsets {
-            checker.on_push(&message(*offset));
+        for push in pushes {
+            checker.on_push(push);
         }
 
-        let stored = (1..=4)
-            .map(|offset| (Offset(offset), offset.to_string()))
+        let rooms: Vec<(RoomName, Stored)> = stored_in
+            .iter()
+            .map(|(room, offsets)| (RoomName::parse(room).expect("a name"), stored(offsets)))
             .collect();
-        checker.finish(&stored)
+        checker.finish(rooms.iter().map(|(room, stored)| (room, stored)))
+    }
+
+    /// Returns the faults of a reader of the lobby that received `offsets` with `prev`, where 1 to 4 are stored.
+    fn faults_of_one_room(messages: &[(u64, u64)]) -> Faults {
+        let mut pushes = vec![welcome(), subscribed("lobby")];
+        pushes.extend(
+            messages
+                .iter()
+                .map(|(offset, prev)| message("lobby", *offset, *prev)),
+        );
+        faults(&pushes, &[("lobby", &[1, 2, 3, 4])])
     }
 
     #[test]
     fn a_reader_that_received_all_in_order_has_no_fault() {
-        let none = faults(&[1, 2, 3, 4]);
+        let none = faults_of_one_room(&[(1, 0), (2, 1), (3, 2), (4, 3)]);
 
         assert!(none.are_none());
         assert_eq!(none.delivered, 4);
     }
 
     #[test]
-    fn a_message_that_never_arrives_is_lost() {
+    fn a_message_that_never_arrives_is_lost_and_the_next_one_has_no_link() {
         let expected = Faults {
             lost: 1,
+            unlinked: 1,
             delivered: 3,
             ..Faults::default()
         };
 
-        assert_eq!(faults(&[1, 2, 4]), expected);
+        assert_eq!(faults_of_one_room(&[(1, 0), (2, 1), (4, 3)]), expected);
+    }
+
+    #[test]
+    fn a_message_that_links_to_another_than_the_one_before_it_is_unlinked() {
+        let expected = Faults {
+            unlinked: 1,
+            delivered: 4,
+            ..Faults::default()
+        };
+
+        assert_eq!(
+            faults_of_one_room(&[(1, 0), (2, 1), (3, 1), (4, 3)]),
+            expected
+        );
     }
 
     #[test]
@@ -183,24 +264,75 @@ mod tests {
             ..Faults::default()
         };
 
-        assert_eq!(faults(&[1, 2, 2, 3, 1, 4]), expected);
+        let messages = [(1, 0), (2, 1), (2, 1), (3, 2), (1, 0), (4, 3)];
+        assert_eq!(faults_of_one_room(&messages), expected);
     }
 
     #[test]
-    fn a_message_that_arrives_after_a_later_one_is_reordered() {
+    fn a_message_that_arrives_after_a_later_one_of_its_room_is_reordered() {
+        let found = faults_of_one_room(&[(1, 0), (3, 2), (2, 1), (4, 3)]);
+
+        assert_eq!(found.reordered, 1);
+        assert_eq!(found.delivered, 4);
+    }
+
+    #[test]
+    fn a_message_that_arrives_after_a_later_one_of_another_room_is_reordered() {
+        let pushes = [
+            welcome(),
+            subscribed("a"),
+            subscribed("b"),
+            message("b", 2, 0),
+            message("a", 1, 0),
+            message("b", 3, 2),
+        ];
         let expected = Faults {
             reordered: 1,
-            delivered: 4,
+            delivered: 3,
             ..Faults::default()
         };
 
-        assert_eq!(faults(&[1, 3, 2, 4]), expected);
+        assert_eq!(faults(&pushes, &[("a", &[1]), ("b", &[2, 3])]), expected);
+    }
+
+    #[test]
+    fn a_subscription_may_begin_with_older_messages_than_those_before_it() {
+        let pushes = [
+            welcome(),
+            subscribed("b"),
+            message("b", 2, 0),
+            subscribed("a"),
+            message("a", 1, 0),
+            message("b", 3, 2),
+            // After a reconnect, the first subscription is served first.
+            welcome(),
+            subscribed("b"),
+            message("b", 5, 3),
+            subscribed("a"),
+            message("a", 4, 1),
+        ];
+
+        let found = faults(&pushes, &[("a", &[1, 4]), ("b", &[2, 3, 5])]);
+        assert!(found.are_none(), "{found:?}");
+    }
+
+    #[test]
+    fn a_message_of_a_pattern_that_arrives_after_a_later_one_is_reordered() {
+        let pushes = [
+            welcome(),
+            subscribed("*"),
+            message("b", 2, 0),
+            message("a", 1, 0),
+        ];
+
+        let found = faults(&pushes, &[("a", &[1]), ("b", &[2])]);
+        assert_eq!(found.reordered, 1);
     }
 
     #[test]
     fn a_message_with_another_text_is_altered() {
         let mut checker = DeliveryChecker::default();
-        checker.on_push(&message(1));
+        checker.on_push(&message("lobby", 1, 0));
 
         let stored = Stored::from([(Offset(1), "another text".to_owned())]);
 
@@ -208,6 +340,7 @@ mod tests {
             altered: 1,
             ..Faults::default()
         };
-        assert_eq!(checker.finish(&stored), expected);
+        let lobby = RoomName::lobby();
+        assert_eq!(checker.finish([(&lobby, &stored)]), expected);
     }
 }

@@ -15,13 +15,13 @@ use clap::Args;
 use crate::cli::Failure;
 use crate::cli::args::{ServerArgs, count};
 use crate::cli::client::{Credentials, Server};
-use crate::protocol::RoomName;
+use crate::cli::load_rooms::{LoadRooms, RoomsPerConnection};
 
 /// The arguments of the command.
 #[derive(Clone, Debug, Args)]
 #[command(
     about = "Check that a running server loses nothing when all clients are disconnected at once",
-    after_help = "Exits 0 if every stored message reached every subscriber once and in order, else 1.\n\
+    after_help = "Exits 0 if every stored message reached every subscriber once and in order, over all its rooms, else 1.\n\
              The names of its rooms begin with 'verify-' and a random number. The rooms stay until their messages \
              expire. A token must grant verify-*:rw."
 )]
@@ -34,6 +34,8 @@ pub(super) struct VerifyArgs {
     /// Rooms that the clients are spread over; one more client publishes in each
     #[arg(long, value_name = "N", default_value = "4", value_parser = count())]
     rooms: u32,
+    #[command(flatten)]
+    per_connection: RoomsPerConnection,
     /// Messages per second, over all rooms
     #[arg(long, value_name = "N", default_value = "40", value_parser = count())]
     rate: u32,
@@ -55,21 +57,17 @@ struct Verification {
     server: Server,
     /// The token of all clients.
     credentials: Option<Credentials>,
-    /// The prefix of the rooms, which are unique: messages of other users would count as faults.
-    prefix: String,
+    rooms: LoadRooms,
 }
 
 pub(super) fn run(args: VerifyArgs) -> Result<(), Failure> {
-    if args.rooms > args.readers {
-        let problem = "it is more than --readers: a room would have none";
-        return Err(Failure::argument("--rooms", problem));
-    }
+    let rooms = LoadRooms::new("verify", args.rooms, args.readers, &args.per_connection)?;
     let (server, credentials) = args.server.open()?;
     let verification = Verification {
         args,
         server,
         credentials,
-        prefix: format!("verify-{:08x}", fastrand::u32(..)),
+        rooms,
     };
     // If the limit stays too low, a connection fails with an error.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
@@ -88,13 +86,5 @@ pub(super) fn run(args: VerifyArgs) -> Result<(), Failure> {
     match outcome.is_whole() {
         true => Ok(()),
         false => Err(anyhow!("the server did not keep its promises, see above").into()),
-    }
-}
-
-impl Verification {
-    /// Returns the room of the client `number`.
-    fn room(&self, number: u32) -> anyhow::Result<RoomName> {
-        let name = format!("{}-{}", self.prefix, number % self.args.rooms);
-        Ok(RoomName::parse(&name)?)
     }
 }

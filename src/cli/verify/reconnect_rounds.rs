@@ -13,10 +13,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::Verification;
 use super::delivery_checker::{DeliveryChecker, Faults, Stored};
-use crate::cli::client::{ReconnectingSocket, SocketEvent};
+use crate::cli::client::{ReconnectingSocket, SocketEvent, Subscriptions};
 use crate::cli::output::progress;
-use crate::client::{Cursor, Outbox, OutgoingMessage, SendMode, SendOutcome, SendStep, Settled};
-use crate::protocol::{Body, Key, Offset, UserId};
+use crate::client::{Outbox, OutgoingMessage, SendMode, SendOutcome, SendStep, Settled};
+use crate::protocol::{Body, Key, Offset, Push, RoomName, RoomSelector, UserId};
 
 /// The time for the server to finish at the end.
 const FINAL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -69,21 +69,24 @@ pub(super) async fn run(verification: &Verification) -> anyhow::Result<VerifyRes
 
     let mut readers = JoinSet::new();
     for number in 0..options.readers {
-        let client = VerifyClient::new(verification, number, &format!("reader-{number}"), &state)?;
+        let client = VerifyClient::reader(verification, number, &state)?;
+        let rooms = verification.rooms.of_connection(number);
+        let names = rooms.iter().map(|room| verification.rooms.name(*room));
+        let names = names.collect::<Result<Vec<_>, _>>()?;
+        let rooms = rooms.into_iter().zip(names).collect();
         let arrive = arrive.clone();
-        readers.spawn(async move { (number, read(client, number, arrive).await) });
+        readers.spawn(async move { read(client, rooms, arrive).await });
     }
     let all_here = arrived.wait_for(|arrived| *arrived == options.readers);
     tokio::select! {
         here = timeout(FINAL_TIMEOUT, all_here) => { here.context("not all readers could connect")??; }
-        Some(ended) = readers.join_next() => { ended?.1?; bail!("a reader ended too early"); }
+        Some(ended) = readers.join_next() => { ended??; bail!("a reader ended too early"); }
     }
 
     let every_message = Duration::from_secs_f64(f64::from(options.rooms) / f64::from(options.rate));
     let publishers: Vec<_> = (0..options.rooms)
         .map(|room| {
-            let client =
-                VerifyClient::new(verification, room, &format!("publisher-{room}"), &state)?;
+            let client = VerifyClient::publisher(verification, room, &state)?;
             Ok(tokio::spawn(publish(client, every_message)))
         })
         .collect::<anyhow::Result<_>>()?;
@@ -98,28 +101,32 @@ pub(super) async fn run(verification: &Verification) -> anyhow::Result<VerifyRes
     control.send_modify(|state| state.is_over = true);
 
     let mut result = VerifyResult::default();
-    let mut rooms = Vec::new();
+    let mut stored = Vec::new();
     for published in join_all(publishers).await {
         let published = published.context("a publisher failed")??;
         result.stored += published.stored.len() as u64;
         result.repeated += published.repeated;
         result.unanswered += published.unanswered;
         result.returns.extend(published.returns);
-        rooms.push(published.stored);
+        stored.push(published.stored);
     }
 
     let last_of = |stored: &Stored| match stored.last_key_value() {
         Some((offset, _)) => *offset,
         None => Offset(0),
     };
-    let last = rooms.iter().map(last_of).collect();
+    let last = stored.iter().map(last_of).collect();
     control.send_modify(|state| state.last = Some(last));
 
     while let Some(ended) = readers.join_next().await {
-        let (number, read) = ended.context("a reader failed")?;
-        let (checker, returns) = read?;
-        let stored = &rooms[(number % options.rooms) as usize];
-        result.expected += stored.len() as u64;
+        let (rooms, checker, returns) = ended.context("a reader failed")??;
+        let stored = rooms
+            .iter()
+            .map(|(number, name)| (name, &stored[*number as usize]));
+        result.expected += stored
+            .clone()
+            .map(|(_, stored)| stored.len() as u64)
+            .sum::<u64>();
         result.faults = result.faults + checker.finish(stored);
         result.returns.extend(returns);
     }
@@ -131,7 +138,7 @@ pub(super) async fn run(verification: &Verification) -> anyhow::Result<VerifyRes
 /// A client, across all its connections.
 struct VerifyClient {
     socket: ReconnectingSocket,
-    cursor: Cursor,
+    subscriptions: Subscriptions,
     state: watch::Receiver<RunState>,
     /// The number of rounds in which this client was disconnected.
     rounds: u32,
@@ -141,32 +148,63 @@ struct VerifyClient {
 }
 
 impl VerifyClient {
-    fn new(
+    /// Creates the reader `number`, which subscribes to its rooms after each `welcome`.
+    fn reader(
         verification: &Verification,
         number: u32,
-        id: &str,
         state: &watch::Receiver<RunState>,
     ) -> anyhow::Result<Self> {
-        // With a token, all clients have the id in it.
-        let id = match verification.credentials {
-            Some(_) => None,
-            None => Some(UserId::parse(id)?),
-        };
-        let socket = ReconnectingSocket::new(
-            verification.server.clone(),
-            verification.room(number)?,
-            id,
-            verification.credentials.clone(),
-        );
+        let rooms = verification.rooms.subscriptions(number)?;
+        let Verification {
+            server,
+            credentials,
+            ..
+        } = verification.clone();
+        let socket = ReconnectingSocket::new(server, None, None, credentials);
+        Ok(Self::new(socket, rooms, state))
+    }
 
-        Ok(Self {
+    /// Creates the publisher of the room `number`. Its id is the same on all connections, so that keys are repeated.
+    fn publisher(
+        verification: &Verification,
+        number: u32,
+        state: &watch::Receiver<RunState>,
+    ) -> anyhow::Result<Self> {
+        let room = verification.rooms.name(number)?;
+        let Verification {
+            server,
+            credentials,
+            ..
+        } = verification.clone();
+        // With a token, all clients have the id in it.
+        let id = match credentials {
+            Some(_) => None,
+            None => Some(UserId::parse(&format!("publisher-{number}"))?),
+        };
+        let socket = ReconnectingSocket::new(server, room.clone(), id, credentials);
+        Ok(Self::new(socket, vec![room.into()], state))
+    }
+
+    fn new(
+        socket: ReconnectingSocket,
+        rooms: Vec<RoomSelector>,
+        state: &watch::Receiver<RunState>,
+    ) -> Self {
+        Self {
             socket,
-            cursor: Cursor::new(None),
+            subscriptions: Subscriptions::new(rooms, None),
             state: state.clone(),
             rounds: 0,
             away: None,
             returns: Vec::new(),
-        })
+        }
+    }
+
+    /// Records a frame of the server.
+    fn on_push(&mut self, push: &Push) -> anyhow::Result<()> {
+        // The delivery checker counts the messages that a cursor would hide.
+        let _ = self.subscriptions.on_push(&mut self.socket, push)?;
+        Ok(())
     }
 
     /// Cuts the connection if a new round has begun. Reports whether it did. A client that has not caught up since
@@ -179,14 +217,14 @@ impl VerifyClient {
 
         self.rounds = rounds;
         self.socket.reconnect();
-        self.cursor.on_disconnect();
+        self.subscriptions.on_disconnect();
         self.away = Some(Instant::now());
         true
     }
 
     /// Records the return if all missed messages have been received.
     fn record_return(&mut self) {
-        if self.cursor.has_caught_up()
+        if self.subscriptions.have_caught_up()
             && let Some(away) = self.away.take()
         {
             self.returns.push(away.elapsed());
@@ -194,47 +232,53 @@ impl VerifyClient {
     }
 }
 
-/// Reads until the last message of the room has been received. Increments `arrive` at the first welcome.
+/// The rooms of a reader: their numbers and names.
+type ReaderRooms = Vec<(u32, RoomName)>;
+
+/// Reads until the last message of each of `rooms` has been received. Increments `arrive` once the reader is subscribed to
+/// all of them.
 async fn read(
     mut client: VerifyClient,
-    number: u32,
+    rooms: ReaderRooms,
     arrive: watch::Sender<u32>,
-) -> anyhow::Result<(DeliveryChecker, Vec<Duration>)> {
+) -> anyhow::Result<(ReaderRooms, DeliveryChecker, Vec<Duration>)> {
     let mut checker = DeliveryChecker::default();
     let mut has_arrived = false;
     let mut deadline = None;
     loop {
         tokio::select! {
-            event = client.socket.next(&client.cursor) => match event? {
+            event = client.socket.next(client.subscriptions.first()) => match event? {
                 SocketEvent::Received(pushes) => {
                     for push in &pushes {
                         checker.on_push(push);
-                        // The delivery checker counts the messages that a cursor would hide.
-                        let _ = client.cursor.on_push(push);
+                        client.on_push(push)?;
                     }
                     client.record_return();
-                    if !std::mem::replace(&mut has_arrived, true) {
+                    if !has_arrived && client.subscriptions.have_caught_up() {
+                        has_arrived = true;
                         arrive.send_modify(|arrived| *arrived += 1);
                     }
                 }
-                SocketEvent::Disconnected(_) => client.cursor.on_disconnect(),
+                SocketEvent::Disconnected(_) => client.subscriptions.on_disconnect(),
             },
             changed = client.state.changed() => { changed?; client.cut_if_due(); }
             () = sleep(time_left(deadline)), if deadline.is_some() => break,
         }
 
-        let last = match &client.state.borrow().last {
-            Some(last) => last[number as usize % last.len()],
+        let has_all = match &client.state.borrow().last {
+            Some(last) => rooms
+                .iter()
+                .all(|(number, name)| checker.has_reached(name, last[*number as usize])),
             None => continue,
         };
-        if client.away.is_none() && (last == Offset(0) || checker.has_reached(last)) {
+        if client.away.is_none() && has_all {
             break;
         }
         deadline.get_or_insert(Instant::now() + FINAL_TIMEOUT);
     }
 
     client.socket.close().await;
-    Ok((checker, client.returns))
+    Ok((rooms, checker, client.returns))
 }
 
 /// The messages of one publisher.
@@ -271,7 +315,7 @@ async fn publish(mut client: VerifyClient, every: Duration) -> anyhow::Result<Pu
         }
 
         let wake = loop {
-            match outbox.next(&client.cursor, client.socket.now()) {
+            match outbox.next(client.subscriptions.first(), client.socket.now()) {
                 SendStep::Send(command) => client.socket.send(&command),
                 SendStep::Settled(settled) => publisher.record(settled)?,
                 SendStep::Wait(time) => break Some(time),
@@ -280,16 +324,15 @@ async fn publish(mut client: VerifyClient, every: Duration) -> anyhow::Result<Pu
         };
 
         tokio::select! {
-            event = client.socket.next(&client.cursor) => match event? {
+            event = client.socket.next(client.subscriptions.first()) => match event? {
                 SocketEvent::Received(pushes) => for push in &pushes {
-                    // The readers check the deliveries.
-                    let _ = client.cursor.on_push(push);
+                    client.on_push(push)?;
                     if let Some(settled) = outbox.on_push(push, client.socket.now()) {
                         publisher.record(settled)?;
                     }
                 },
                 SocketEvent::Disconnected(_) => {
-                    client.cursor.on_disconnect();
+                    client.subscriptions.on_disconnect();
                     outbox.on_disconnect();
                 }
             },

@@ -22,12 +22,14 @@ pub(super) fn print_json(options: &VerifyArgs, result: &VerifyResult) -> Result<
     let faults = &result.faults;
     let away = |quantile| quantile_of(&result.returns, quantile).as_secs_f64() * 1000.0;
     let figures = json!({
-        "readers": options.readers, "rooms": options.rooms, "rate": options.rate, "storms": options.storms,
+        "readers": options.readers, "rooms": options.rooms,
+        "rooms_per_connection": options.per_connection.rooms_per_connection, "pattern": options.per_connection.pattern,
+        "rate": options.rate, "storms": options.storms,
         "stored": result.stored, "repeated": result.repeated, "unanswered": result.unanswered,
         "expected": result.expected, "delivered": faults.delivered,
         "cuts": result.cuts, "returns": result.returns.len(), "resumed": faults.resumed, "misplaced": faults.misplaced,
         "lost": faults.lost, "doubled": faults.doubled, "reordered": faults.reordered,
-        "altered": faults.altered, "gaps": faults.gaps,
+        "unlinked": faults.unlinked, "altered": faults.altered, "gaps": faults.gaps,
         "away_p50_ms": away(0.5), "away_p99_ms": away(0.99), "away_max_ms": away(1.0),
     });
 
@@ -49,8 +51,8 @@ fn write(out: &mut impl Write, options: &VerifyArgs, result: &VerifyResult) -> f
 
     writeln!(
         out,
-        "storms       {storms}, each of all {clients} clients at once, in {} rooms",
-        options.rooms
+        "storms       {storms}, each of all {clients} clients at once, in {} rooms, {}",
+        options.rooms, options.per_connection
     )?;
     writeln!(
         out,
@@ -70,6 +72,7 @@ fn write(out: &mut impl Write, options: &VerifyArgs, result: &VerifyResult) -> f
         ("lost", faults.lost),
         ("doubled", faults.doubled),
         ("reordered", faults.reordered),
+        ("unlinked", faults.unlinked),
         ("altered", faults.altered),
         ("gaps told", faults.gaps),
         ("place lost", faults.misplaced),
