@@ -109,6 +109,8 @@ pub(super) struct ConnectionState {
     /// True while the store has not finished the client's last publishes. Nothing is read until then: messages that
     /// arrive meanwhile are read together, and cost one read, one transaction and one fan-out.
     pub(super) is_publishing: bool,
+    /// True while a subscription of the client is being prepared. Nothing is read until then.
+    pub(super) is_subscribing: bool,
     /// True while a page of history is read for the client.
     pub(super) is_reading_history: bool,
     pub(super) subscriptions: Subscriptions,
@@ -176,6 +178,7 @@ impl<O: Output> OpenConnection<O> {
             send_buffer,
             error: None,
             is_publishing: false,
+            is_subscribing: false,
             is_reading_history: false,
             subscriptions: Subscriptions::default(),
             heartbeat: Heartbeat::new(hub.now()),
@@ -440,9 +443,12 @@ impl ConnectionState {
     }
 
     /// Returns true while nothing is read from the client: always for an event stream, and while the store has not
-    /// finished a publish or has not returned the messages that the ring no longer has.
-    fn is_reading_paused(&self) -> bool {
-        self.send_buffer.dialect().is_stream() || self.is_publishing || self.is_behind()
+    /// finished a publish or a subscription, or has not returned the messages that the ring no longer has.
+    pub(super) fn is_reading_paused(&self) -> bool {
+        self.send_buffer.dialect().is_stream()
+            || self.is_publishing
+            || self.is_subscribing
+            || self.is_behind()
     }
 
     /// Passes the next bytes to `write`, which returns the number of bytes accepted. If `batch` is a pass over the source

@@ -139,7 +139,7 @@ impl FrameReader {
             if state.send_buffer.queued_bytes() >= connection.settings.send_buffer {
                 return Poll::Pending;
             }
-            if state.is_publishing || self.subscribing.is_some() {
+            if state.is_publishing || state.is_subscribing {
                 self.stalled.get_or_insert(connection.hub.now());
                 return Poll::Pending;
             }
@@ -173,6 +173,7 @@ impl FrameReader {
             && subscribing.poll_unpin(cx).is_ready()
         {
             self.subscribing = None;
+            connection.lock().is_subscribing = false;
         }
     }
 
@@ -218,6 +219,7 @@ impl FrameReader {
                 Action::Publish(room, draft) => push_draft(&mut batches, room, draft),
                 Action::Subscribe { room, after, epoch } => {
                     let resume = after.map(|after| Resume { after, epoch });
+                    connection.lock().is_subscribing = true;
                     let connection = connection.clone();
                     let subscribing = async move { subscribe(&connection, room, resume).await };
                     self.subscribing = Some(subscribing.boxed());
@@ -581,7 +583,8 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::server::hub::Hub;
+    use crate::protocol::CloseCode;
+    use crate::server::hub::{Hub, Subscriber};
     use crate::server::run_clock::RunClock;
     use crate::server::transport::connection::OpenConnection;
     use crate::server::transport::tests::{pending, sender};
@@ -614,6 +617,28 @@ mod tests {
         frame[1] |= 0x80;
         frame.splice(header..header, [0; 4]);
         frame
+    }
+
+    #[tokio::test]
+    async fn a_client_does_not_expire_while_its_subscription_is_prepared() {
+        let (connection, mut reader, _client) = connected().await;
+        let expiry = connection.settings.heartbeat.expire_after;
+        let later = connection.hub.now().after(expiry);
+        let close_reason = || connection.lock().send_buffer.close_reason();
+
+        let mut subscribe = compressed(r#"{"type":"subscribe","room":"other"}"#);
+        reader.handle(&connection, &mut subscribe);
+        connection.tick(later);
+        let meanwhile = close_reason();
+        while connection.lock().is_reading_paused() {
+            let mut cx = Context::from_waker(Waker::noop());
+            assert!(reader.poll(&connection, &mut cx).is_pending());
+        }
+        connection.tick(later.after(expiry));
+
+        assert_eq!(meanwhile, None);
+        let expired = CloseReason::Local(CloseCode::Expired);
+        assert_eq!(close_reason(), Some(expired));
     }
 
     #[tokio::test]
