@@ -341,7 +341,7 @@ impl Drop for ConnectionSlot {
 
 impl RoomSlot {
     fn new(room: Arc<Room>, limit: usize) -> Result<Self, Refusal> {
-        if room.enter(limit) {
+        if room.reserve_slot(limit) {
             Ok(Self(room))
         } else {
             Err(Refusal::RoomFull)
@@ -351,6 +351,6 @@ impl RoomSlot {
 
 impl Drop for RoomSlot {
     fn drop(&mut self) {
-        self.0.leave();
+        self.0.release_slot();
     }
 }

@@ -181,7 +181,7 @@ impl Feed {
 
     /// Returns the recent deletions up to the offset `seen`, each with its time, for a reader that resumes and may have
     /// read those messages.
-    pub fn deleted(&self, seen: Offset) -> Vec<(Offset, u64)> {
+    pub fn recent_deletions(&self, seen: Offset) -> Vec<(Offset, u64)> {
         self.log.lock().redacted(seen)
     }
 

@@ -73,7 +73,7 @@ impl PatternFeed {
             after,
             frames,
             more,
-            head: until,
+            upper_bound: until,
             gone,
             trimmed,
             damaged: Some(damaged),

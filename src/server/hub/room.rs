@@ -283,7 +283,7 @@ impl Room {
         let page = CatchUpPage {
             room: self.name.clone().into(),
             after,
-            head,
+            upper_bound: head,
             gone,
             trimmed,
             damaged,
@@ -295,15 +295,15 @@ impl Room {
     }
 
     /// Reserves a slot if fewer than `limit` are in use. Returns true if it was reserved.
-    pub(super) fn enter(&self, limit: usize) -> bool {
+    pub(super) fn reserve_slot(&self, limit: usize) -> bool {
         let one_more = |occupants| (occupants < limit).then_some(occupants + 1);
         self.occupants
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
             .is_ok()
     }
 
-    /// Returns a slot.
-    pub(super) fn leave(&self) {
+    /// Releases a slot.
+    pub(super) fn release_slot(&self) {
         self.occupants.fetch_sub(1, Ordering::Relaxed);
     }
 

@@ -310,7 +310,7 @@ impl ResumingClient {
                         after,
                         frames: page.frames,
                         more: page.more,
-                        head,
+                        upper_bound: head,
                         gone: page.gone.expect("SQLite returns it"),
                         trimmed: None,
                         damaged: Some(0),

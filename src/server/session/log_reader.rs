@@ -74,7 +74,7 @@ impl LogCursor {
     }
 
     /// Records that trimmed messages up to `known` were reported.
-    pub fn report(&mut self, known: Offset) {
+    pub fn mark_reported(&mut self, known: Offset) {
         self.known = self.known.max(known);
     }
 

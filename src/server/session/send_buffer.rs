@@ -39,9 +39,9 @@ pub struct CatchUpPage {
     pub frames: Vec<Arc<Frame>>,
     /// True if the store has more messages after `frames`.
     pub more: bool,
-    /// In a room, its newest offset before they were read: all later messages are in the ring. In a pattern, the offset up
-    /// to which the page is complete.
-    pub head: Offset,
+    /// The largest offset that `frames` can have. In a room, the newest offset before they were read: all later messages
+    /// are in the ring. In a pattern, the offset up to which the page is complete.
+    pub upper_bound: Offset,
     /// The newest trimmed offset. Later messages that are not in `frames` are damaged.
     pub gone: Offset,
     /// The number of trimmed messages after the reader's position, if known.
@@ -264,8 +264,15 @@ impl SendBuffer {
             return gaps;
         }
         if page.frames.is_empty() {
-            let before = Offset(page.head.0 + 1);
-            self.skip(cursor, page, page.head, before, page.damaged, &mut gaps);
+            let before = Offset(page.upper_bound.0 + 1);
+            self.skip(
+                cursor,
+                page,
+                page.upper_bound,
+                before,
+                page.damaged,
+                &mut gaps,
+            );
             return gaps;
         }
 
@@ -329,11 +336,11 @@ impl SendBuffer {
             gaps.push(GapReason::Expired);
         }
         if is_first && page.damaged != Some(0) {
-            let before = Offset(page.head.0 + 1);
+            let before = Offset(page.upper_bound.0 + 1);
             self.push_gap(page, page.after, before, page.damaged, GapReason::Damaged);
             gaps.push(GapReason::Damaged);
         }
-        cursor.report(page.gone);
+        cursor.mark_reported(page.gone);
 
         let place = |offset| {
             page.frames
@@ -349,8 +356,8 @@ impl SendBuffer {
             .frames
             .last()
             .is_none_or(|last| last.offset() <= cursor.offset());
-        if is_complete && until >= page.head {
-            cursor.advance(page.head.max(cursor.offset()));
+        if is_complete && until >= page.upper_bound {
+            cursor.advance(page.upper_bound.max(cursor.offset()));
         }
     }
 

@@ -112,8 +112,8 @@ pub struct Session {
     dialect: Dialect,
     id: UserId,
     rate_limit: ConnectionLimiter,
-    /// Limited by [`NON_MESSAGE_RATE`].
-    idle: Limiter,
+    /// The limiter of frames that publish nothing: see [`NON_MESSAGE_RATE`].
+    non_message_limiter: Limiter,
     /// Maximum length of the text of a publish, in bytes.
     max_message: usize,
 }
@@ -131,7 +131,7 @@ impl Session {
             dialect,
             id,
             rate_limit,
-            idle: Limiter::new(NON_MESSAGE_RATE, now),
+            non_message_limiter: Limiter::new(NON_MESSAGE_RATE, now),
             max_message,
         }
     }
@@ -145,7 +145,8 @@ impl Session {
     /// arrive now may have been sent in that time.
     pub fn credit_pause(&mut self, since: Tick, paused: Duration, now: Tick) {
         self.rate_limit.credit_pause(since, paused, now);
-        self.idle.credit_pause(since, paused, NON_MESSAGE_RATE, now);
+        self.non_message_limiter
+            .credit_pause(since, paused, NON_MESSAGE_RATE, now);
     }
 
     /// Counts a room that a publish creates.
@@ -174,7 +175,7 @@ impl Session {
             _ => 0,
         };
         let overhead = incoming.payload_bytes().saturating_sub(message_bytes);
-        let is_idle = matches!(
+        let is_non_message = matches!(
             action,
             Action::Nothing
                 | Action::Pong(_)
@@ -182,7 +183,8 @@ impl Session {
                 | Action::Subscribe { .. }
                 | Action::Unsubscribe(_)
         );
-        let is_allowed = (!is_idle || self.idle.allows(NON_MESSAGE_RATE, now))
+        let is_allowed = (!is_non_message
+            || self.non_message_limiter.allows(NON_MESSAGE_RATE, now))
             && self.rate_limit.allows_overhead(overhead, now);
 
         if is_allowed {

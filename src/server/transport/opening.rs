@@ -167,7 +167,7 @@ impl SubscriptionFrames {
         if start.recovery == Recovery::Resumed
             && let Some(room) = source.room()
         {
-            for (offset, at) in room.feed().deleted(start.cursor) {
+            for (offset, at) in room.feed().recent_deletions(start.cursor) {
                 send_buffer.push_event(&Push::Deleted {
                     room: room.name().clone(),
                     offset,

@@ -157,7 +157,7 @@ impl Subscriptions {
             .into_iter()
             .filter_map(|page| Some((index(&page)?, page)))
             .collect();
-        let until = self.complete_until(&pages, applied);
+        let until = self.watermark(&pages, applied);
         for (index, _) in &pages {
             self.0[*index].cursor.catch_up();
         }
@@ -165,7 +165,7 @@ impl Subscriptions {
         let mut next: BinaryHeap<Reverse<(Offset, usize)>> = BinaryHeap::new();
         for (at, (index, page)) in pages.iter().enumerate() {
             let first = page.frames.first();
-            let start = first.map_or(page.head, |first| first.offset());
+            let start = first.map_or(page.upper_bound, |first| first.offset());
             self.0[*index].cursor.expect(start);
             next.push(Reverse((start, at)));
         }
@@ -200,9 +200,9 @@ impl Subscriptions {
         gaps
     }
 
-    /// Returns the offset up to which `pages`, each with the index of its subscription, and the rings have all messages
-    /// of all rooms.
-    fn complete_until(&self, pages: &[(usize, CatchUpPage)], applied: Offset) -> Offset {
+    /// Returns the watermark: the offset up to which `pages`, each with the index of its subscription, and the rings have
+    /// all messages of all rooms.
+    fn watermark(&self, pages: &[(usize, CatchUpPage)], applied: Offset) -> Offset {
         // The messages of a single subscription are in order already.
         if self.len() == 1 {
             return Offset(u64::MAX);
@@ -211,9 +211,12 @@ impl Subscriptions {
         let ends = self.iter().enumerate().map(|(index, subscription)| {
             let page = pages.iter().find(|(of, _)| *of == index);
             let read = match page.map(|(_, page)| page) {
-                Some(page) if !page.is_linked && page.more => return Some(page.head),
+                Some(page) if !page.is_linked && page.more => return Some(page.upper_bound),
                 Some(page) if page.more => return page.frames.last().map(|last| last.offset()),
-                Some(page) => page.frames.last().map_or(page.head, |last| last.offset()),
+                Some(page) => page
+                    .frames
+                    .last()
+                    .map_or(page.upper_bound, |last| last.offset()),
                 None if subscription.cursor.is_behind() => {
                     return Some(subscription.cursor.offset());
                 }
