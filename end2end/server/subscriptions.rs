@@ -401,3 +401,22 @@ async fn a_room_that_lags_does_not_hold_up_the_others() {
 
     assert_eq!(messages(&mut ann, expected.len()).await, expected);
 }
+
+#[tokio::test]
+async fn a_reader_of_a_room_and_of_patterns_is_notified_of_each_deletion_once() {
+    let server = Server::start(&[]);
+    let mut ann = connect(&server, "id=ann").await;
+    for room in ["a", "*", "a*"] {
+        subscribe(&mut ann, room).await;
+    }
+
+    for _ in 0..10 {
+        let offset = publish(&server, "a", "a message").await["offset"].clone();
+        let path = format!("rooms/a/messages/{offset}");
+        let (status, _) = call(&server, Method::DELETE, &path, json!({})).await;
+        assert_eq!(status, 200);
+
+        let deleted = find(&mut ann, "deleted").await;
+        assert_eq!(deleted["offset"], offset);
+    }
+}

@@ -12,8 +12,10 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::yield_now;
 
+use crate::protocol::{Push, RoomName};
 use crate::server::hub::pattern_feed::PatternFeeds;
-use crate::server::hub::{Feed, PatternFeed, Room, Rooms, Source};
+use crate::server::hub::subscriber::notify_all;
+use crate::server::hub::{Feed, Notice, PatternFeed, Room, Rooms, Source};
 use crate::server::metrics;
 use crate::server::store::{Changes, LogChange, Stored};
 
@@ -98,16 +100,16 @@ impl Fanout {
             }
 
             LogChange::Deleted(room, offset, at) => {
-                let open = rooms.get(&room).map(Source::Room);
-                let patterns = patterns.matching(&room).into_iter().map(Source::Pattern);
-                for source in open.into_iter().chain(patterns) {
-                    if source.feed().redact(offset, at) {
-                        let room = room.clone();
-                        // It takes a while to notify many readers, so a separate task does it.
-                        tokio::spawn(async move {
-                            source.feed().notify_deleted(&room, offset, at).await;
-                        });
-                    }
+                let mut sources = sources_of(&room, rooms, patterns);
+                sources.retain(|source| source.feed().redact(offset, at));
+                if !sources.is_empty() {
+                    // It takes a while to notify many readers, so a separate task does it.
+                    tokio::spawn(async move {
+                        let readers = sources.iter().map(|source| source.feed().readers());
+                        let readers: Vec<_> = readers.collect();
+                        let notice = Notice::new(Push::Deleted { room, offset, at });
+                        notify_all(&readers, &notice).await;
+                    });
                 }
             }
 
@@ -174,6 +176,13 @@ impl Fanout {
     fn micros(&self) -> u64 {
         self.started.elapsed().as_micros() as u64
     }
+}
+
+/// Returns the sources of the messages of `room`: the room if it is in memory, and the patterns that match it.
+pub(super) fn sources_of(room: &RoomName, rooms: &Rooms, patterns: &PatternFeeds) -> Vec<Source> {
+    let open = rooms.get(room).map(Source::Room);
+    let patterns = patterns.matching(room).into_iter().map(Source::Pattern);
+    open.into_iter().chain(patterns).collect()
 }
 
 /// Runs one pass over the readers of `feed`. `writes` counts the writes since the last yield, including those of earlier

@@ -6,9 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::protocol::{Offset, Push, RoomName};
-use crate::server::hub::fanout::WRITES_PER_TURN;
-use crate::server::hub::subscriber::Readers;
+use crate::protocol::Offset;
+use crate::server::hub::subscriber::{Readers, notify_all};
 use crate::server::hub::{Notice, Subscriber};
 use crate::server::room::{
     Chunk, DeliveryCounters, FanoutBatch, Format, Frame, Lagged, Log, LogLimits,
@@ -162,21 +161,9 @@ impl Feed {
         is_redacted
     }
 
-    /// Notifies every reader of the deletion of the message at `offset` of `room`.
-    pub(super) async fn notify_deleted(&self, room: &RoomName, offset: Offset, at: u64) {
-        let room = room.clone();
-        self.notify(&Notice::new(Push::Deleted { room, offset, at }))
-            .await;
-    }
-
     /// Sends `notice` to every reader. In a large room this takes a while.
     pub(super) async fn notify(&self, notice: &Notice) {
-        for (number, reader) in self.readers().iter().enumerate() {
-            if number % WRITES_PER_TURN == WRITES_PER_TURN - 1 {
-                tokio::task::yield_now().await;
-            }
-            reader.send(notice);
-        }
+        notify_all(&[self.readers()], notice).await;
     }
 
     /// Returns the recent deletions up to the offset `seen`, each with its time, for a reader that resumes and may have

@@ -1,6 +1,7 @@
 //! The interface between the hub and an open connection, and the list of the readers of a room or pattern. The hub calls
 //! a [`Subscriber`] to flush messages, send notices, check timers, end subscriptions and close the connection.
 
+use std::collections::HashSet;
 use std::iter;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -8,6 +9,7 @@ use std::time::Duration;
 use slab::Slab;
 
 use crate::protocol::{CloseCode, Offset, Push, RoomName, UnsubscribeCode};
+use crate::server::hub::fanout::WRITES_PER_TURN;
 use crate::server::hub::{Reclaimable, Tracer};
 use crate::server::room::{Dialect, FanoutBatch, Tick};
 
@@ -175,6 +177,27 @@ impl Readers {
     }
 }
 
+/// Sends `notice` to every reader of `lists`, once to a reader that is in several of them. In large rooms this takes a
+/// while.
+pub(super) async fn notify_all(lists: &[Readers], notice: &Notice) {
+    // The lists keep the readers alive, so no address is used twice.
+    let mut notified = HashSet::new();
+    let mut writes = 0;
+
+    for reader in lists.iter().flat_map(Readers::iter) {
+        let address = Arc::as_ptr(reader).cast::<()>().addr();
+        if lists.len() > 1 && !notified.insert(address) {
+            continue;
+        }
+
+        writes += 1;
+        if writes % WRITES_PER_TURN == 0 {
+            tokio::task::yield_now().await;
+        }
+        reader.send(notice);
+    }
+}
+
 /// A subscriber without a client that counts the notices sent to it.
 #[cfg(test)]
 pub(super) struct TestSubscriber {
@@ -228,6 +251,22 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[tokio::test]
+    async fn a_reader_of_several_lists_is_notified_once() {
+        let readers = [(); 2].map(|()| Arc::new(TestSubscriber::new()));
+        let mut lists = [Readers::default(), Readers::default()];
+        for list in &mut lists {
+            list.insert(readers[0].clone());
+        }
+        lists[1].insert(readers[1].clone());
+
+        notify_all(&lists, &Notice::new(Push::Pong)).await;
+
+        let notices =
+            readers.map(|reader| reader.notices.load(std::sync::atomic::Ordering::Relaxed));
+        assert_eq!(notices, [1, 1]);
+    }
 
     proptest! {
         #[test]
