@@ -148,6 +148,8 @@ fn presence_update(
         id: user(number),
         connections: 1,
         since: 0,
+        state: None,
+        state_set_at: 0,
     };
 
     PresenceUpdate {

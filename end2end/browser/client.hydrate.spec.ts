@@ -670,8 +670,7 @@ test('a message is JSON with a kind, and answers another', async ({ visit, serve
   ]);
 });
 
-// The server has no signals and no state yet.
-test.fixme('signals reach those who are subscribed, and presence shows the state of each member', async ({ visit, server }) => {
+test('signals reach those who are subscribed, and presence shows the state of each member', async ({ visit, server }) => {
   const room = freshName();
   const ann = await connected(visit, server, { room, id: 'ann' });
   const bob = await connected(visit, server, { room, id: 'bob' });

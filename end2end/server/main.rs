@@ -27,6 +27,10 @@ mod plain;
 mod typed;
 /// Many rooms on one connection.
 mod subscriptions;
+/// Signals, which are not stored.
+mod signals;
+/// The states of members.
+mod presence;
 /// TLS in the program itself.
 mod tls;
 /// Reading from a position: history, resuming, slow readers.

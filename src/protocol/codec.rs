@@ -26,7 +26,7 @@ pub struct CommandError {
 }
 
 /// The message of the error for a frame whose type is not a command.
-const UNKNOWN_TYPE: &str = "type must be one of \"subscribe\", \"unsubscribe\", \"publish\", \"delete\", \"history\", \"token\", \"ping\"";
+const UNKNOWN_TYPE: &str = "type must be one of \"subscribe\", \"unsubscribe\", \"publish\", \"delete\", \"signal\", \"state\", \"history\", \"token\", \"ping\"";
 
 impl Command {
     /// Decodes a frame from a client in one pass. Unknown fields are skipped without being built.
@@ -116,6 +116,13 @@ impl Fields<'_> {
                     offset: offset.into_offset("offset")?,
                 })
             }),
+            Some("signal") => one_room(selector).and_then(|room| self.into_signal(room)),
+            Some("state") => one_room(selector).and_then(|room| {
+                Ok(Command::State {
+                    room,
+                    json: required_json(self.json)?,
+                })
+            }),
             Some("history") => {
                 one_room(selector).and_then(|room| history(room, self.before, self.limit))
             }
@@ -168,6 +175,14 @@ impl Fields<'_> {
             },
         })
     }
+
+    fn into_signal(self, room: Option<RoomName>) -> Result<Command, String> {
+        Ok(Command::Signal {
+            room,
+            kind: required("kind", self.kind)?.into_kind()?,
+            json: required_json(self.json)?,
+        })
+    }
 }
 
 /// Deserializes a field as the text of its JSON value. `null` is a value too.
@@ -199,6 +214,12 @@ fn one_room(selector: SelectorField) -> Result<Option<RoomName>, String> {
 /// Returns the field `name`, or the error that it is missing.
 fn required(name: &str, field: Option<Field>) -> Result<Field, String> {
     field.ok_or_else(|| format!("{name} is missing"))
+}
+
+/// Returns the field `json`, or the error that it is missing or invalid.
+fn required_json(json: Option<&RawValue>) -> Result<Json, String> {
+    let json = json.ok_or_else(|| "json is missing".to_owned())?;
+    Json::from_raw(json).map_err(|error| error.to_string())
 }
 
 fn history(
@@ -362,8 +383,8 @@ mod tests {
 
     use super::*;
     use crate::protocol::{
-        Body, GapReason, MessageFields, Publication, Recovery, Subscribed, UnsubscribeCode, UserId,
-        Welcome,
+        Body, GapReason, Member, MessageFields, Publication, Recovery, Signal, Subscribed,
+        UnsubscribeCode, UserId, Welcome,
     };
 
     #[test]
@@ -409,6 +430,21 @@ mod tests {
                 },
             ),
             (r#"{"type":"ping"}"#, Command::Ping),
+            (
+                r#"{"type":"signal","kind":"typing","json":{ "seconds": 3 }}"#,
+                Command::Signal {
+                    room: None,
+                    kind: Kind::parse("typing").expect("a kind"),
+                    json: Json::from_compact(r#"{"seconds":3}"#),
+                },
+            ),
+            (
+                r#"{"type":"state","room":"lobby","json":null}"#,
+                Command::State {
+                    room: Some(RoomName::lobby()),
+                    json: Json::from_compact("null"),
+                },
+            ),
             (
                 r#"{"type":"subscribe","room":"class-*","after":9,"epoch":"5f3e9a01"}"#,
                 Command::Subscribe {
@@ -520,6 +556,21 @@ mod tests {
                 ErrorCode::BadField,
                 "duplicate field `text`",
             ),
+            (
+                r#"{"type":"signal","json":1}"#,
+                ErrorCode::BadField,
+                "kind is missing",
+            ),
+            (
+                r#"{"type":"signal","kind":"typing"}"#,
+                ErrorCode::BadField,
+                "json is missing",
+            ),
+            (
+                r#"{"type":"state","room":"class-*","json":1}"#,
+                ErrorCode::BadField,
+                "not the pattern class-*",
+            ),
             (r#"{"type":"publish""#, ErrorCode::BadJson, "not JSON"),
             ("[1", ErrorCode::BadJson, "not JSON"),
             (r#"["publish","x"]"#, ErrorCode::BadJson, "one JSON object"),
@@ -614,6 +665,25 @@ mod tests {
     }
 
     #[test]
+    fn a_member_is_encoded_with_its_state_if_it_has_one() {
+        let member = |id, state: Option<&str>| Member {
+            id: UserId::parse(id).expect("a name"),
+            state: state.map(Json::from_compact),
+        };
+        let push = Push::Presence {
+            room: RoomName::lobby(),
+            count: 2,
+            joined: vec![member("ann", Some(r#"{"mood":"good"}"#))],
+            left: Vec::new(),
+            changed: vec![member("bob", None)],
+        };
+        let text = r#"{"type":"presence","room":"lobby","count":2,"joined":[{"id":"ann","state":{"mood":"good"}}],"changed":[{"id":"bob"}]}"#;
+
+        assert_eq!(push.encode(), text);
+        assert_eq!(Push::decode(text).expect("a push"), push);
+    }
+
+    #[test]
     fn a_deleted_message_keeps_its_offset_and_has_no_content() {
         let text = r#"{"type":"message","room":"lobby","offset":8,"prev":7,"at":1000,"from":"ann","deleted":true}"#;
 
@@ -698,7 +768,14 @@ mod tests {
                 count: 0,
                 joined: Vec::new(),
                 left: Vec::new(),
+                changed: Vec::new(),
             },
+            Push::Signal(Signal {
+                room: room.clone(),
+                from: UserId::anonymous(),
+                kind: Kind::parse("typing").expect("a kind"),
+                json: Json::from_compact("null"),
+            }),
             Push::Error {
                 code: ErrorCode::BadJson,
                 message: String::new(),

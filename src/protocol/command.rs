@@ -2,10 +2,14 @@
 
 use serde::Serialize;
 
-use super::{Body, Epoch, MessageFields, Offset, RoomName, RoomSelector, Token};
+use super::{Body, Epoch, Json, Kind, MessageFields, Offset, RoomName, RoomSelector, Token};
 
 /// The largest number of messages in one `history` frame.
 pub const MAX_HISTORY: u16 = 1000;
+/// The largest content of a signal, in bytes of JSON without whitespace.
+pub const MAX_SIGNAL_BYTES: usize = 4096;
+/// The largest state of a user, in bytes of JSON without whitespace.
+pub const MAX_STATE_BYTES: usize = 1024;
 
 /// A frame from a client. [`Command::decode`] parses it in one pass, without a buffer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -47,6 +51,24 @@ pub enum Command {
         room: Option<RoomName>,
         /// The offset of the message.
         offset: Offset,
+    },
+    /// Sends a signal to the clients that are subscribed to the room now. It is not stored.
+    Signal {
+        /// The room; may be absent while the only subscription of the connection is to one room.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        room: Option<RoomName>,
+        /// The application's own type of the signal.
+        kind: Kind,
+        /// The content.
+        json: Json,
+    },
+    /// Sets the state that presence shows beside the client's id.
+    State {
+        /// The room; may be absent while the only subscription of the connection is to one room.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        room: Option<RoomName>,
+        /// The state; `null` removes it.
+        json: Json,
     },
     /// Replaces the connection's token with a newer one of the same `sub`, before the old one expires.
     Token {

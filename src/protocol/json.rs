@@ -55,11 +55,24 @@ impl Json {
     ///
     /// # Errors
     /// As [`Json::parse`].
-    pub fn deserialize_exact<'de, D: Deserializer<'de>>(
+    pub fn deserialize_exact<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(deserializer)?;
+        Self::from_raw(raw).map_err(D::Error::custom)
+    }
+
+    /// Deserializes the value of an optional field like [`Json::deserialize_exact`].
+    ///
+    /// # Errors
+    /// As [`Json::parse`].
+    pub fn deserialize_exact_option<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<Self>, D::Error> {
-        let raw = <&RawValue>::deserialize(deserializer)?;
-        Self::from_raw(raw).map(Some).map_err(D::Error::custom)
+        Self::deserialize_exact(deserializer).map(Some)
+    }
+
+    /// Returns true if the value is `null`.
+    pub fn is_null(&self) -> bool {
+        &*self.0 == "null"
     }
 
     /// Returns the text.
@@ -305,7 +318,7 @@ mod tests {
     fn an_exact_field_keeps_any_number_and_null() {
         #[derive(Deserialize)]
         struct Fields {
-            #[serde(default, deserialize_with = "Json::deserialize_exact")]
+            #[serde(default, deserialize_with = "Json::deserialize_exact_option")]
             json: Option<Json>,
         }
         let json = |text: &str| {

@@ -30,7 +30,7 @@ pub use body::{Body, BodyError};
 pub use bom::{has_bom, without_bom};
 pub use close::CloseCode;
 pub use codec::CommandError;
-pub use command::{Command, MAX_HISTORY};
+pub use command::{Command, MAX_HISTORY, MAX_SIGNAL_BYTES, MAX_STATE_BYTES};
 pub use error::ErrorCode;
 pub use json::{Json, JsonError, MAX_JSON_DEPTH};
 pub use key::{Key, KeyError};
@@ -39,7 +39,7 @@ pub use message_fields::MessageFields;
 pub use name::{NameError, RoomName, UserId};
 pub use position::{Epoch, Offset, Position, PositionError};
 pub use push::{
-    GapReason, Member, Publication, Push, Recovery, Subscribed, UnsubscribeCode, Welcome,
+    GapReason, Member, Publication, Push, Recovery, Signal, Subscribed, UnsubscribeCode, Welcome,
 };
 pub use selector::{RoomPattern, RoomSelector};
 pub use token::Token;

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Body, CloseCode, Epoch, ErrorCode, Key, MessageFields, Offset, RoomName, RoomSelector, UserId,
+    Body, CloseCode, Epoch, ErrorCode, Json, Key, Kind, MessageFields, Offset, RoomName,
+    RoomSelector, UserId,
 };
 
 /// A frame from the server.
@@ -58,7 +59,7 @@ pub enum Push {
         /// The reason.
         reason: GapReason,
     },
-    /// The users who joined and left since the last `presence` frame.
+    /// The users who joined and left, and whose state changed, since the last `presence` frame.
     Presence {
         /// The room.
         room: RoomName,
@@ -70,7 +71,12 @@ pub enum Push {
         /// Users who left; empty in a large room.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         left: Vec<UserId>,
+        /// Users whose state changed, each with the new state; empty in a large room.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        changed: Vec<Member>,
     },
+    /// A signal.
+    Signal(Signal),
     /// A frame from the client was rejected.
     Error {
         /// The kind of error.
@@ -143,6 +149,7 @@ impl Push {
         match self {
             Self::Subscribed(subscribed) => Some(subscribed.room.as_str()),
             Self::Message(publication) => Some(publication.room.as_str()),
+            Self::Signal(signal) => Some(signal.room.as_str()),
             Self::Ack { room, .. }
             | Self::History { room, .. }
             | Self::Presence { room, .. }
@@ -172,6 +179,7 @@ impl Push {
             Self::History { .. } => "history",
             Self::Gap { .. } => "gap",
             Self::Presence { .. } => "presence",
+            Self::Signal(_) => "signal",
             Self::Error { .. } => "error",
             Self::Token { .. } => "token",
             Self::Deleted { .. } => "deleted",
@@ -269,16 +277,26 @@ impl UnsubscribeCode {
 }
 
 /// A user who is present in a room.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
     /// The user id.
     pub id: UserId,
+    /// The newest state that the user has set in the room, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<Json>,
 }
 
-impl From<UserId> for Member {
-    fn from(id: UserId) -> Self {
-        Self { id }
-    }
+/// A value that a user sends to the clients that are subscribed to a room at that time. It is not stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Signal {
+    /// The room.
+    pub room: RoomName,
+    /// The user id of the sender.
+    pub from: UserId,
+    /// The application's own type of the signal.
+    pub kind: Kind,
+    /// The content.
+    pub json: Json,
 }
 
 /// The result of resuming from a client's position.

@@ -6,6 +6,8 @@ mod calls;
 mod sockets;
 /// Edits of one's own messages.
 mod edits;
+/// Signals and states.
+mod signals;
 /// The admin API on the public listener.
 mod admins;
 /// The admin page on the public listener.

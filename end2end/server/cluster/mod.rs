@@ -7,6 +7,8 @@ mod order;
 mod failure;
 /// Presence over all nodes.
 mod presence;
+/// Signals and states over all nodes.
+mod signals;
 /// Publishing: no room waits for another, and batches are whole.
 mod publishing;
 /// Names of rooms, and rooms that are only requested.

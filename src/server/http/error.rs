@@ -105,6 +105,11 @@ pub(super) enum ApiError {
          application/x-ndjson, one such object a line"
     )]
     MediaType,
+    /// The media type of the body is not JSON.
+    #[error(
+        "the body must be application/json like {{\"kind\":\"typing\",\"json\":{{\"seconds\":3}}}}"
+    )]
+    NotJson,
     /// The body is compressed, or has another content coding.
     #[error(
         "the body is encoded as {coding:?}; send it without Content-Encoding: only identity is accepted"
@@ -148,7 +153,7 @@ pub(super) enum ApiError {
     /// A message or a body is too long.
     #[error("the {what} is larger than the {limit} bytes allowed")]
     TooBig {
-        /// `message` or `body`.
+        /// `message`, `signal` or `body`.
         what: &'static str,
         /// The limit in bytes.
         limit: usize,
@@ -333,7 +338,7 @@ impl ApiError {
             Self::Admin(error) => error.status_and_code(),
             Self::NotFound | Self::OutsideBase { .. } => (StatusCode::NOT_FOUND, "not_found"),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
-            Self::MediaType | Self::ContentCoding { .. } | Self::Charset { .. } => {
+            Self::MediaType | Self::NotJson | Self::ContentCoding { .. } | Self::Charset { .. } => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type")
             }
             Self::TransferCoding { .. } => {

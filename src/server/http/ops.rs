@@ -78,6 +78,7 @@ async fn gauges(
         rate_limited: quotas.refusals(),
         delivered,
         delivered_bytes,
+        signals: hub.rooms().delivered_signals(),
         log_lines_dropped: log_writer::dropped_lines(),
         store: store.borrow().label(),
         lag,

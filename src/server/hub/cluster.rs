@@ -1,4 +1,4 @@
-//! The other nodes of the service: the nodes that are alive, and their members in each room.
+//! The other nodes of the service: the nodes that are alive, their members in each room, and the signals of their clients.
 //!
 //! A node numbers its messages, so a node that missed some can detect that and requests the members again. Each node
 //! sends a heartbeat every two seconds. A node without a heartbeat for seven seconds counts as gone, and its members
@@ -6,6 +6,8 @@
 //!
 //! All nodes answer a request for the members of a room, even those without members there. So a node that opens a
 //! room can detect that all others have answered, and `GET presence` can wait for that.
+//!
+//! Signals are not numbered: one that is lost is not sent again.
 //!
 //! Deliberately absent: limits for all nodes together. Each node has its own.
 
@@ -19,10 +21,11 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{info, warn};
 
-use crate::protocol::RoomName;
+use crate::protocol::{Json, Kind, RoomName, Signal, UserId};
 use crate::server::hub::presence::DirtyPresence;
+use crate::server::hub::signals::SignalDelivery;
 use crate::server::hub::{Room, Rooms};
-use crate::server::room::{PresenceUpdate, PresenceUpdateKind, Tick};
+use crate::server::room::{PresenceUpdate, PresenceUpdateKind, PresentMember, Tick};
 use crate::server::run_clock::RunClock;
 use crate::server::store::{Bus, BusEvent};
 
@@ -34,8 +37,8 @@ const GONE_AFTER: Duration = Duration::from_secs(7);
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 /// The shortest time between two requests for the members of a room.
 const REQUEST_EVERY: Duration = Duration::from_millis(500);
-/// The largest number of members in one message, about 300 KiB: NATS accepts messages of up to 1 MiB.
-const MEMBERS_PER_MESSAGE: usize = 2048;
+/// The largest size of the members in one message, in bytes: NATS accepts messages of up to 1 MiB.
+const MAX_MEMBER_BYTES: usize = 512 * 1024;
 
 /// The state of the other nodes. See the [module docs](self).
 pub(super) struct Cluster {
@@ -44,6 +47,7 @@ pub(super) struct Cluster {
     bus: Arc<dyn Bus>,
     rooms: Arc<Rooms>,
     dirty_presence: Arc<DirtyPresence>,
+    signals: Arc<SignalDelivery>,
     clock: RunClock,
     /// The time since which other nodes could be discovered.
     began: Instant,
@@ -87,6 +91,14 @@ enum ClusterMessage {
         node: Option<u64>,
         room: Option<RoomName>,
     },
+    /// A signal of a client of the node. Not numbered: the envelope has the number of the message before it.
+    Signal {
+        room: RoomName,
+        from: UserId,
+        kind: Kind,
+        #[serde(deserialize_with = "Json::deserialize_exact")]
+        json: Json,
+    },
 }
 
 impl Cluster {
@@ -94,6 +106,7 @@ impl Cluster {
         bus: Arc<dyn Bus>,
         rooms: Arc<Rooms>,
         dirty_presence: Arc<DirtyPresence>,
+        signals: Arc<SignalDelivery>,
         clock: RunClock,
     ) -> Self {
         Self {
@@ -101,6 +114,7 @@ impl Cluster {
             bus,
             rooms,
             dirty_presence,
+            signals,
             clock,
             began: Instant::now(),
             sent: Mutex::default(),
@@ -143,6 +157,30 @@ impl Cluster {
         };
         if let Some(delta) = delta {
             self.send_members(room.name(), delta);
+        }
+    }
+
+    /// Sends `signal` to the other nodes, unless many signals wait to be sent already.
+    pub(super) fn send_signal(&self, signal: &Signal) {
+        let Signal {
+            room,
+            from,
+            kind,
+            json,
+        } = signal.clone();
+        let envelope = ClusterEnvelope {
+            node: self.id,
+            number: *self.sent.lock(),
+            message: ClusterMessage::Signal {
+                room,
+                from,
+                kind,
+                json,
+            },
+        };
+
+        if let Some(message) = encode(&envelope) {
+            self.bus.publish_lossy(message);
         }
     }
 
@@ -221,9 +259,23 @@ impl Cluster {
         if node == self.id {
             return;
         }
-        if matches!(message, ClusterMessage::Leave) {
-            return self.remove(node);
-        }
+        let message = match message {
+            ClusterMessage::Leave => return self.remove(node),
+            ClusterMessage::Signal {
+                room,
+                from,
+                kind,
+                json,
+            } => {
+                return self.signals.deliver(Signal {
+                    room,
+                    from,
+                    kind,
+                    json,
+                });
+            }
+            message => message,
+        };
 
         if self.has_missed(node, number) {
             self.send(ClusterMessage::PresenceRequest {
@@ -232,7 +284,7 @@ impl Cluster {
             });
         }
         match message {
-            ClusterMessage::Heartbeat | ClusterMessage::Leave => {}
+            ClusterMessage::Heartbeat | ClusterMessage::Leave | ClusterMessage::Signal { .. } => {}
             ClusterMessage::Presence { room, members } => self.on_presence(node, &room, members),
             ClusterMessage::PresenceRequest { node, room } => {
                 if node.is_none_or(|node| node == self.id) {
@@ -336,28 +388,23 @@ impl Cluster {
         });
     }
 
-    /// Sends `members` of `room`, split into messages of at most [`MEMBERS_PER_MESSAGE`].
+    /// Sends `members` of `room`, split into messages with at most [`MAX_MEMBER_BYTES`] of them each.
     fn send_members(&self, room: &RoomName, members: PresenceUpdate) {
         let PresenceUpdate {
             version,
             kind,
             members,
         } = members;
-        let messages = members.len().div_ceil(MEMBERS_PER_MESSAGE).max(1);
 
-        for message in 0..messages {
-            let some = members
-                .iter()
-                .skip(message * MEMBERS_PER_MESSAGE)
-                .take(MEMBERS_PER_MESSAGE);
+        for (index, members) in split(members).into_iter().enumerate() {
             let members = PresenceUpdate {
                 version,
-                kind: if message == 0 {
+                kind: if index == 0 {
                     kind
                 } else {
                     PresenceUpdateKind::Continuation
                 },
-                members: some.cloned().collect(),
+                members,
             };
 
             self.send(ClusterMessage::Presence {
@@ -377,14 +424,43 @@ impl Cluster {
             message,
         };
 
-        match serde_json::to_vec(&envelope) {
-            Ok(message) => {
-                *sent = number;
-                self.bus.publish(message);
-            }
-            Err(error) => warn!(%error, "could not encode a message to the other nodes"),
+        if let Some(message) = encode(&envelope) {
+            *sent = number;
+            self.bus.publish(message);
         }
     }
+}
+
+/// Returns `envelope` as JSON.
+fn encode(envelope: &ClusterEnvelope) -> Option<Vec<u8>> {
+    serde_json::to_vec(envelope)
+        .inspect_err(|error| warn!(%error, "could not encode a message to the other nodes"))
+        .ok()
+}
+
+/// Splits `members` into parts of at most [`MAX_MEMBER_BYTES`], at least one.
+fn split(members: Vec<PresentMember>) -> Vec<Vec<PresentMember>> {
+    /// The other fields of a member, in bytes.
+    const AROUND: usize = 128;
+
+    let mut parts = Vec::new();
+    let mut part = Vec::new();
+    let mut bytes = 0;
+    for member in members {
+        let state = member.state.as_ref();
+        // In JSON, a character of the id may be escaped.
+        let size =
+            AROUND + 2 * member.id.as_str().len() + state.map_or(0, |json| json.as_str().len());
+        if bytes + size > MAX_MEMBER_BYTES {
+            parts.push(std::mem::take(&mut part));
+            bytes = 0;
+        }
+        bytes += size;
+        part.push(member);
+    }
+
+    parts.push(part);
+    parts
 }
 
 /// Returns all members of `room` on this node that have been sent to the others; `None` if there were none.

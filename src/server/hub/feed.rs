@@ -1,16 +1,17 @@
-//! The newest messages of a room, or of all rooms that a pattern matches, and their readers. The ring of frames and the
-//! readers each have their own lock.
+//! The newest messages and signals of a room, or of all rooms that a pattern matches, and their readers. The ring of
+//! frames, the ring of signals and the readers each have their own lock.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::protocol::Offset;
+use crate::protocol::{Offset, RoomName, Signal};
 use crate::server::hub::subscriber::{Readers, notify_all};
 use crate::server::hub::{Notice, Subscriber};
 use crate::server::room::{
-    Chunk, DeliveryCounters, FanoutBatch, Format, Frame, Lagged, Log, LogLimits,
+    Chunk, DeliveryCounters, Dialect, FanoutBatch, Format, Frame, Lagged, Log, LogLimits,
+    SignalChunk, SignalRing, Tick,
 };
 
 /// The number of deletions in a feed before a page is read from the store. [`Feed::redact_page`] then applies the later
@@ -18,11 +19,14 @@ use crate::server::room::{
 #[derive(Clone, Copy, Debug)]
 pub struct DeletionMark(u64);
 
-/// The newest messages and their readers. See the [module docs](self).
+/// The newest messages and signals, and their readers. See the [module docs](self).
 pub struct Feed {
     log: Mutex<Log>,
     /// The number of deletions applied to the log. It grows under the lock of the log, before readers are notified.
     redactions: AtomicU64,
+    signals: Mutex<SignalRing>,
+    /// The number of the newest signal. It grows under the lock of the signals.
+    newest_signal: AtomicU64,
     readers: Mutex<Readers>,
     /// True while a fan-out pass is queued.
     pub(super) is_fanout_queued: AtomicBool,
@@ -45,6 +49,8 @@ impl Feed {
         Self {
             log: Mutex::new(Log::new(limits, head)),
             redactions: AtomicU64::new(0),
+            signals: Mutex::default(),
+            newest_signal: AtomicU64::new(0),
             readers: Mutex::default(),
             is_fanout_queued: AtomicBool::new(false),
             fanout_queued_at: AtomicU64::new(0),
@@ -98,6 +104,45 @@ impl Feed {
     /// Counts a delivery to one reader.
     pub fn count_delivery(&self, messages: usize, bytes: usize) {
         self.delivered.add(messages, bytes);
+    }
+
+    /// Returns the number of the newest signal; 0 before the first.
+    pub fn newest_signal(&self) -> u64 {
+        self.newest_signal.load(Ordering::Acquire)
+    }
+
+    /// Returns the signals after number `after` of the rooms for which `is_wanted` returns true: see [`SignalRing::read`].
+    pub fn read_signals(
+        &self,
+        after: u64,
+        dialect: Dialect,
+        now: Tick,
+        is_wanted: impl Fn(&RoomName) -> bool,
+    ) -> SignalChunk {
+        self.signals.lock().read(after, dialect, now, is_wanted)
+    }
+
+    /// Counts the signals that were written to one reader, and those that it does not get.
+    pub fn count_signals(&self, delivered: usize, dropped: u64) {
+        self.delivered.add_signals(delivered, dropped);
+    }
+
+    /// Appends `signal` for the current readers. Returns false if there are none.
+    pub(super) fn push_signal(&self, signal: &Arc<Signal>, now: Tick) -> bool {
+        if self.readers.lock().len() == 0 {
+            return false;
+        }
+
+        let mut signals = self.signals.lock();
+        signals.push(signal.clone(), now);
+        self.newest_signal
+            .store(signals.newest(), Ordering::Release);
+        true
+    }
+
+    /// Drops the signals that have waited too long for slow readers.
+    pub(super) fn expire_signals(&self, now: Tick) {
+        self.signals.lock().expire(now);
     }
 
     /// Returns true if `batch` is a pass over this feed.
@@ -172,8 +217,10 @@ impl Feed {
         self.log.lock().redacted(seen)
     }
 
-    /// Drops the oldest frames until the rest fits in `bytes`. Readers that lag behind are served from the store.
+    /// Drops all signals, and the oldest frames until the rest fits in `bytes`. Readers that lag behind get the frames
+    /// from the store.
     pub(super) fn truncate(&self, bytes: usize) {
+        self.signals.lock().clear();
         self.log.lock().truncate(bytes);
     }
 

@@ -25,6 +25,7 @@ mod presence;
 mod references;
 mod room;
 mod rooms;
+mod signals;
 mod subscriber;
 mod trace;
 
@@ -40,8 +41,9 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
-use crate::protocol::{Offset, RoomName, RoomPattern};
+use crate::protocol::{Json, Offset, RoomName, RoomPattern, Signal, UserId};
 use crate::server::memory::Memory;
+use crate::server::metrics;
 use crate::server::moderation::Moderation;
 use crate::server::room::{LogLimits, PresentMember, Tick};
 use crate::server::run_clock::RunClock;
@@ -66,6 +68,7 @@ use connections::unreachable_notice;
 use fanout::Fanout;
 use pattern_feed::PatternFeeds;
 use presence::DirtyPresence;
+use signals::SignalDelivery;
 
 /// The time that a restarted server needs for each client that reconnects, with a margin.
 const RECONNECT_EACH: Duration = Duration::from_millis(2);
@@ -103,9 +106,10 @@ struct HubState {
     clock: RunClock,
     store: Arc<dyn Store>,
     rooms: Arc<Rooms>,
-    patterns: PatternFeeds,
+    patterns: Arc<PatternFeeds>,
     connections: Arc<Connections>,
-    fanout: Fanout,
+    fanout: Arc<Fanout>,
+    signals: Arc<SignalDelivery>,
     dirty_presence: Arc<DirtyPresence>,
     /// The other nodes; `None` for a single node.
     cluster: Option<Cluster>,
@@ -147,13 +151,26 @@ impl Hub {
             settings.max_connections,
             settings.max_connections_per_ip,
         ));
+        let patterns = Arc::new(PatternFeeds::default());
+        let fanout = Arc::new(Fanout::new(shards));
+        let signals = Arc::new(SignalDelivery {
+            rooms: rooms.clone(),
+            patterns: patterns.clone(),
+            fanout: fanout.clone(),
+            clock: clock.clone(),
+        });
         let dirty_presence = Arc::new(DirtyPresence::default());
         let rules = cluster.as_ref().map(|cluster| cluster.rules.clone());
         let moderation = ClusterModeration::new(moderation, connections.clone(), rules);
         let memory = MemoryBudget::new(rooms.clone(), connections.clone(), store.clone());
         let cluster = cluster.map(|cluster| {
-            let (rooms, dirty_presence) = (rooms.clone(), dirty_presence.clone());
-            Cluster::new(cluster.bus, rooms, dirty_presence, clock.clone())
+            Cluster::new(
+                cluster.bus,
+                rooms.clone(),
+                dirty_presence.clone(),
+                signals.clone(),
+                clock.clone(),
+            )
         });
 
         Self(Arc::new(HubState {
@@ -163,9 +180,10 @@ impl Hub {
             clock,
             store,
             rooms,
-            patterns: PatternFeeds::default(),
+            patterns,
             connections,
-            fanout: Fanout::new(shards),
+            fanout,
+            signals,
             dirty_presence,
             cluster,
             moderation: Arc::new(moderation),
@@ -315,6 +333,23 @@ impl Hub {
         room.present()
     }
 
+    /// Sends `signal` to the clients that are subscribed to its room now, on all nodes.
+    pub fn send_signal(&self, signal: Signal) {
+        metrics::count_signal();
+        if let Some(cluster) = &self.0.cluster {
+            cluster.send_signal(&signal);
+        }
+        self.0.signals.deliver(signal);
+    }
+
+    /// Sets the state that presence shows beside `id` in `room`; `None` removes it. Without effect if `id` is not a member.
+    pub fn set_state(&self, room: &Arc<Room>, id: &UserId, state: Option<Json>) {
+        let has_changed = room.presence.lock().set_state(id, state, now_millis());
+        if has_changed {
+            self.0.dirty_presence.mark(room);
+        }
+    }
+
     /// Returns the rooms in memory.
     pub fn rooms(&self) -> &Rooms {
         &self.0.rooms
@@ -372,8 +407,8 @@ impl Hub {
 }
 
 impl HubState {
-    /// Checks the timers of all connections at intervals, which replaces a timer per connection, and removes rooms
-    /// and pattern feeds that are not needed, until dropped.
+    /// Checks the timers of all connections at intervals, which replaces a timer per connection, and removes old signals,
+    /// and rooms and pattern feeds that are not needed, until dropped.
     async fn sweep(&self) {
         let mut interval = tokio::time::interval(self.sweep_every);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -382,6 +417,8 @@ impl HubState {
             self.connections
                 .for_each(|subscriber| subscriber.tick(self.clock.now()))
                 .await;
+            self.rooms.expire_signals(self.clock.now());
+            self.patterns.expire_signals(self.clock.now());
             self.rooms.remove_unknown();
             self.patterns.remove_unused(&*self.store);
         }

@@ -11,7 +11,7 @@ use crate::server::hub::feed::DeletionMark;
 use crate::server::hub::room::PAGE_BYTES;
 use crate::server::hub::{Feed, Rooms};
 use crate::server::metrics;
-use crate::server::room::Frame;
+use crate::server::room::{Frame, Tick};
 use crate::server::session::CatchUpPage;
 use crate::server::store::{Limit, MatchingPage, Store, StoreError};
 
@@ -139,6 +139,13 @@ impl PatternFeeds {
         let feeds = self.0.lock();
         let matching = feeds.values().filter(|feed| feed.pattern.matches(room));
         matching.cloned().collect()
+    }
+
+    /// Drops the signals of all feeds that have waited too long for slow readers.
+    pub(super) fn expire_signals(&self, now: Tick) {
+        for feed in self.0.lock().values() {
+            feed.feed.expire_signals(now);
+        }
     }
 
     /// Removes the feeds that have no readers.

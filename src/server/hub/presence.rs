@@ -1,4 +1,4 @@
-//! Announcements of presence. Joins and leaves are gathered, so that many of them are sent in a few frames.
+//! Announcements of presence. Joins, leaves and changed states are gathered, so that many of them are sent in a few frames.
 //!
 //! # Invariants
 //!
@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::protocol::{Member, Push};
+use crate::protocol::Push;
 use crate::server::hub::cluster::Cluster;
 use crate::server::hub::{Notice, Room};
 use crate::server::run_clock::RunClock;
@@ -84,8 +84,9 @@ impl DirtyPresence {
         let push = Push::Presence {
             room: room.name().clone(),
             count: change.count,
-            joined: change.joined.into_iter().map(Member::from).collect(),
+            joined: change.joined,
             left: change.left,
+            changed: change.changed,
         };
         let pause = (GATHER_PER_READER * room.feed().readers().len() as u32).min(MAX_GATHER);
         *room.announce_after.lock() = Some(Instant::now() + pause);

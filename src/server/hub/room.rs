@@ -340,8 +340,7 @@ impl Room {
     /// Returns the number of its members, and the members unless they are too many.
     pub fn members(&self) -> (usize, Option<Vec<Member>>) {
         let mut presence = self.presence.lock();
-        let ids = presence.member_ids();
-        let members = ids.map(|ids| ids.into_iter().map(Member::from).collect());
+        let members = presence.list();
         (presence.count(), members)
     }
 

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use crate::protocol::{Offset, RoomName};
 use crate::server::hub::{Feed, Listing, Refusal, Room};
-use crate::server::room::{DeliveryCounters, LogLimits};
+use crate::server::room::{DeliveryCounters, LogLimits, Tick};
 use crate::server::store::Store;
 
 /// The registry of rooms. See the [module docs](self).
@@ -143,6 +143,18 @@ impl Rooms {
     /// Returns the number of messages delivered so far, counted once per reader, and their size in bytes.
     pub fn delivered(&self) -> (u64, u64) {
         self.delivered.read()
+    }
+
+    /// Returns the number of delivered signals and that of dropped ones, each counted once per reader.
+    pub fn delivered_signals(&self) -> (u64, u64) {
+        self.delivered.read_signals()
+    }
+
+    /// Drops the signals of all rooms that have waited too long for slow readers.
+    pub(super) fn expire_signals(&self, now: Tick) {
+        for ByName(room) in self.rooms.lock().iter() {
+            room.feed().expire_signals(now);
+        }
     }
 
     /// Removes unused rooms that the store does not have: they were only requested, or all their messages have

@@ -50,8 +50,8 @@ impl Source {
         }
     }
 
-    /// Returns true if this is the room `name`, or its pattern matches it.
-    pub fn has(&self, name: &RoomName) -> bool {
+    /// Returns true if this is the room `name`, or a pattern that matches it.
+    pub fn matches(&self, name: &RoomName) -> bool {
         match self {
             Self::Room(room) => room.name() == name,
             Self::Pattern(pattern) => pattern.pattern().matches(name),

@@ -20,6 +20,12 @@ pub(super) const PUBLISHED: &str = "fanfare_messages_published_total";
 pub(super) const DELIVERED: &str = "fanfare_messages_delivered_total";
 /// Bytes of delivered messages.
 pub(super) const DELIVERED_BYTES: &str = "fanfare_delivered_bytes_total";
+/// Signals that clients sent.
+pub(super) const SIGNALS: &str = "fanfare_signals_sent_total";
+/// Delivered signals, counted once for each reader.
+pub(super) const SIGNALS_DELIVERED: &str = "fanfare_signals_delivered_total";
+/// Signals that were not delivered to a reader, counted once for each reader.
+pub(super) const SIGNALS_DROPPED: &str = "fanfare_signals_dropped_total";
 /// Reads from the store for readers that fell behind the ring.
 pub(super) const CATCH_UPS: &str = "fanfare_catch_ups_total";
 /// Failed commits.
@@ -135,9 +141,24 @@ pub(super) const TABLE: &[MetricSeries] = &[
         "Bytes of delivered messages, including frame headers",
     ),
     line(
+        SIGNALS,
+        MetricKind::Counter,
+        "Signals that clients of this node sent",
+    ),
+    line(
+        SIGNALS_DELIVERED,
+        MetricKind::Counter,
+        "Signals written to connections, counted once for each reader",
+    ),
+    line(
+        SIGNALS_DROPPED,
+        MetricKind::Counter,
+        "Signals that a slow reader did not get, because a newer one replaced them or too many waited, counted once for each reader",
+    ),
+    line(
         FAN_OUT,
         MetricKind::Histogram(SECONDS),
-        "Seconds from storing a message until it was written to every reader that could accept it",
+        "Seconds from storing a message, or from accepting a signal, until it was written to every reader that could accept it",
     ),
     line(
         ACK,

@@ -21,6 +21,8 @@ pub struct MetricSnapshot {
     pub delivered: u64,
     /// Bytes of the delivered messages.
     pub delivered_bytes: u64,
+    /// Signals delivered since the start, and those that readers did not get, counted once for each reader.
+    pub signals: (u64, u64),
     /// Log lines dropped since the start.
     pub log_lines_dropped: u64,
     /// The state of the store, one of the labels of `fanfare_store_state`.
@@ -50,6 +52,9 @@ impl MetricSnapshot {
         }
         counter!(DELIVERED).absolute(self.delivered);
         counter!(DELIVERED_BYTES).absolute(self.delivered_bytes);
+        let (signals_delivered, signals_dropped) = self.signals;
+        counter!(SIGNALS_DELIVERED).absolute(signals_delivered);
+        counter!(SIGNALS_DROPPED).absolute(signals_dropped);
         counter!(LOG_LINES_DROPPED).absolute(self.log_lines_dropped);
     }
 }

@@ -117,6 +117,11 @@ pub fn count_gap(reason: GapReason) {
     counter!(GAPS, "reason" => reason.as_str()).increment(1);
 }
 
+/// Counts a signal that a client sent.
+pub fn count_signal() {
+    counter!(SIGNALS).increment(1);
+}
+
 /// Records the time from a publish to the store's answer.
 pub fn record_ack_latency(elapsed: Duration) {
     if let Some(histograms) = Histograms::get() {
@@ -276,7 +281,7 @@ fn describe() {
     for result in SpanResult::ALL {
         count_spans(0, result);
     }
-    for name in [CATCH_UPS, STORE_ERRORS, STORE_READ_ERRORS, DAMAGED] {
+    for name in [SIGNALS, CATCH_UPS, STORE_ERRORS, STORE_READ_ERRORS, DAMAGED] {
         counter!(name).increment(0);
     }
 

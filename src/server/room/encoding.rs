@@ -45,6 +45,14 @@ impl Dialect {
         matches!(self, Self::Sse | Self::Ndjson)
     }
 
+    /// Returns true if clients of the dialect get signals.
+    pub const fn has_signals(self) -> bool {
+        match self {
+            Self::Plain => false,
+            Self::Typed | Self::Sse | Self::Ndjson => true,
+        }
+    }
+
     /// Appends the encoding of `push` to `into`. The plain dialect cannot express it and appends nothing.
     pub fn encode_into(self, push: &Push, into: &mut Vec<u8>) {
         match self {

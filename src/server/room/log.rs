@@ -289,11 +289,13 @@ impl RingEntry {
     }
 }
 
-/// Counters of the messages that all finished passes have delivered.
+/// Counters of the messages that all finished passes have delivered, and of signals.
 #[derive(Debug, Default)]
 pub struct DeliveryCounters {
     messages: AtomicU64,
     bytes: AtomicU64,
+    signals: AtomicU64,
+    dropped_signals: AtomicU64,
 }
 
 impl DeliveryCounters {
@@ -308,6 +310,22 @@ impl DeliveryCounters {
         (
             self.messages.load(Ordering::Relaxed),
             self.bytes.load(Ordering::Relaxed),
+        )
+    }
+
+    /// Counts `delivered` signals that were written to one reader, and `dropped` others that it does not get.
+    pub fn add_signals(&self, delivered: usize, dropped: u64) {
+        self.signals.fetch_add(delivered as u64, Ordering::Relaxed);
+        if dropped > 0 {
+            self.dropped_signals.fetch_add(dropped, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns the number of delivered signals and that of dropped ones, each counted once per reader.
+    pub fn read_signals(&self) -> (u64, u64) {
+        (
+            self.signals.load(Ordering::Relaxed),
+            self.dropped_signals.load(Ordering::Relaxed),
         )
     }
 }

@@ -1,4 +1,4 @@
-//! The data of one room: its message log, its members on all nodes, and the keys of recent messages.
+//! The data of one room: its message log, its recent signals, its members on all nodes, and the keys of recent messages.
 //!
 //! # Invariants
 //!
@@ -14,6 +14,7 @@ mod member_map;
 mod presence;
 mod remote_presence;
 mod dedup;
+mod signals;
 
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ pub use log::{
 };
 pub use presence::{Presence, PresenceChange, PresentMember};
 pub use remote_presence::{PresenceUpdate, PresenceUpdateKind, RemotePresence};
+pub use signals::{SignalChunk, SignalRing};
 
 /// A time: milliseconds since the server started, on a monotonic clock. The pure floors get times as arguments.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

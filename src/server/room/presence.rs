@@ -3,12 +3,16 @@
 //! A member is a user id with any number of connections. Joins and leaves are collected between announcements: a
 //! member that joins and leaves in between is not announced, and one that reconnects within the grace period is
 //! not shown as leaving.
+//!
+//! A member may have a state, a JSON value that its clients set. The newest one applies, over all nodes. It is removed
+//! with the member, at the end of the grace period.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::UserId;
+use crate::protocol::{Json, Member, UserId};
+use crate::server::memory::{Memory, MemoryReservation};
 use crate::server::room::Tick;
 use crate::server::room::member_map::MemberMap;
 
@@ -17,11 +21,13 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Maximum number of members in a room, and of changes in an announcement, whose ids are sent. Beyond it only the
 /// count is sent, as a frame with all ids would exceed the send buffer of a connection.
 const MAX_NAMED: usize = 500;
+/// Maximum size of the states in one announcement, in bytes of JSON. Further states follow in the next announcement.
+const MAX_ANNOUNCED_STATE_BYTES: usize = 32 * 1024;
 
 /// The members of one room.
 #[derive(Debug, Default)]
 pub struct Presence {
-    members: MemberMap<MemberState>,
+    members: MemberMap<MemberEntry>,
     /// True if there may be a change to announce, now or after the grace period.
     has_pending_change: bool,
     /// True if the next announcement is due even without a change.
@@ -31,7 +37,7 @@ pub struct Presence {
 }
 
 #[derive(Debug)]
-struct MemberState {
+struct MemberEntry {
     connections: u32,
     /// Time of the first connection, in milliseconds since 1970 UTC.
     since: u64,
@@ -40,6 +46,20 @@ struct MemberState {
     is_announced: bool,
     /// True if a client received the id in a member list before it was announced to the room.
     is_listed: bool,
+    /// The state, if one was ever set.
+    state: Option<Box<MemberState>>,
+    /// True if the state has changed since it was last announced.
+    is_state_changed: bool,
+}
+
+/// The state that a member has set.
+#[derive(Debug)]
+struct MemberState {
+    /// `None` if it was removed.
+    json: Option<Json>,
+    /// Time at which it was set, in milliseconds since 1970 UTC.
+    set_at: u64,
+    _reservation: MemoryReservation,
 }
 
 /// One member as clients see it.
@@ -51,6 +71,16 @@ pub struct PresentMember {
     pub connections: u32,
     /// Time of the first connection, in milliseconds since 1970 UTC.
     pub since: u64,
+    /// The state.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "Json::deserialize_exact_option"
+    )]
+    pub state: Option<Json>,
+    /// Time at which the state was set or removed, in milliseconds since 1970 UTC; 0 if it was never set.
+    #[serde(default)]
+    pub state_set_at: u64,
 }
 
 /// The changes since the last announcement.
@@ -59,20 +89,24 @@ pub struct PresenceChange {
     /// Current number of members.
     pub count: usize,
     /// Members that joined; empty in a large room.
-    pub joined: Vec<UserId>,
+    pub joined: Vec<Member>,
     /// Members that left; empty in a large room.
     pub left: Vec<UserId>,
+    /// Members whose state changed; empty in a large room.
+    pub changed: Vec<Member>,
 }
 
 impl Presence {
     /// Adds a connection of `id` that was opened at `at`, in milliseconds since 1970 UTC.
     pub fn join(&mut self, id: &UserId, at: u64) {
-        let new = MemberState {
+        let new = MemberEntry {
             connections: 0,
             since: at,
             absent_since: None,
             is_announced: false,
             is_listed: false,
+            state: None,
+            is_state_changed: false,
         };
 
         let member = self.members.get_or_insert(id, new);
@@ -101,22 +135,50 @@ impl Presence {
         }
     }
 
+    /// Sets the state of the member `id` at `at`, in milliseconds since 1970 UTC; `None` removes it. Returns true if it has
+    /// changed.
+    pub fn set_state(&mut self, id: &UserId, state: Option<Json>, at: u64) -> bool {
+        let Some(member) = self.members.get_mut(id) else {
+            return false;
+        };
+
+        // The clocks of other nodes may be ahead, and this state is newer than those that arrived from there.
+        let at = at.max(member.state_set_at() + 1);
+        let has_changed = member.replace_state(state, at);
+        self.has_pending_change |= has_changed;
+        has_changed
+    }
+
+    /// Sets the state of the member `id` like [`Presence::set_state`], unless the present one is newer.
+    pub fn merge_state(&mut self, id: &UserId, state: Option<Json>, at: u64) {
+        let Some(member) = self.members.get_mut(id) else {
+            return;
+        };
+
+        // The content decides between states of the same time, so that all nodes agree.
+        let text = state.as_ref().map(Json::as_str);
+        let current = member.state_json().map(Json::as_str);
+        if (at, text) > (member.state_set_at(), current) {
+            self.has_pending_change |= member.replace_state(state, at);
+        }
+    }
+
     /// Returns the number of members.
     pub fn count(&self) -> usize {
         self.members.len()
     }
 
-    /// Returns the sorted ids of all members for a client; `None` in a large room.
-    pub fn member_ids(&mut self) -> Option<Vec<UserId>> {
+    /// Returns all members for a client, sorted by id; `None` in a large room.
+    pub fn list(&mut self) -> Option<Vec<Member>> {
         if self.members.len() > MAX_NAMED {
             return None;
         }
 
-        let ids = self.members.iter_mut().map(|(id, member)| {
+        let members = self.members.iter_mut().map(|(id, member)| {
             member.is_listed = true;
-            id.clone()
+            member.shown_as(id)
         });
-        Some(sorted(ids.collect()))
+        Some(sorted(members.collect()))
     }
 
     /// Returns all members in arbitrary order, also those of a large room.
@@ -125,6 +187,8 @@ impl Presence {
             id: id.clone(),
             connections: member.connections,
             since: member.since,
+            state: member.state_json().cloned(),
+            state_set_at: member.state_set_at(),
         })
     }
 
@@ -157,8 +221,15 @@ impl Presence {
     /// Returns the changes until `now` that were not yet announced, and marks them as announced. In a large room
     /// there is no change while the count stays the same.
     pub fn announce(&mut self, now: Tick) -> Option<PresenceChange> {
+        let is_large = self.members.len() > MAX_NAMED;
+        let mut state_bytes = if is_large {
+            usize::MAX
+        } else {
+            MAX_ANNOUNCED_STATE_BYTES
+        };
         let mut joined = Vec::new();
         let mut left = Vec::new();
+        let mut changed = Vec::new();
 
         self.has_pending_change = false;
         self.members.retain(|id, member| match member.absent_since {
@@ -171,9 +242,23 @@ impl Presence {
                 true
             }
             None => {
-                if !member.is_announced {
-                    member.is_announced = true;
-                    joined.push(id.clone());
+                let is_new = !std::mem::replace(&mut member.is_announced, true);
+                let announces_state =
+                    member.is_state_changed && member.state_bytes() <= state_bytes;
+                if announces_state {
+                    state_bytes -= member.state_bytes();
+                    member.is_state_changed = false;
+                }
+                self.has_pending_change |= member.is_state_changed;
+
+                match (is_new, announces_state) {
+                    (true, true) => joined.push(member.shown_as(id)),
+                    (true, false) => joined.push(Member {
+                        id: id.clone(),
+                        state: None,
+                    }),
+                    (false, true) => changed.push(member.shown_as(id)),
+                    (false, false) => {}
                 }
                 true
             }
@@ -181,38 +266,77 @@ impl Presence {
 
         let is_due = std::mem::take(&mut self.is_announcement_due);
         let count = self.members.len();
-        let changes = joined.len() + left.len();
+        let moves = joined.len() + left.len();
         let has_changed = if count > MAX_NAMED {
             count != self.announced_count
         } else {
-            changes > 0
+            moves + changed.len() > 0
         };
         if !has_changed && !is_due {
             return None;
         }
 
-        if count > MAX_NAMED || changes > MAX_NAMED {
+        if count > MAX_NAMED || moves > MAX_NAMED {
             joined = Vec::new();
             left = Vec::new();
+            changed = Vec::new();
         }
+        left.sort_unstable();
         self.announced_count = count;
 
         Some(PresenceChange {
             count,
             joined: sorted(joined),
-            left: sorted(left),
+            left,
+            changed: sorted(changed),
         })
     }
 }
 
-fn sorted(mut ids: Vec<UserId>) -> Vec<UserId> {
-    ids.sort_unstable();
-    ids
+impl MemberEntry {
+    /// Returns the member as clients see it.
+    fn shown_as(&self, id: &UserId) -> Member {
+        Member {
+            id: id.clone(),
+            state: self.state_json().cloned(),
+        }
+    }
+
+    fn state_json(&self) -> Option<&Json> {
+        self.state.as_ref()?.json.as_ref()
+    }
+
+    fn state_set_at(&self) -> u64 {
+        self.state.as_ref().map_or(0, |state| state.set_at)
+    }
+
+    fn state_bytes(&self) -> usize {
+        self.state_json().map_or(0, |json| json.as_str().len())
+    }
+
+    /// Replaces the state. Returns true if the new one is different.
+    fn replace_state(&mut self, json: Option<Json>, set_at: u64) -> bool {
+        let has_changed = self.state_json() != json.as_ref();
+        let bytes = size_of::<MemberState>() + json.as_ref().map_or(0, |json| json.as_str().len());
+
+        self.state = Some(Box::new(MemberState {
+            json,
+            set_at,
+            _reservation: Memory::of_process().reserve(bytes),
+        }));
+        self.is_state_changed |= has_changed;
+        has_changed
+    }
+}
+
+fn sorted(mut members: Vec<Member>) -> Vec<Member> {
+    members.sort_unstable_by(|one, other| one.id.cmp(&other.id));
+    members
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::BTreeMap;
 
     use proptest::prelude::*;
 
@@ -239,6 +363,19 @@ mod tests {
             count,
             joined: vec![],
             left: vec![],
+            changed: vec![],
+        }
+    }
+
+    fn json(text: &str) -> Option<Json> {
+        Some(Json::from_compact(text))
+    }
+
+    /// Returns the member `number` as clients see it.
+    fn member(number: usize, state: Option<Json>) -> Member {
+        Member {
+            id: user(number),
+            state,
         }
     }
 
@@ -249,7 +386,7 @@ mod tests {
         presence.join(&user(1), 0);
 
         let change = presence.announce(at(0)).expect("a change");
-        assert_eq!(change.joined, [user(1)]);
+        assert_eq!(change.joined, [member(1, None)]);
         assert_eq!(presence.announce(at(0)), None);
     }
 
@@ -278,6 +415,7 @@ mod tests {
             count: 0,
             joined: vec![],
             left: vec![user(0)],
+            changed: vec![],
         };
         assert!(was_pending);
         assert_eq!(change, Some(expected));
@@ -301,6 +439,8 @@ mod tests {
             id: user(id),
             connections,
             since,
+            state: None,
+            state_set_at: 0,
         };
         let mut presence = Presence::default();
 
@@ -326,7 +466,7 @@ mod tests {
         (0..501).for_each(|number| presence.join(&user(number), 0));
 
         assert_eq!(presence.announce(at(0)), Some(only_the_count(501)));
-        assert_eq!(presence.member_ids(), None);
+        assert_eq!(presence.list(), None);
     }
 
     #[test]
@@ -375,22 +515,135 @@ mod tests {
         assert_eq!(presence.announce(at(0)), None);
     }
 
+    #[test]
+    fn a_state_is_announced_once_and_listed_until_it_is_removed() {
+        let mut presence = room_of(2);
+
+        let is_new = presence.set_state(&user(0), json("1"), 10);
+        let is_same = presence.set_state(&user(0), json("1"), 11);
+        let change = presence.announce(at(0)).expect("a change");
+        let listed = presence.list().expect("a small room");
+        presence.set_state(&user(0), None, 12);
+        let removed = presence.announce(at(0)).expect("a change");
+
+        assert_eq!((is_new, is_same), (true, false));
+        assert_eq!(change.changed, [member(0, json("1"))]);
+        assert_eq!(listed, [member(0, json("1")), member(1, None)]);
+        assert_eq!(removed.changed, [member(0, None)]);
+        assert_eq!(presence.announce(at(0)), None);
+    }
+
+    #[test]
+    fn a_member_that_joins_is_announced_with_its_state() {
+        let mut presence = room_of(1);
+
+        presence.join(&user(1), 0);
+        presence.set_state(&user(1), json("{}"), 10);
+        let change = presence.announce(at(0)).expect("a change");
+
+        assert_eq!(change.joined, [member(1, json("{}"))]);
+        assert_eq!(change.changed, []);
+    }
+
+    #[test]
+    fn a_state_lasts_over_a_reconnect_and_ends_with_the_member() {
+        let mut presence = room_of(1);
+        presence.set_state(&user(0), json("1"), 10);
+        presence.announce(at(0));
+
+        presence.leave(&user(0), at(1000));
+        presence.join(&user(0), 0);
+        let reconnected = presence.list();
+        presence.leave(&user(0), at(2000));
+        presence.announce(at(7000));
+        presence.join(&user(0), 0);
+        let rejoined = presence.list();
+
+        assert_eq!(reconnected, Some(vec![member(0, json("1"))]));
+        assert_eq!(rejoined, Some(vec![member(0, None)]));
+    }
+
+    #[test]
+    fn users_that_are_not_members_have_no_state() {
+        let mut presence = room_of(1);
+
+        let has_changed = presence.set_state(&user(1), json("1"), 10);
+
+        assert!(!has_changed);
+        assert_eq!(presence.announce(at(0)), None);
+    }
+
+    #[test]
+    fn the_newest_state_of_all_nodes_applies() {
+        let mut presence = room_of(1);
+        presence.merge_state(&user(0), json("1"), 1000);
+
+        presence.merge_state(&user(0), json("2"), 999);
+        let after_older = presence.list();
+        presence.set_state(&user(0), json("3"), 500);
+        presence.merge_state(&user(0), json("1"), 1000);
+        let after_own = presence.list();
+
+        assert_eq!(after_older, Some(vec![member(0, json("1"))]));
+        assert_eq!(after_own, Some(vec![member(0, json("3"))]));
+    }
+
+    #[test]
+    fn many_large_states_are_announced_in_several_frames() {
+        let mut presence = Presence::default();
+        let large = format!("\"{}\"", "x".repeat(1000));
+        for number in 0..100 {
+            presence.join(&user(number), 0);
+            presence.set_state(&user(number), json(&large), 10);
+        }
+
+        let first = presence.announce(at(0)).expect("a change");
+        let mut later = Vec::new();
+        while presence.has_pending_change() {
+            later.push(presence.announce(at(0)).expect("a change"));
+        }
+
+        assert_eq!(first.joined.len(), 100);
+        let with_state = |members: &[Member]| {
+            let states = members.iter().filter(|member| member.state.is_some());
+            states.count()
+        };
+        assert_eq!(with_state(&first.joined), 32);
+        let later: Vec<usize> = later
+            .iter()
+            .map(|change| with_state(&change.changed))
+            .collect();
+        assert_eq!(later, [32, 32, 4]);
+    }
+
+    #[test]
+    fn in_a_large_room_states_are_not_announced() {
+        let mut presence = room_of(501);
+
+        presence.set_state(&user(0), json("1"), 10);
+
+        assert_eq!(presence.announce(at(0)), None);
+        assert!(!presence.has_pending_change());
+    }
+
     proptest! {
         /// A client may receive the member list at any time. If it applies every later announcement, its list
-        /// after the grace period has exactly the members with a connection.
+        /// after the grace period has exactly the members with a connection, and their states.
         #[test]
         fn a_client_that_applies_every_change_has_the_current_members(
-            steps in prop::collection::vec((0usize..6, 0u8..5, 0u64..4000), 0..100),
+            steps in prop::collection::vec((0usize..6, 0u8..6, 0u64..4000), 0..100),
         ) {
             let mut presence = Presence::default();
             let mut connections = [0usize; 6];
-            let mut clients = vec![BTreeSet::new()];
+            let mut clients = vec![BTreeMap::new()];
             let mut now = 0;
-            let apply = |clients: &mut Vec<BTreeSet<UserId>>, change: Option<PresenceChange>| {
+            let pairs = |members: Vec<Member>| members.into_iter().map(|one| (one.id, one.state));
+            let apply = |clients: &mut Vec<BTreeMap<UserId, Option<Json>>>, change: Option<PresenceChange>| {
                 let Some(change) = change else { return };
                 for members in clients {
-                    members.retain(|id| !change.left.contains(id));
-                    members.extend(change.joined.iter().cloned());
+                    members.retain(|id, _| !change.left.contains(id));
+                    members.extend(pairs(change.joined.clone()));
+                    members.extend(pairs(change.changed.clone()));
                 }
             };
 
@@ -401,8 +654,12 @@ mod tests {
                         presence.join(&user(number), 0);
                     }
                     2 => {
-                        let ids = presence.member_ids().expect("a small room");
-                        clients.push(ids.into_iter().collect());
+                        let members = presence.list().expect("a small room");
+                        clients.push(pairs(members).collect());
+                    }
+                    3 if connections[number] > 0 => {
+                        let state = (pause % 4 > 0).then(|| Json::from_compact(&pause.to_string()));
+                        presence.set_state(&user(number), state, now);
                     }
                     _ if connections[number] > 0 => {
                         connections[number] -= 1;
@@ -418,8 +675,11 @@ mod tests {
             }
             apply(&mut clients, presence.announce(at(now + 5000)));
 
-            let expected: BTreeSet<UserId> =
+            let listed = presence.list().expect("a small room");
+            let expected: BTreeMap<_, _> = pairs(listed).collect();
+            let ids: Vec<UserId> =
                 (0..6).filter(|number| connections[*number] > 0).map(user).collect();
+            prop_assert_eq!(expected.keys().cloned().collect::<Vec<_>>(), ids);
             for members in &clients {
                 prop_assert_eq!(members, &expected);
             }

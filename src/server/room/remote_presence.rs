@@ -74,8 +74,10 @@ impl RemotePresence {
             .members()
             .map(|member| self.without_remote_connections(member))
             .filter(|member| {
-                let sent = self.sent.get(&member.id).map_or(0, |sent| sent.connections);
-                sent != member.connections
+                let sent = self.sent.get(&member.id);
+                let sent = sent.map_or((0, 0), |sent| (sent.connections, sent.state_set_at));
+                let has_new_state = member.connections > 0 && member.state_set_at != sent.1;
+                member.connections != sent.0 || has_new_state
             })
             .collect();
 
@@ -84,6 +86,8 @@ impl RemotePresence {
             id: id.clone(),
             connections: 0,
             since: 0,
+            state: None,
+            state_set_at: 0,
         }));
         if members.is_empty() {
             return None;
@@ -158,8 +162,9 @@ impl RemotePresence {
         }
 
         node.version = update.version;
-        for member in &update.members {
+        for member in update.members {
             node.set_connections(&member.id, member.connections, member.since, presence, now);
+            presence.merge_state(&member.id, member.state, member.state_set_at);
         }
         true
     }
@@ -219,6 +224,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::protocol::Json;
 
     const NODES: usize = 3;
     const USERS: usize = 5;
@@ -253,6 +259,32 @@ mod tests {
                 assert!(remote.apply(from as u64, snapshot.clone(), presence, NOW));
             }
         }
+    }
+
+    #[test]
+    fn a_state_reaches_the_other_nodes_and_stays_while_the_user_has_a_connection() {
+        let mut nodes: Vec<Node> = (0..NODES).map(|_| Default::default()).collect();
+        let state = |text: &str| Some(Json::from_compact(text));
+        for node in [0, 1] {
+            nodes[node].0.join(&user(0), 0);
+            send_delta(&mut nodes, node, false);
+        }
+
+        nodes[0].0.set_state(&user(0), state("1"), 10);
+        send_delta(&mut nodes, 0, false);
+        nodes[1].0.set_state(&user(0), state("2"), 5);
+        send_delta(&mut nodes, 1, false);
+        nodes[1].0.leave(&user(0), NOW);
+        send_delta(&mut nodes, 1, false);
+        send_delta(&mut nodes, 0, false);
+
+        for (presence, _) in &mut nodes {
+            let members = presence.sorted_members().expect("a small room");
+            assert_eq!(members[0].connections, 1);
+            assert_eq!(members[0].state, state("2"));
+        }
+        let snapshot = nodes[0].1.snapshot().expect("an update was sent");
+        assert_eq!(snapshot.members[0].state, state("2"));
     }
 
     proptest! {

@@ -199,11 +199,7 @@ impl SendBuffer {
             } else if self.reads_log() {
                 match logs.next(self.format) {
                     Ok(Some(chunk)) => {
-                        let bytes = write(&chunk.bytes)?;
-                        self.blocked = None;
-                        if bytes < chunk.bytes.len() {
-                            self.current = chunk.bytes.slice(bytes..);
-                        }
+                        let bytes = self.write_shared(&chunk.bytes, write)?;
                         let (until, messages, total) =
                             (chunk.until, chunk.messages, chunk.bytes.len());
                         logs.advance(until, messages, total);
@@ -240,6 +236,24 @@ impl SendBuffer {
             let _ = self.current.split_to(bytes);
         }
         Ok(WriteStep::Wrote(bytes))
+    }
+
+    /// Passes `bytes`, which other connections may share, to `write`. The rest that is not accepted is written next.
+    /// Everything before them must be written.
+    ///
+    /// # Errors
+    /// Returns the error of `write`. Nothing was written then.
+    pub fn write_shared<E>(
+        &mut self,
+        bytes: &Bytes,
+        write: impl FnOnce(&Bytes) -> Result<usize, E>,
+    ) -> Result<usize, E> {
+        let accepted = write(bytes)?;
+        self.blocked = None;
+        if accepted < bytes.len() {
+            self.current = bytes.slice(accepted..);
+        }
+        Ok(accepted)
     }
 
     /// Continues with the messages of `page` after `cursor` and up to `until`, and returns the reason of each gap in it.

@@ -5,8 +5,9 @@
 use std::time::Duration;
 
 use crate::protocol::{
-    Body, CloseCode, Command, CommandError, Epoch, ErrorCode, Key, MAX_HISTORY, MessageFields,
-    Offset, Push, RoomName, RoomSelector, Token, UserId,
+    Body, CloseCode, Command, CommandError, Epoch, ErrorCode, Json, Key, MAX_HISTORY,
+    MAX_SIGNAL_BYTES, MAX_STATE_BYTES, MessageFields, Offset, Push, RoomName, RoomSelector, Signal,
+    Token, UserId,
 };
 use crate::server::room::{Content, Dialect, Draft, Tick};
 use crate::server::session::{CloseReason, ConnectionLimiter, Limiter, Rate, RateLimited};
@@ -82,6 +83,10 @@ pub enum Action {
     },
     /// Delete the message at this offset of the room if the client sent it, and respond to the client if not.
     Delete(RoomName, Offset),
+    /// Send this signal to the clients that are subscribed to its room.
+    Signal(Signal),
+    /// Set the client's state in the room, or remove it if there is none. Respond to the client if it is not subscribed.
+    SetState(RoomName, Option<Json>),
     /// Verify this token, replace the permissions if it is valid, and respond to the client.
     Renew(Token),
     /// Close the connection.
@@ -100,6 +105,8 @@ impl Action {
             Self::Pong(_) => "pong",
             Self::History { .. } => "history",
             Self::Delete(..) => "delete",
+            Self::Signal(_) => "signal",
+            Self::SetState(..) => "state",
             Self::Renew(_) => "renew",
             Self::Close(_) => "close",
         }
@@ -171,6 +178,10 @@ impl Session {
 
         let message_bytes = match &action {
             Action::Publish(_, draft) => max_publish_bytes(draft.size()),
+            Action::Signal(signal) => max_publish_bytes(signal.json.as_str().len()),
+            Action::SetState(_, state) => {
+                max_publish_bytes(state.as_ref().map_or(0, |json| json.as_str().len()))
+            }
             Action::Close(_) => return action,
             _ => 0,
         };
@@ -251,7 +262,7 @@ impl Session {
 
     fn on_command(&mut self, command: Command, access: &impl ClientAccess, now: Tick) -> Action {
         let subject = Subject::of(&command);
-        // Commands that read or write a log, or verify a token, are limited like messages.
+        // Commands that read or write a log, reach other clients or verify a token are limited like messages.
         let is_limited = !matches!(
             command,
             Command::Ping | Command::Subscribe { .. } | Command::Unsubscribe { .. }
@@ -286,6 +297,26 @@ impl Session {
             }
 
             Command::Delete { room, offset } => Ok(Action::Delete(writable(room, access)?, offset)),
+
+            Command::Signal { room, kind, json } => {
+                let room = writable(room, access)?;
+                check_size("signal", &json, MAX_SIGNAL_BYTES)?;
+                Ok(Action::Signal(Signal {
+                    room,
+                    from: self.id.clone(),
+                    kind,
+                    json,
+                }))
+            }
+
+            Command::State { room, json } => {
+                let room = writable(room, access)?;
+                check_size("state", &json, MAX_STATE_BYTES)?;
+                Ok(Action::SetState(
+                    room,
+                    Some(json).filter(|json| !json.is_null()),
+                ))
+            }
 
             Command::History {
                 room,
@@ -345,9 +376,10 @@ impl Subject {
             Command::Publish { room, fields, .. } => {
                 (room.clone().map(Into::into), fields.key.clone())
             }
-            Command::Delete { room, .. } | Command::History { room, .. } => {
-                (room.clone().map(Into::into), None)
-            }
+            Command::Delete { room, .. }
+            | Command::Signal { room, .. }
+            | Command::State { room, .. }
+            | Command::History { room, .. } => (room.clone().map(Into::into), None),
             Command::Token { .. } | Command::Ping => (None, None),
         };
         Self { room, key }
@@ -387,6 +419,17 @@ fn writable(
     } else {
         Err(not_granted("write", &room))
     }
+}
+
+/// Checks that the content of a `frame` has at most `limit` bytes.
+fn check_size(frame: &str, json: &Json, limit: usize) -> Result<(), (ErrorCode, String)> {
+    let bytes = json.as_str().len();
+    if bytes <= limit {
+        return Ok(());
+    }
+
+    let message = format!("json is {bytes} bytes; the limit of a {frame} is {limit}");
+    Err((ErrorCode::BadField, message))
 }
 
 fn not_granted(right: &str, room: &RoomName) -> (ErrorCode, String) {
@@ -598,6 +641,49 @@ mod tests {
         let error = text_error(&mut session, r#"{"type":"history","limit":0}"#);
 
         assert_eq!(error, Some((ErrorCode::BadField, None)));
+    }
+
+    #[test]
+    fn signals_and_states_need_the_right_to_write_and_cost_one_message_each() {
+        const SIGNAL: &str = r#"{"type":"signal","kind":"typing","json":1}"#;
+        const STATE: &str = r#"{"type":"state","json":null}"#;
+        let mut reader = session(Dialect::Typed);
+        let mut writer = session(Dialect::Typed);
+
+        let refused = [SIGNAL, STATE].map(|frame| {
+            let action = reader.handle(Incoming::Text(frame), &Access::Read, NOW);
+            error_of(action).map(|(code, _)| code)
+        });
+        let [signal, state, third] =
+            [SIGNAL, STATE, SIGNAL].map(|frame| handle(&mut writer, Incoming::Text(frame)));
+
+        assert_eq!(refused, [Some(ErrorCode::NotAllowed); 2]);
+        assert!(matches!(signal, Action::Signal(_)), "{signal:?}");
+        assert!(matches!(state, Action::SetState(_, None)), "{state:?}");
+        assert_eq!(error_of(third), Some((ErrorCode::RateLimited, None)));
+    }
+
+    #[test]
+    fn a_signal_or_state_that_is_too_large_is_refused_with_the_limit() {
+        for (frame, limit) in [("signal", MAX_SIGNAL_BYTES), ("state", MAX_STATE_BYTES)] {
+            let mut session = session(Dialect::Typed);
+            let mut message = |bytes: usize| {
+                let text = "x".repeat(bytes - 2);
+                let json = format!(r#"{{"type":"{frame}","kind":"k","json": "{text}"}}"#);
+                match handle(&mut session, Incoming::Text(&json)) {
+                    Action::Push(Push::Error { message, room, .. }) => Some((message, room)),
+                    _ => None,
+                }
+            };
+
+            let largest = message(limit);
+            let too_large = message(limit + 1);
+
+            let bytes = limit + 1;
+            let expected = format!("json is {bytes} bytes; the limit of a {frame} is {limit}");
+            assert_eq!(largest, None);
+            assert_eq!(too_large, Some((expected, None)));
+        }
     }
 
     #[test]

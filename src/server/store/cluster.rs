@@ -23,6 +23,9 @@ pub trait Bus: fmt::Debug + Send + Sync {
     /// Sends `message` to all nodes that are reachable now, this one included.
     fn publish(&self, message: Vec<u8>);
 
+    /// Sends `message` like [`Bus::publish`], but drops it if many such messages wait to be sent.
+    fn publish_lossy(&self, message: Vec<u8>);
+
     /// Returns the events from now on. Each store has one caller.
     fn events(&self) -> UnboundedReceiver<BusEvent>;
 }

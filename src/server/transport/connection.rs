@@ -457,20 +457,23 @@ impl ConnectionState {
         &mut self,
         hub: &Hub,
         batch: Option<&mut FanoutBatch<'_>>,
-        write: impl FnOnce(&Bytes) -> Result<usize, E>,
+        mut write: impl FnMut(&Bytes) -> Result<usize, E>,
     ) -> Result<WriteStep, E> {
         let buffer = &mut self.send_buffer;
-        let step = match (self.subscriptions.only_mut(), batch) {
+        let mut step = match (self.subscriptions.only_mut(), batch) {
             (Some(Subscription { cursor, source, .. }), Some(batch))
                 if source.feed().is_source_of(batch) =>
             {
-                buffer.write_next(&mut RoomReader { cursor, batch }, write)?
+                buffer.write_next(&mut RoomReader { cursor, batch }, &mut write)?
             }
             _ => {
                 let applied = hub.rooms().applied();
-                buffer.write_next(&mut self.subscriptions.merged(applied), write)?
+                buffer.write_next(&mut self.subscriptions.merged(applied), &mut write)?
             }
         };
+        if step == WriteStep::Idle && self.has_signals() {
+            step = self.write_signals(hub.now(), write)?;
+        }
 
         if let WriteStep::Wrote(bytes) = step
             && self.tracer.is_some()
@@ -479,6 +482,27 @@ impl ConnectionState {
             self.trace(TraceEvent::Write { bytes, offset });
         }
         Ok(step)
+    }
+
+    /// Returns true if signals wait to be written.
+    pub(super) fn has_signals(&self) -> bool {
+        self.send_buffer.dialect().has_signals() && self.subscriptions.has_signals()
+    }
+
+    /// Passes the next signals to `write`. Everything else must be written.
+    fn write_signals<E>(
+        &mut self,
+        now: Tick,
+        write: impl FnOnce(&Bytes) -> Result<usize, E>,
+    ) -> Result<WriteStep, E> {
+        let dialect = self.send_buffer.dialect();
+        let Some((index, chunk)) = self.subscriptions.next_signals(dialect, now) else {
+            return Ok(WriteStep::Idle);
+        };
+
+        let bytes = self.send_buffer.write_shared(&chunk.bytes, write)?;
+        self.subscriptions.advance_signals(index, &chunk);
+        Ok(WriteStep::Wrote(bytes))
     }
 
     /// Sends `event` to the operator who traces the connection, if any.
@@ -608,7 +632,7 @@ impl<O: Output> Subscriber for Connection<O> {
         // The notice goes to the readers that there were when it began. The subscription may have ended since.
         let is_meant = notice
             .room()
-            .is_none_or(|room| state.subscriptions.have(room));
+            .is_none_or(|room| state.subscriptions.first_match(room).is_some());
         if frame.is_empty() || !is_meant {
             return;
         }

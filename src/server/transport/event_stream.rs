@@ -60,7 +60,7 @@ impl Output for HyperBody {
     ) {
         let reads_log = state.send_buffer.reads_log();
         let has_messages = || reads_log && state.subscriptions.has_pending(batch.as_deref());
-        if state.send_buffer.has_output() || has_messages() {
+        if state.send_buffer.has_output() || has_messages() || state.has_signals() {
             state.send_buffer.block(state.heartbeat.active_at());
             connection.waker.wake();
         }

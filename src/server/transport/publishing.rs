@@ -79,14 +79,7 @@ impl PendingPublish {
         let sender = state.registration().and_then(|one| one.proven().cloned());
         let open: Option<Vec<Arc<Room>>> = batches
             .iter()
-            .map(|batch| {
-                state
-                    .subscriptions
-                    .find(batch.room.as_str())?
-                    .source
-                    .room()
-                    .cloned()
-            })
+            .map(|batch| state.subscriptions.room(&batch.room).cloned())
             .collect();
         drop(state);
 

@@ -14,7 +14,9 @@ use rustix::net::RecvFlags;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-use crate::protocol::{ErrorCode, Offset, Push, RoomName, RoomSelector, Token, UnsubscribeCode};
+use crate::protocol::{
+    ErrorCode, Json, Offset, Push, RoomName, RoomSelector, Signal, Token, UnsubscribeCode, UserId,
+};
 use crate::server::auth::Verifier;
 use crate::server::hub::{
     DeleteError, DeletionMark, Refusal, Resume, Room, TraceEvent, now_millis,
@@ -245,6 +247,10 @@ impl FrameReader {
                     }
                 }
                 Action::Delete(room, offset) => spawn_delete(connection.clone(), room, offset),
+                Action::Signal(signal) => send_signal(connection, signal),
+                Action::SetState(room, state) => {
+                    set_state(connection, room, self.session.id(), state);
+                }
                 Action::Renew(token) => {
                     renew_token(connection, &self.verifier, &self.session, &token);
                     access = connection.access(instant);
@@ -333,6 +339,8 @@ fn push_answer(send_buffer: &mut SendBuffer, answer: Action) {
         | Action::Subscribe { .. }
         | Action::Unsubscribe(_)
         | Action::Delete(..)
+        | Action::Signal(_)
+        | Action::SetState(..)
         | Action::Renew(_)
         | Action::History { .. } => {}
     }
@@ -418,8 +426,7 @@ impl Connection<TcpStream> {
         let subscribed = {
             let state = self.lock();
             state.check_rules(name)?;
-            let subscription = state.subscriptions.find(name.as_str());
-            subscription.and_then(|one| one.source.room().cloned())
+            state.subscriptions.room(name).cloned()
         };
         match subscribed {
             Some(room) => Ok(room),
@@ -439,6 +446,28 @@ fn unsubscribe(connection: &Connection<TcpStream>, room: RoomSelector) {
         let message = format!("there is no subscription to {room}");
         connection.send_error(ErrorCode::NotSubscribed, message, room);
     }
+}
+
+/// Sends `signal` to the clients that are subscribed to its room, unless the rules keep the sender out of the room.
+fn send_signal(connection: &Connection<TcpStream>, signal: Signal) {
+    let allowed = connection.lock().check_rules(&signal.room);
+    match allowed {
+        Ok(()) => connection.hub.send_signal(signal),
+        Err((code, message)) => connection.send_error(code, message, signal.room.into()),
+    }
+}
+
+/// Sets the state of the client `id` in the room `name`, to which it must be subscribed.
+fn set_state(connection: &Connection<TcpStream>, name: RoomName, id: &UserId, state: Option<Json>) {
+    let room = connection.lock().subscriptions.room(&name).cloned();
+    if let Some(room) = room {
+        return connection.hub.set_state(&room, id, state);
+    }
+
+    let message = format!(
+        "there is no subscription to the room {name}; presence shows the state of its members only"
+    );
+    connection.send_error(ErrorCode::NotSubscribed, message, name.into());
 }
 
 /// Replaces the client's permissions by those of `token`, if it is valid. Ends the subscriptions that it does not allow.
@@ -495,7 +524,7 @@ fn spawn_delete(connection: Arc<Connection<TcpStream>>, name: RoomName, offset: 
 
         match result {
             // The notification of all readers is the answer.
-            Ok(Deleted::Now) if connection.lock().subscriptions.have(&name) => {}
+            Ok(Deleted::Now) if connection.lock().subscriptions.first_match(&name).is_some() => {}
             Ok(_) => {
                 let (room, at) = (name, now_millis());
                 let answer = Push::Deleted { room, offset, at };

@@ -8,13 +8,16 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
 use crate::protocol::{GapReason, Offset, RoomName};
-use crate::server::hub::{Membership, Source};
+use crate::server::hub::{Membership, Room, Source};
 use crate::server::memory::Memory;
-use crate::server::room::{Chunk, FanoutBatch, Format, MAX_CHUNK_BYTES};
+use crate::server::room::{
+    Chunk, Dialect, FanoutBatch, Format, MAX_CHUNK_BYTES, SignalChunk, Tick,
+};
 use crate::server::session::{Behind, CatchUpPage, LogCursor, LogReader, SendBuffer};
 
 /// A connection's subscription to one room or pattern.
@@ -23,6 +26,8 @@ use crate::server::session::{Behind, CatchUpPage, LogCursor, LogReader, SendBuff
 pub(super) struct Subscription {
     pub(super) cursor: LogCursor,
     pub(super) source: Source,
+    /// The number of the newest signal of the feed that was written, or that the client does not get.
+    signal: u64,
     _membership: Membership,
 }
 
@@ -41,10 +46,11 @@ pub(super) struct MergedReader<'a> {
 }
 
 impl Subscription {
-    /// Creates a subscription that reads `source` from `cursor`.
-    pub(super) const fn new(source: Source, cursor: LogCursor, membership: Membership) -> Self {
+    /// Creates a subscription that reads `source` from `cursor`, and the signals from now on.
+    pub(super) fn new(source: Source, cursor: LogCursor, membership: Membership) -> Self {
         Self {
             cursor,
+            signal: source.feed().newest_signal(),
             source,
             _membership: membership,
         }
@@ -103,10 +109,53 @@ impl Subscriptions {
             .find(|subscription| subscription.source.as_str() == name)
     }
 
-    /// Returns true if a subscription has the messages of the room `name`.
-    pub(super) fn have(&self, name: &RoomName) -> bool {
+    /// Returns the room `name`, if there is a subscription to it by name.
+    pub(super) fn room(&self, name: &RoomName) -> Option<&Arc<Room>> {
+        self.find(name.as_str())?.source.room()
+    }
+
+    /// Returns the index of the first subscription to the room `name`, by name or by a pattern.
+    pub(super) fn first_match(&self, name: &RoomName) -> Option<usize> {
         self.iter()
-            .any(|subscription| subscription.source.has(name))
+            .position(|subscription| subscription.source.matches(name))
+    }
+
+    /// Returns true if signals wait to be written.
+    pub(super) fn has_signals(&self) -> bool {
+        self.iter()
+            .any(|one| one.signal < one.source.feed().newest_signal())
+    }
+
+    /// Returns the next signals, and the index of their subscription; `None` if there are none.
+    pub(super) fn next_signals(
+        &mut self,
+        dialect: Dialect,
+        now: Tick,
+    ) -> Option<(usize, SignalChunk)> {
+        for index in 0..self.len() {
+            let Subscription { source, signal, .. } = &self.0[index];
+            if source.feed().newest_signal() <= *signal {
+                continue;
+            }
+
+            // A room and a pattern that matches it have the same signal.
+            let is_wanted =
+                |room: &RoomName| self.len() == 1 || self.first_match(room) == Some(index);
+            let chunk = source.feed().read_signals(*signal, dialect, now, is_wanted);
+            if !chunk.bytes.is_empty() {
+                return Some((index, chunk));
+            }
+            self.advance_signals(index, &chunk);
+        }
+        None
+    }
+
+    /// Moves the subscription with this index past `chunk`.
+    pub(super) fn advance_signals(&mut self, index: usize, chunk: &SignalChunk) {
+        let subscription = &mut self.0[index];
+        subscription.signal = chunk.until;
+        let feed = subscription.source.feed();
+        feed.count_signals(chunk.signals, chunk.dropped);
     }
 
     /// Adds `subscription`.

@@ -27,7 +27,7 @@ pub(super) struct NewMessage {
     text: Option<String>,
     /// Any JSON value, at most `--max-message` bytes without whitespace and 120 levels deep. Numbers and the order of keys
     /// are kept as they are written.
-    #[serde(default, deserialize_with = "Json::deserialize_exact")]
+    #[serde(default, deserialize_with = "Json::deserialize_exact_option")]
     #[schema(value_type = Option<serde_json::Value>)]
     json: Option<Json>,
     /// Bytes in base64, at most `--max-message` bytes when decoded.
@@ -175,7 +175,7 @@ impl ParsedMessage {
 }
 
 /// Returns the text of `error`, shortened because it may repeat a value as long as the body.
-fn shorten(error: &serde_json::Error) -> String {
+pub(super) fn shorten(error: &serde_json::Error) -> String {
     let mut text = error.to_string();
     if let Some((end, _)) = text.char_indices().nth(MAX_ERROR_CHARS) {
         text.truncate(end);

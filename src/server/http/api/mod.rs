@@ -8,6 +8,7 @@ mod search;
 mod delete;
 mod room;
 mod presence;
+mod signal;
 mod stream;
 pub(super) mod admin;
 mod openapi;

@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 
 use crate::protocol::BasePath;
 use crate::server::http::AppState;
-use crate::server::http::api::{admin, delete, history, presence, publish, room, stream};
+use crate::server::http::api::{admin, delete, history, presence, publish, room, signal, stream};
 
 /// The document as JSON, generated once.
 static DOCUMENT: OnceLock<String> = OnceLock::new();
@@ -56,6 +56,7 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(room::describe))
         .routes(routes!(stream::stream))
         .routes(routes!(presence::presence))
+        .routes(routes!(signal::signal))
         .routes(routes!(openapi))
         .merge(admin::routes())
 }

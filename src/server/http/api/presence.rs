@@ -5,7 +5,7 @@ use axum::extract::State as Shared;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::protocol::UserId;
+use crate::protocol::{self, UserId};
 use crate::server::http::AppState;
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::InRoom;
@@ -28,6 +28,10 @@ struct PresenceMember {
     /// The id of the member.
     #[schema(value_type = String)]
     id: UserId,
+    /// The newest state that the member has set in the room; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    state: Option<protocol::Json>,
     /// Open connections with this id; 0 for up to 5 s after the last one was closed.
     connections: u32,
     /// The time of the first of these connections, in milliseconds since 1970 UTC.
@@ -63,8 +67,11 @@ pub(super) async fn presence(
                       id,
                       connections,
                       since,
+                      state,
+                      state_set_at: _,
                   }| PresenceMember {
         id,
+        state,
         connections,
         since,
     };

@@ -33,10 +33,15 @@ use crate::server::store::{Bus, BusEvent, RuleEvent, RuleStore, StoreFuture};
 /// The pause before new rules are read again after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// The number of messages that wait to be sent before further ones are dropped, if they may be lost.
+const MAX_LOSSY: usize = 1024;
+
 /// The channel to the other nodes. See the [module docs](self).
 #[derive(Debug)]
 pub(super) struct NatsBus {
     outgoing: UnboundedSender<Bytes>,
+    /// Messages that may be lost.
+    lossy: mpsc::Sender<Bytes>,
     events: OnceLock<UnboundedSender<BusEvent>>,
 }
 
@@ -53,9 +58,16 @@ impl NatsBus {
         let incoming = incoming.map_err(NatsError::request)?;
 
         let (outgoing, queue) = mpsc::unbounded_channel();
-        let events = OnceLock::new();
-        let bus = Arc::new(Self { outgoing, events });
-        let task = bus.clone().run(client, subject, incoming, queue, connected);
+        let (lossy, lossy_queue) = mpsc::channel(MAX_LOSSY);
+        let bus = Arc::new(Self {
+            outgoing,
+            lossy,
+            events: OnceLock::new(),
+        });
+        let queues = (queue, lossy_queue);
+        let task = bus
+            .clone()
+            .run(client, subject, incoming, queues, connected);
         Ok((bus, task))
     }
 
@@ -64,17 +76,13 @@ impl NatsBus {
         client: Client,
         subject: String,
         mut incoming: Subscriber,
-        mut outgoing: UnboundedReceiver<Bytes>,
+        (mut outgoing, mut lossy): (UnboundedReceiver<Bytes>, mpsc::Receiver<Bytes>),
         mut connected: watch::Receiver<u64>,
     ) {
         loop {
             tokio::select! {
-                Some(message) = outgoing.recv() => {
-                    if client.connection_state() == State::Connected {
-                        // An error means that the connection was lost; see the module docs.
-                        let _ = client.publish(subject.clone(), message).await;
-                    }
-                }
+                Some(message) = outgoing.recv() => send(&client, &subject, message).await,
+                Some(message) = lossy.recv() => send(&client, &subject, message).await,
                 Some(message) = incoming.next() => {
                     send_event(&self.events, BusEvent::Message(message.payload));
                 }
@@ -91,8 +99,21 @@ impl Bus for NatsBus {
         let _ = self.outgoing.send(message.into());
     }
 
+    fn publish_lossy(&self, message: Vec<u8>) {
+        // Dropped if the queue is full.
+        let _ = self.lossy.try_send(message.into());
+    }
+
     fn events(&self) -> UnboundedReceiver<BusEvent> {
         subscribe(&self.events)
+    }
+}
+
+/// Sends `message` to the other nodes, if NATS is reachable.
+async fn send(client: &Client, subject: &str, message: Bytes) {
+    if client.connection_state() == State::Connected {
+        // An error means that the connection was lost; see the module docs.
+        let _ = client.publish(subject.to_owned(), message).await;
     }
 }
 

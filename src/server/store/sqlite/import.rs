@@ -39,7 +39,7 @@ struct ImportFields {
     offset: Option<Offset>,
     from: Option<UserId>,
     text: Option<String>,
-    #[serde(default, deserialize_with = "Json::deserialize_exact")]
+    #[serde(default, deserialize_with = "Json::deserialize_exact_option")]
     json: Option<Json>,
     data: Option<String>,
     #[serde(default)]
