@@ -124,6 +124,7 @@ impl Fanout {
                 return room;
             }
             LogChange::DeleteFinished(call, result) => call.deliver(result),
+            LogChange::Missed(_) => {}
         }
 
         None

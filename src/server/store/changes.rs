@@ -35,6 +35,9 @@ pub enum LogChange {
     Appended(RoomName, Vec<Arc<Frame>>),
     /// A deletion by any node: the offset of the message and the time in milliseconds since 1970 UTC.
     Deleted(RoomName, Offset, u64),
+    /// A hole in the changes of watched patterns: messages up to this offset were not delivered to this node, and are
+    /// read from the store as far as they are kept.
+    Missed(Offset),
     /// A finished append of this node. If no other node appends, new messages are only in this result, not in
     /// a [`LogChange::Appended`].
     AppendFinished(Call<Vec<Stored>>, Result<Vec<Stored>, StoreError>),
@@ -156,7 +159,7 @@ impl ChangeSender {
             match change {
                 LogChange::AppendFinished(call, result) => call.deliver(result),
                 LogChange::DeleteFinished(call, result) => call.deliver(result),
-                LogChange::Appended(..) | LogChange::Deleted(..) => {}
+                LogChange::Appended(..) | LogChange::Deleted(..) | LogChange::Missed(_) => {}
             }
         }
     }

@@ -45,22 +45,29 @@ pub struct RoomSummary {
     pub count: Option<u64>,
 }
 
+/// A function that selects rooms by name.
+pub type RoomFilter = Box<dyn Fn(&RoomName) -> bool + Send + Sync>;
+
 /// The messages with the lowest offsets among those that were added, as many as a [`Limit`] allows. Room after room
 /// can be added, each in the order of its offsets.
 #[derive(Debug)]
-pub(super) struct OldestFrames {
+pub(super) struct Oldest<T> {
     limit: Limit,
-    frames: BTreeMap<u64, Arc<Frame>>,
+    /// The messages by offset, each with its size in bytes.
+    messages: BTreeMap<u64, (usize, T)>,
     bytes: usize,
     /// The lowest offset that did not fit.
     end: u64,
 }
 
-impl OldestFrames {
-    pub(super) fn new(limit: Limit) -> Self {
+/// The oldest messages as frames.
+pub(super) type OldestFrames = Oldest<Arc<Frame>>;
+
+impl<T> Oldest<T> {
+    pub(super) const fn new(limit: Limit) -> Self {
         Self {
             limit,
-            frames: BTreeMap::new(),
+            messages: BTreeMap::new(),
             bytes: 0,
             end: u64::MAX,
         }
@@ -71,22 +78,23 @@ impl OldestFrames {
         offset >= self.end
     }
 
-    /// Adds `frame`. Breaks if no later message fits.
-    pub(super) fn add(&mut self, frame: Arc<Frame>) -> ControlFlow<()> {
-        let offset = frame.offset().0;
+    /// Adds `message` of `size` bytes, or replaces the one at `offset`. Breaks if no later message fits.
+    pub(super) fn add(&mut self, offset: u64, size: usize, message: T) -> ControlFlow<()> {
         if self.is_past(offset) {
             return ControlFlow::Break(());
         }
 
-        self.bytes += frame.size();
-        self.frames.insert(offset, frame);
-        while self.frames.len() > self.limit.messages.max(1)
-            || (self.bytes > self.limit.bytes && self.frames.len() > 1)
+        self.bytes += size;
+        if let Some((size, _)) = self.messages.insert(offset, (size, message)) {
+            self.bytes -= size;
+        }
+        while self.messages.len() > self.limit.messages.max(1)
+            || (self.bytes > self.limit.bytes && self.messages.len() > 1)
         {
-            let Some((offset, newest)) = self.frames.pop_last() else {
+            let Some((offset, (size, _))) = self.messages.pop_last() else {
                 break;
             };
-            self.bytes -= newest.size();
+            self.bytes -= size;
             self.end = offset;
         }
 
@@ -97,20 +105,35 @@ impl OldestFrames {
         }
     }
 
-    /// Returns the page of these messages. `newest` is the offset up to which all rooms were read.
-    pub(super) fn into_page(self, newest: u64) -> MatchingPage {
+    /// Returns the messages, and their page without frames. `newest` is the offset up to which all rooms were read.
+    pub(super) fn into_page(self, newest: u64) -> (Vec<T>, MatchingPage) {
         let more = self.end != u64::MAX;
-        let last = self.frames.keys().next_back().copied();
+        let last = self.messages.keys().next_back().copied();
         let until = last.filter(|_| more).unwrap_or(newest);
 
-        MatchingPage {
-            frames: self.frames.into_values().collect(),
+        let page = MatchingPage {
+            frames: Vec::new(),
             more,
             until: Offset(until),
             gone: Offset(0),
             trimmed: Some(0),
             damaged: 0,
-        }
+        };
+        let messages = self.messages.into_values().map(|(_, message)| message);
+        (messages.collect(), page)
+    }
+}
+
+impl OldestFrames {
+    /// Adds `frame` like [`Oldest::add`].
+    pub(super) fn add_frame(&mut self, frame: Arc<Frame>) -> ControlFlow<()> {
+        self.add(frame.offset().0, frame.size(), frame)
+    }
+
+    /// Returns the page of these messages. `newest` is the offset up to which all rooms were read.
+    pub(super) fn into_frames(self, newest: u64) -> MatchingPage {
+        let (frames, page) = self.into_page(newest);
+        MatchingPage { frames, ..page }
     }
 }
 
@@ -141,13 +164,13 @@ mod tests {
         let mut oldest = OldestFrames::new(limit);
         for room in rooms {
             for (offset, bytes) in *room {
-                if oldest.add(frame(*offset, *bytes)).is_break() {
+                if oldest.add_frame(frame(*offset, *bytes)).is_break() {
                     break;
                 }
             }
         }
 
-        let page = oldest.into_page(99);
+        let page = oldest.into_frames(99);
         let offsets = page.frames.iter().map(|frame| frame.offset().0).collect();
         (offsets, page.more, page.until.0)
     }

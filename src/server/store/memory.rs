@@ -14,7 +14,7 @@ use crate::server::memory::Memory;
 use crate::server::room::{DedupEntry, DedupWindow, Draft, Frame};
 use crate::server::store::changes::{ChangeSender, Changes, LogChange, StoreFuture};
 use crate::server::store::clock::Clock;
-use crate::server::store::matching::{MatchingPage, OldestFrames, RoomSummary};
+use crate::server::store::matching::{MatchingPage, OldestFrames, RoomFilter, RoomSummary};
 use crate::server::store::trimmed_run::{self, MAX_REMEMBERED, TrimmedRun};
 use crate::server::store::{
     Bounds, Deleted, Health, Limit, Page, Retention, Span, Store, StoreError, Stored,
@@ -338,6 +338,10 @@ impl Store for MemoryStore {
         ready(Ok(kept.page(span, limit))).boxed()
     }
 
+    fn epoch(&self) -> Epoch {
+        self.epoch.clone()
+    }
+
     fn watch(&self, _pattern: &RoomPattern) -> Offset {
         Offset(*self.newest.lock())
     }
@@ -362,13 +366,13 @@ impl Store for MemoryStore {
             let due = kept.frames.range(start..).map(|(frame, _)| frame);
             let mut due = due.take_while(|frame| frame.offset().0 <= newest);
             // The page records that more messages follow.
-            let _ = due.try_for_each(|frame| oldest.add(frame.clone()));
+            let _ = due.try_for_each(|frame| oldest.add_frame(frame.clone()));
             if kept.trimmed > 0 {
                 trimmed.push((room, kept.gone));
             }
         }
 
-        let mut page = oldest.into_page(newest);
+        let mut page = oldest.into_frames(newest);
         let known = known.max(after);
         for (room, gone) in trimmed {
             let gone = gone.min(page.until);
@@ -405,11 +409,13 @@ impl Store for MemoryStore {
 
     fn list_rooms(
         &self,
-        prefix: &str,
+        pattern: &RoomPattern,
         after: Option<&RoomName>,
         limit: usize,
+        filter: RoomFilter,
     ) -> StoreFuture<Vec<RoomSummary>> {
-        let is_selected = |room: &RoomName| room.as_str().starts_with(prefix) && Some(room) > after;
+        let is_selected =
+            |room: &RoomName| pattern.matches(room) && Some(room) > after && filter(room);
         let (mut rooms, _) = self.select(is_selected);
         rooms.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
 

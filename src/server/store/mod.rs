@@ -32,7 +32,7 @@ use crate::server::room::{DedupLimits, Draft, Frame};
 
 pub use changes::{Call, Changes, LogChange, StoreFuture};
 pub use cluster::{Bus, BusEvent, ClusterBackend, RuleEvent, RuleStore};
-pub use matching::{MatchingPage, RoomSummary};
+pub use matching::{MatchingPage, RoomFilter, RoomSummary};
 pub use memory::MemoryStore;
 pub use nats::{NatsError, NatsLogin, NatsServers, NatsSettings, NatsStore};
 pub use page::{Limit, Page, Span};
@@ -342,17 +342,21 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// If the store cannot be read now.
     fn matching_bounds(&self, pattern: &RoomPattern) -> StoreFuture<Bounds>;
 
-    /// Returns the rooms that have or had messages, whose names begin with `prefix` and follow `after`, by name, at
-    /// most `limit`.
+    /// Returns the rooms that have or had messages, match `pattern`, follow `after` and are selected by `filter`, by
+    /// name, at most `limit`.
     ///
     /// # Errors
     /// If the store cannot be read now.
     fn list_rooms(
         &self,
-        prefix: &str,
+        pattern: &RoomPattern,
         after: Option<&RoomName>,
         limit: usize,
+        filter: RoomFilter,
     ) -> StoreFuture<Vec<RoomSummary>>;
+
+    /// Returns the epoch of the log.
+    fn epoch(&self) -> Epoch;
 
     /// Returns true if all messages of a room can be read for a search: they are on this machine.
     fn is_searchable(&self) -> bool {

@@ -190,6 +190,19 @@ impl Record {
         prev.unwrap_or(self.offset.saturating_sub(1))
     }
 
+    /// Returns the newest earlier offset of the room that the record names, if it names any.
+    pub(super) fn named_before(&self) -> Option<u64> {
+        let named = self.entry.prev.max(self.entry.seen);
+        named.map(|named| named.0)
+    }
+
+    /// Returns the offset before the record as far as it is known without the messages of its room: the one that it
+    /// names, otherwise the number before it.
+    pub(super) fn known_before(&self) -> u64 {
+        self.named_before()
+            .unwrap_or_else(|| self.offset.saturating_sub(1))
+    }
+
     /// Converts the record into a frame of `room` after `prev`.
     pub(super) fn into_frame(self, room: RoomName, epoch: Epoch, prev: u64) -> Frame {
         let StreamEntry {
@@ -318,6 +331,11 @@ impl Subjects {
 /// Returns the name of `room` as one token.
 pub(super) fn token(room: &RoomName) -> String {
     room.as_str().replace('.', "=")
+}
+
+/// Returns the room whose name is `token` in subjects; `None` if another program used an invalid one.
+pub(super) fn room_of(token: &str) -> Option<RoomName> {
+    RoomName::parse(&token.replace('=', ".")).ok()
 }
 
 #[cfg(test)]

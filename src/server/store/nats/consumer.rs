@@ -164,20 +164,23 @@ impl Consumer {
             self.send_command(message.payload.clone());
         }
 
-        let (id, change) = rooms.process(&message, subject);
-        let frame = match &change {
+        let mut changes = Vec::new();
+        let id = rooms.process(&message, subject, &mut changes);
+        let frame = match changes.last() {
             Some(LogChange::Appended(_, frames)) => frames.first().cloned(),
             _ => None,
         };
         batch.delivered.extend(id.map(|id| (id, frame)));
 
-        match (batch.changes.last_mut(), change) {
-            (Some(LogChange::Appended(last, frames)), Some(LogChange::Appended(room, new)))
-                if *last == room =>
-            {
-                frames.extend(new);
+        for change in changes {
+            match (batch.changes.last_mut(), change) {
+                (Some(LogChange::Appended(last, frames)), LogChange::Appended(room, new))
+                    if *last == room =>
+                {
+                    frames.extend(new);
+                }
+                (_, change) => batch.changes.push(change),
             }
-            (_, change) => batch.changes.extend(change),
         }
         Ok(())
     }

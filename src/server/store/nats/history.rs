@@ -23,7 +23,7 @@ use crate::server::room::Frame;
 use crate::server::store::{Limit, Page, Span};
 
 /// The maximum number of concurrent requests of one reader.
-const LANES: u64 = 16;
+pub(super) const LANES: u64 = 16;
 /// The maximum number of concurrent readers; further ones wait.
 const READERS: usize = 8;
 /// The maximum factor by which a range may be wider than the previous one.
@@ -32,8 +32,8 @@ const GROWTH: u64 = 16;
 /// The reader of messages that are not cached. See the [module docs](self).
 #[derive(Debug)]
 pub(super) struct HistoryReader {
-    rooms: Arc<Rooms>,
-    readers: Semaphore,
+    pub(super) rooms: Arc<Rooms>,
+    pub(super) readers: Semaphore,
 }
 
 /// The end of a range at which a read starts.
@@ -261,7 +261,7 @@ fn frames(
 }
 
 /// Returns the width of the next range, which should hold `wanted` messages, after a range of `width` held `found`.
-fn next_width(width: u64, found: usize, wanted: usize) -> u64 {
+pub(super) fn next_width(width: u64, found: usize, wanted: usize) -> u64 {
     let longest = width.saturating_mul(GROWTH);
     let fitting = (wanted as u64).saturating_mul(width);
     let fitting = fitting.checked_div(found as u64).unwrap_or(longest);

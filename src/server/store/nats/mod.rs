@@ -30,10 +30,12 @@ mod codec;
 mod connection;
 mod consumer;
 mod history;
+mod matching;
 mod publisher;
 mod room_state;
 mod rooms;
 mod streams;
+mod watched;
 #[cfg(test)]
 pub(super) mod test_server;
 
@@ -46,13 +48,13 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::protocol::{Offset, RoomName, RoomPattern};
+use crate::protocol::{Epoch, Offset, RoomName, RoomPattern};
 use crate::server::room::Draft;
 use crate::server::store::changes::{Changes, LogChange, StoreFuture};
 use crate::server::store::panic_guard;
 use crate::server::store::{
-    Backend, Bounds, ClusterBackend, Deleted, Health, Limit, MatchingPage, Page, RoomSummary, Span,
-    Store, StoreError, Stored,
+    Backend, Bounds, ClusterBackend, Deleted, Health, Limit, MatchingPage, Page, RoomFilter,
+    RoomSummary, Span, Store, StoreError, Stored,
 };
 
 pub use connection::{NatsError, NatsLogin, NatsServers, NatsSettings};
@@ -204,34 +206,46 @@ impl Store for NatsStore {
         .boxed()
     }
 
-    fn watch(&self, _pattern: &RoomPattern) -> Offset {
-        Offset(self.rooms.position())
+    fn epoch(&self) -> Epoch {
+        self.rooms.streams.epoch.clone()
+    }
+
+    fn watch(&self, pattern: &RoomPattern) -> Offset {
+        Offset(self.rooms.watch(pattern))
+    }
+
+    fn unwatch(&self, pattern: &RoomPattern) {
+        self.rooms.unwatch(pattern);
     }
 
     fn read_matching(
         &self,
-        _pattern: &RoomPattern,
-        _after: Offset,
-        _known: Offset,
-        _limit: Limit,
+        pattern: &RoomPattern,
+        after: Offset,
+        known: Offset,
+        limit: Limit,
     ) -> StoreFuture<MatchingPage> {
-        let reason = "reading several rooms is not implemented with NATS yet".to_owned();
-        futures::future::ready(Err(StoreError::Unavailable(reason))).boxed()
+        let (history, pattern) = (self.history.clone(), pattern.clone());
+        async move { Ok(history.matching(&pattern, after, known, limit).await?) }.boxed()
     }
 
     fn matching_bounds(&self, _pattern: &RoomPattern) -> StoreFuture<Bounds> {
-        let reason = "reading several rooms is not implemented with NATS yet".to_owned();
-        futures::future::ready(Err(StoreError::Unavailable(reason))).boxed()
+        let history = self.history.clone();
+        async move { Ok(history.stream_bounds().await?) }.boxed()
     }
 
     fn list_rooms(
         &self,
-        _prefix: &str,
-        _after: Option<&RoomName>,
-        _limit: usize,
+        pattern: &RoomPattern,
+        after: Option<&RoomName>,
+        limit: usize,
+        filter: RoomFilter,
     ) -> StoreFuture<Vec<RoomSummary>> {
-        let reason = "reading several rooms is not implemented with NATS yet".to_owned();
-        futures::future::ready(Err(StoreError::Unavailable(reason))).boxed()
+        let (history, pattern, after) = (self.history.clone(), pattern.clone(), after.cloned());
+        let filter = move |room: &RoomName| {
+            pattern.matches(room) && Some(room) > after.as_ref() && filter(room)
+        };
+        async move { Ok(history.list_rooms(filter, limit).await?) }.boxed()
     }
 
     fn release(&self, room: &RoomName) {

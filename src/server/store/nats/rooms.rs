@@ -21,7 +21,8 @@ use super::codec::{PublishId, Record, StreamSubject, token};
 use super::connection::{NatsError, REQUEST_TIMEOUT};
 use super::room_state::{CacheQuota, RoomState};
 use super::streams::Streams;
-use crate::protocol::RoomName;
+use super::watched::WatchedPatterns;
+use crate::protocol::{Offset, RoomName, RoomPattern};
 use crate::server::room::Frame;
 use crate::server::store::Bounds;
 use crate::server::store::changes::LogChange;
@@ -44,6 +45,7 @@ pub(super) struct Rooms {
 struct OpenRooms {
     /// The open rooms by subject token.
     open: HashMap<String, RoomState>,
+    watched: WatchedPatterns,
     /// The last number of the stream that the consumer has processed.
     position: u64,
     /// The newest number that the consumer did not receive.
@@ -66,6 +68,7 @@ impl Rooms {
         let position = streams.opened_at();
         let inner = OpenRooms {
             open: HashMap::new(),
+            watched: WatchedPatterns::default(),
             position,
             hole: 0,
         };
@@ -155,17 +158,35 @@ impl Rooms {
         }
     }
 
-    /// Processes `message` of the stream, which has this `subject`. Returns the id of its publish and the change of
-    /// its room, `None` if the room is not open or nothing changes.
+    /// Starts to report the messages of all rooms that `pattern` matches. Returns the offset after which this is
+    /// complete.
+    pub(super) fn watch(&self, pattern: &RoomPattern) -> u64 {
+        let mut inner = self.inner.lock();
+        inner.watched.add(pattern);
+        inner.position
+    }
+
+    /// Ends one [`Rooms::watch`] of `pattern`.
+    pub(super) fn unwatch(&self, pattern: &RoomPattern) {
+        self.inner.lock().watched.remove(pattern);
+    }
+
+    /// Processes `message` of the stream, which has this `subject`. Returns the id of its publish if the room is open,
+    /// and adds to `changes`.
     pub(super) fn process(
         &self,
         message: &StreamMessage,
         subject: Option<StreamSubject<'_>>,
-    ) -> (Option<PublishId>, Option<LogChange>) {
+        changes: &mut Vec<LogChange>,
+    ) -> Option<PublishId> {
         let sequence = message.sequence;
         let mut inner = self.inner.lock();
+        let inner = &mut *inner;
         if sequence > inner.position + 1 {
             inner.hole = sequence - 1;
+            if !inner.watched.is_empty() {
+                changes.push(LogChange::Missed(Offset(inner.hole)));
+            }
         }
         inner.position = inner.position.max(sequence);
 
@@ -173,22 +194,33 @@ impl Rooms {
         let (token, deleted) = match subject {
             Some(StreamSubject::Message(token)) => (token, None),
             Some(StreamSubject::Tombstone(token, offset)) => (token, Some(offset)),
-            Some(StreamSubject::Command) | None => return (None, None),
+            Some(StreamSubject::Command) | None => return None,
         };
-        let Some(room) = inner.open.get_mut(token) else {
-            return (None, None);
-        };
-
-        let record = match deleted {
+        let parse = || match deleted {
             Some(offset) => Record::tombstone(message, offset),
-            None => room.is_new(sequence).then(|| Record::parse(message)),
+            None => Some(Record::parse(message)),
         };
-        let by = record.as_ref().and_then(|record| record.entry.by);
-        let epoch = self.streams.epoch.clone();
-        (
-            by,
-            record.and_then(|record| room.apply(record, hole, epoch, quota)),
-        )
+        let epoch = || self.streams.epoch.clone();
+
+        let mut by = None;
+        let mut change = None;
+        if let Some(room) = inner.open.get_mut(token)
+            && (deleted.is_some() || room.is_new(sequence))
+            && let Some(record) = parse()
+        {
+            by = record.entry.by;
+            change = room.apply(record, hole, epoch(), quota);
+        }
+
+        if let Some(LogChange::Appended(_, frames)) = &change {
+            let head = frames.last().map_or(sequence, |frame| frame.offset().0);
+            inner.watched.set_head(token, head);
+        } else if change.is_none() && !inner.watched.is_empty() {
+            // The room is not open, or is being opened and its bounds include the message.
+            change = parse().and_then(|record| inner.watched.apply(token, record, epoch()));
+        }
+        changes.extend(change);
+        by
     }
 
     /// Returns the last number that the consumer has processed.

@@ -18,7 +18,8 @@ use async_nats::jetstream::context::{
 use async_nats::jetstream::message::{PublishMessage, StreamMessage};
 use async_nats::jetstream::publish::PublishAck;
 use async_nats::jetstream::stream::{
-    Config, DiscardPolicy, Info, LastRawMessageErrorKind, RawMessageBuilder, Republish, Stream,
+    Config, DiscardPolicy, Info, InfoWithSubjects, LastRawMessageErrorKind, RawMessageBuilder,
+    Republish, State, Stream,
 };
 use async_nats::jetstream::{Context, ErrorCode};
 use bytes::Bytes;
@@ -159,6 +160,37 @@ impl Streams {
         fetch(next.next_by_subject(self.subjects.room(room))).await
     }
 
+    /// Returns the first message of any room at or after `sequence`.
+    pub(super) async fn next_of_all(
+        &self,
+        sequence: u64,
+    ) -> Result<Option<StreamMessage>, NatsError> {
+        let next = self.rooms.raw_message_builder().sequence(sequence);
+        fetch(next.next_by_subject(self.subjects.all(ROOMS))).await
+    }
+
+    /// Requests the subjects of all rooms with messages in the stream, each with the number of messages.
+    pub(super) async fn room_subjects(&self) -> Result<InfoWithSubjects, NatsError> {
+        let subjects = self.rooms.info_with_subjects(self.subjects.all(ROOMS));
+        subjects.await.map_err(NatsError::request)
+    }
+
+    /// Requests the subjects of all tombstones, and the state of the stream.
+    pub(super) async fn tombstone_subjects(&self) -> Result<InfoWithSubjects, NatsError> {
+        let subjects = self.rooms.info_with_subjects(self.subjects.all(TOMBSTONES));
+        subjects.await.map_err(NatsError::request)
+    }
+
+    /// Returns the tombstone of the message at `offset` of `room`.
+    pub(super) async fn tombstone(
+        &self,
+        room: &RoomName,
+        offset: u64,
+    ) -> Result<Option<StreamMessage>, NatsError> {
+        let tombstones = self.rooms.raw_message_builder();
+        fetch(tombstones.last_by_subject(self.subjects.tombstone(room, offset))).await
+    }
+
     /// Returns the message at `sequence`, of any room.
     pub(super) async fn get(&self, sequence: u64) -> Result<Option<StreamMessage>, NatsError> {
         fetch(self.rooms.raw_message_builder().sequence(sequence)).await
@@ -221,8 +253,13 @@ impl Streams {
 
     /// Requests the last sequence number of the stream.
     pub(super) async fn last_sequence(&self) -> Result<u64, NatsError> {
+        Ok(self.state().await?.last_sequence)
+    }
+
+    /// Requests the state of the stream.
+    pub(super) async fn state(&self) -> Result<State, NatsError> {
         let info = self.rooms.get_info().await.map_err(NatsError::request)?;
-        Ok(info.state.last_sequence)
+        Ok(info.state)
     }
 
     /// Sends `message` to the first stream. The returned future resolves when it is stored or rejected, and records

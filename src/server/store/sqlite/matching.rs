@@ -72,8 +72,8 @@ impl MatchingRead<'_> {
         let newest = pool.index.newest();
         let snapshot = connection.unchecked_transaction()?;
         let floor = schema::floor(&snapshot)?;
-        let is_due = |row: &RoomRow| row.head > after.0;
-        let due = pool.index.list(pattern.prefix(), None, usize::MAX, is_due);
+        let is_due = |_: &RoomName, row: &RoomRow| row.head > after.0;
+        let due = pool.index.list(pattern, None, usize::MAX, is_due);
         let floor = floor.max(pool.index.floor());
         let mut rooms = Vec::with_capacity(due.len());
         for (name, row) in due {
@@ -93,7 +93,7 @@ impl MatchingRead<'_> {
             is_damaged = read.scan_rooms(scanned, &mut oldest)?;
         }
 
-        let mut page = oldest.into_page(newest.max(after.0));
+        let mut page = oldest.into_frames(newest.max(after.0));
         read.add_trimmed(&mut page, known)?;
         page.add_dropped(floor, known);
         if is_damaged || read.lacks_messages(&page, after) {
@@ -139,7 +139,7 @@ impl MatchingRead<'_> {
                     Err(error) if is_damaged_row(&error) => return Ok(scanned),
                     frame => frame?,
                 };
-                if frame.is_some_and(|frame| oldest.add(Arc::new(frame)).is_break()) {
+                if frame.is_some_and(|frame| oldest.add_frame(Arc::new(frame)).is_break()) {
                     return Ok(self.newest);
                 }
             }
@@ -167,7 +167,7 @@ impl MatchingRead<'_> {
                 after: None,
             };
             let scan = self.scan(name, row);
-            let unreadable = scan.run(range, |frame| oldest.add(Arc::new(frame)))?;
+            let unreadable = scan.run(range, |frame| oldest.add_frame(Arc::new(frame)))?;
             is_damaged |= unreadable.problem.is_some();
         }
         Ok(is_damaged)

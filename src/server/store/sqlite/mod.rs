@@ -46,13 +46,13 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 use tracing::error;
 
-use crate::protocol::{Offset, RoomName, RoomPattern};
+use crate::protocol::{Epoch, Offset, RoomName, RoomPattern};
 use crate::server::room::Draft;
 use crate::server::store::changes::{Changes, StoreFuture};
 use crate::server::store::clock::{Clock, ClockLimits, SavedClock};
 use crate::server::store::{
     Bounds, Damage, DatabaseCopy, Deleted, Health, Limit, MatchingPage, Page, Retention,
-    RoomSummary, Span, Store, StoreError, Stored,
+    RoomFilter, RoomSummary, Span, Store, StoreError, Stored,
 };
 
 pub use backup::{BackupError, BackupReport, Restored, backup, restore};
@@ -236,6 +236,10 @@ impl Store for SqliteStore {
         self.readers.count(room, offset).boxed()
     }
 
+    fn epoch(&self) -> Epoch {
+        self.index.epoch().clone()
+    }
+
     fn watch(&self, _pattern: &RoomPattern) -> Offset {
         Offset(self.index.newest())
     }
@@ -256,11 +260,13 @@ impl Store for SqliteStore {
 
     fn list_rooms(
         &self,
-        prefix: &str,
+        pattern: &RoomPattern,
         after: Option<&RoomName>,
         limit: usize,
+        filter: RoomFilter,
     ) -> StoreFuture<Vec<RoomSummary>> {
-        let rooms = self.index.list(prefix, after, limit, |row| row.count > 0);
+        let is_selected = |room: &RoomName, row: &RoomRow| row.count > 0 && filter(room);
+        let rooms = self.index.list(pattern, after, limit, is_selected);
         let summary = |(room, row): (RoomName, RoomRow)| RoomSummary {
             room,
             first: Offset(row.first),

@@ -313,15 +313,16 @@ impl RoomIndex {
         self.inner.lock().floor
     }
 
-    /// Returns at most `limit` rooms that `is_selected`, whose names begin with `prefix` and follow `after`, by name. The
-    /// writer is never blocked for long, so a commit may be in between.
+    /// Returns at most `limit` rooms that `is_selected`, match `pattern` and follow `after`, by name. The writer is never
+    /// blocked for long, so a commit may be in between.
     pub(super) fn list(
         &self,
-        prefix: &str,
+        pattern: &RoomPattern,
         after: Option<&RoomName>,
         limit: usize,
-        is_selected: impl Fn(&RoomRow) -> bool,
+        is_selected: impl Fn(&RoomName, &RoomRow) -> bool,
     ) -> Vec<(RoomName, RoomRow)> {
+        let prefix = pattern.prefix();
         let mut found = Vec::new();
         let mut start = match after.filter(|after| after.as_str() >= prefix) {
             Some(after) => Bound::Excluded(after.clone()),
@@ -340,7 +341,7 @@ impl RoomIndex {
                 if !name.as_str().starts_with(prefix) || found.len() == limit {
                     return found;
                 }
-                let row = inner.rooms.get(name).filter(|row| is_selected(row));
+                let row = inner.rooms.get(name).filter(|row| is_selected(name, row));
                 found.extend(row.map(|row| (name.clone(), *row)));
                 last = Some(name);
             }
@@ -362,7 +363,7 @@ impl RoomIndex {
             newest: Offset(0),
             is_known: false,
         };
-        for (_, row) in self.list(pattern.prefix(), None, usize::MAX, |row| row.count > 0) {
+        for (_, row) in self.list(pattern, None, usize::MAX, |_, row| row.count > 0) {
             bounds.include(Offset(row.first), Offset(row.head), Offset(row.gone));
         }
 

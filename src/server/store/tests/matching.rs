@@ -1,6 +1,7 @@
 //! Tests of reads over all rooms that a pattern matches, and of the list of rooms.
 
 use super::*;
+use crate::protocol::RoomPattern;
 
 const ALL: Limit = Limit {
     messages: 1000,
@@ -9,11 +10,6 @@ const ALL: Limit = Limit {
 
 fn room(name: &str) -> RoomName {
     RoomName::parse(name).expect("a name")
-}
-
-fn each(messages: usize) -> [Subject; 2] {
-    let retention = Subject::retention(messages);
-    [Subject::memory(retention), Subject::sqlite(retention)]
 }
 
 /// Stores a message in each of the rooms `names` in turn. Returns the offsets.
@@ -35,7 +31,7 @@ fn listed(page: &MatchingPage) -> Vec<(&str, u64)> {
 
 #[test]
 fn the_messages_of_all_matching_rooms_are_read_in_the_order_of_their_offsets() {
-    for mut subject in each(100) {
+    for mut subject in Subject::each(100) {
         let at = append(&subject, &["b-1", "a", "b-2", "b-1", "c", "b-2", "b-1"]);
         let expected = [
             ("b-1", at[0]),
@@ -63,7 +59,7 @@ fn the_messages_of_all_matching_rooms_are_read_in_the_order_of_their_offsets() {
 
 #[test]
 fn pages_of_a_pattern_follow_each_other_without_a_hole() {
-    for subject in each(100) {
+    for subject in Subject::each(100) {
         let names = ["b-1", "a", "b-2", "a", "a", "b-3"];
         let rounds = (0..6).flat_map(|_| append(&subject, &names));
         let own =
@@ -116,7 +112,7 @@ fn a_few_matching_rooms_are_found_among_many_messages_of_others() {
 
 #[test]
 fn a_page_of_a_pattern_is_bounded_by_bytes_but_never_empty() {
-    for subject in each(100) {
+    for subject in Subject::each(100) {
         let at = append(&subject, &["b-1", "b-2", "b-1"]);
 
         let page = subject.matching(
@@ -180,7 +176,7 @@ fn trimmed_messages_of_all_matching_rooms_are_counted_within_the_page() {
 
 #[test]
 fn a_room_that_begins_later_is_part_of_the_pattern() {
-    for subject in each(100) {
+    for subject in Subject::each(100) {
         let before = append(&subject, &["b-1"]);
         let seen = subject.matching("b-*", 0, 0, ALL).until;
 
@@ -194,7 +190,7 @@ fn a_room_that_begins_later_is_part_of_the_pattern() {
 
 #[test]
 fn a_deleted_message_is_a_tombstone_in_its_place() {
-    for mut subject in each(100) {
+    for mut subject in Subject::each(100) {
         let at = append(&subject, &["b-1", "b-2", "b-1"]);
         let delete = subject.store.delete(&room("b-1"), Offset(at[0]), 9);
         assert_eq!(subject.run(delete), Deleted::Now);
@@ -257,8 +253,8 @@ fn the_bounds_of_a_pattern_are_those_of_its_rooms_together() {
 
 #[test]
 fn rooms_are_listed_by_name_after_a_name_and_with_a_prefix() {
-    for mut subject in each(100) {
-        let at = append(&subject, &["b-2", "a", "b-1", "b-1", "c"]);
+    for mut subject in Subject::each(100) {
+        let at = append(&subject, &["b-2", "a", "b-1", "b-1", "c", "b-1-hidden"]);
         subject.open(&room("b-unused"));
 
         for _round in 0..2 {
@@ -280,4 +276,49 @@ fn rooms_are_listed_by_name_after_a_name_and_with_a_prefix() {
             subject.restart();
         }
     }
+}
+
+#[test]
+fn the_changes_have_the_messages_of_other_nodes_in_watched_rooms_that_are_not_open() {
+    let subject = Subject::nats(Subject::retention(100));
+    let other = subject.another_node();
+    let mut changes = subject.store.changes();
+    let publish = |name: &str| {
+        let drafts = vec![Draft::text(UserId::guest(1), None, "x")];
+        subject.run(other.open(&room(name)));
+        subject
+            .run(other.append(&room(name), drafts, 7))
+            .remove(0)
+            .offset()
+    };
+    let pattern = RoomPattern::parse("b-*").expect("a pattern");
+
+    let unseen = publish("b-1");
+    subject.run(subject.store.reach(unseen));
+    let after = subject.store.watch(&pattern);
+    assert!(after >= unseen);
+    let expected = [publish("b-1"), publish("b-new"), publish("b-1")];
+    publish("a");
+    subject.run(other.delete(&room("b-1"), expected[0], 9));
+
+    let (mut appended, mut deleted) = (Vec::new(), None);
+    while deleted.is_none() {
+        for change in subject.next_changes(&mut changes) {
+            match change {
+                LogChange::Appended(room, frames) => {
+                    assert!(pattern.matches(&room));
+                    appended.extend(frames.iter().map(|frame| (frame.offset(), frame.prev())));
+                }
+                LogChange::Deleted(room, offset, at) => deleted = Some((room, offset, at)),
+                other => panic!("an unexpected change: {other:?}"),
+            }
+        }
+    }
+    let [first, new, second] = expected;
+    assert_eq!(
+        appended,
+        [(first, unseen), (new, Offset(0)), (second, first)]
+    );
+    assert_eq!(deleted, Some((room("b-1"), first, 9)));
+    subject.store.unwatch(&pattern);
 }

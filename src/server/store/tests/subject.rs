@@ -13,8 +13,9 @@ use crate::server::room::{DedupLimits, Draft};
 use crate::server::store::clock::Clock;
 use crate::server::store::nats::test_server::NatsServer;
 use crate::server::store::{
-    Bounds, Durability, Limit, MatchingPage, MemoryStore, NatsSettings, NatsStore, Page, Retention,
-    RoomSummary, Span, SqliteSettings, SqliteStore, Store, StoreError, StoreFuture, Stored,
+    Bounds, Changes, Durability, Limit, LogChange, MatchingPage, MemoryStore, NatsSettings,
+    NatsStore, Page, Retention, RoomSummary, Span, SqliteSettings, SqliteStore, Store, StoreError,
+    StoreFuture, Stored,
 };
 
 /// The real time that stands for one second in NATS, whose clock a test cannot set.
@@ -319,7 +320,7 @@ impl Subject {
         self.run(self.store.matching_bounds(&pattern))
     }
 
-    /// Lists rooms.
+    /// Lists rooms except those whose names end with `-hidden`.
     pub(super) fn rooms(
         &self,
         prefix: &str,
@@ -327,7 +328,28 @@ impl Subject {
         limit: usize,
     ) -> Vec<RoomSummary> {
         let after = after.map(|after| RoomName::parse(after).expect("a name"));
-        self.run(self.store.list_rooms(prefix, after.as_ref(), limit))
+        let pattern = RoomPattern::parse(&format!("{prefix}*")).expect("a pattern");
+        let filter = Box::new(|room: &RoomName| !room.as_str().ends_with("-hidden"));
+        let listed = self
+            .store
+            .list_rooms(&pattern, after.as_ref(), limit, filter);
+        self.run(listed)
+    }
+
+    /// Connects another store to the same stream.
+    pub(super) fn another_node(&self) -> NatsStore {
+        let Lasting::Stream(_, settings) = &self.lasts else {
+            panic!("a store with one node");
+        };
+        let connected = runtime().block_on(NatsStore::connect(settings));
+        connected.expect("connected")
+    }
+
+    /// Waits for the next changes.
+    pub(super) fn next_changes(&self, changes: &mut Changes) -> Vec<LogChange> {
+        let next = async { tokio::time::timeout(LATE, changes.recv()).await };
+        let next = runtime().block_on(next);
+        next.expect("in time").expect("the store is open")
     }
 
     /// Returns the result of a call of the store.

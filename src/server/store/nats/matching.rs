@@ -1,0 +1,300 @@
+//! Reads over all rooms that a pattern matches.
+//!
+//! NATS matches whole tokens of a subject, not prefixes, so a pattern is applied here. A page is filled in two steps, as
+//! with SQLite: first the messages of all rooms are read in the order of the stream, up to a number of requests. If few
+//! of them match, the matching rooms are requested one by one, so a page costs at least one request for each of them.
+//!
+//! The stream does not count removed messages. They are detected by the first number of the stream, and by messages
+//! that name an entry of their room that is missing.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::{ControlFlow, RangeInclusive};
+
+use async_nats::jetstream::message::StreamMessage;
+use futures::future::try_join_all;
+use futures::{StreamExt, TryStreamExt, stream};
+use parking_lot::Mutex;
+
+use super::codec::{Record, StreamSubject, room_of};
+use super::connection::NatsError;
+use super::history::{HistoryReader, LANES, next_width};
+use crate::protocol::{Offset, RoomName, RoomPattern};
+use crate::server::room::Frame;
+use crate::server::store::matching::{MatchingPage, Oldest, RoomSummary};
+use crate::server::store::{Bounds, Limit};
+
+/// The number of requests for messages of all rooms before the matching rooms are requested one by one.
+const MAX_SCANNED: usize = 1024;
+/// The number of messages that one round of requests should find.
+const ROUND: usize = 256;
+
+/// The messages of a page while it is read.
+type OldestRecords = Oldest<(RoomName, Record)>;
+
+impl HistoryReader {
+    /// Reads the oldest messages after `after` of all rooms that `pattern` matches. Removed messages up to `known` are
+    /// ignored.
+    pub(super) async fn matching(
+        &self,
+        pattern: &RoomPattern,
+        after: Offset,
+        known: Offset,
+        limit: Limit,
+    ) -> Result<MatchingPage, NatsError> {
+        let _reader = self.readers.acquire().await;
+        // Later messages are sent as changes.
+        let newest = self.rooms.position().max(after.0);
+        let range = after.0 + 1..=newest;
+        let oldest = Mutex::new(Oldest::new(limit));
+
+        let scanned = self.scan_stream(pattern, range.clone(), &oldest).await?;
+        if scanned < newest {
+            self.scan_rooms(pattern, scanned + 1..=newest, &oldest)
+                .await?;
+        }
+        // Read last: a message that was not found because it was deleted meanwhile has its tombstone then.
+        let first = self.add_tombstones(pattern, range, &oldest).await?;
+
+        let (records, mut page) = oldest.into_inner().into_page(newest);
+        let known = known.max(after);
+        page.add_dropped(removed(first, &records), known);
+        self.add_frames(&mut page, records, after, known);
+        Ok(page)
+    }
+
+    /// Adds the messages of `range` in the order of the stream. Returns the number up to which this is complete.
+    async fn scan_stream(
+        &self,
+        pattern: &RoomPattern,
+        range: RangeInclusive<u64>,
+        oldest: &Mutex<OldestRecords>,
+    ) -> Result<u64, NatsError> {
+        let (mut start, end) = range.into_inner();
+        let (mut width, mut scanned) = (ROUND as u64, 0);
+
+        while start <= end && scanned < MAX_SCANNED {
+            let last = end.min(start.saturating_add(width - 1));
+            let messages = self.read_lanes(start, last).await?;
+            scanned += messages.len() + LANES as usize;
+            width = next_width(width, messages.len(), ROUND);
+
+            let mut oldest = oldest.lock();
+            for message in &messages {
+                if let Some(room) = self.room_of(message).filter(|room| pattern.matches(room))
+                    && add(&mut oldest, room, Record::parse(message)).is_break()
+                {
+                    return Ok(end);
+                }
+            }
+            start = last + 1;
+        }
+        Ok(start - 1)
+    }
+
+    /// Reads the messages of all rooms from `start` to `end`, in order.
+    async fn read_lanes(&self, start: u64, end: u64) -> Result<Vec<StreamMessage>, NatsError> {
+        let width = (end - start) / LANES + 1;
+        let lanes = (0..LANES)
+            .map(|lane| start.saturating_add(lane * width))
+            .take_while(|start| *start <= end)
+            .map(|start| async move {
+                let (mut next, end) = (start, end.min(start.saturating_add(width - 1)));
+                let mut found = Vec::new();
+                while next <= end
+                    && let Some(message) = self.rooms.streams.next_of_all(next).await?
+                    && message.sequence <= end
+                {
+                    next = message.sequence + 1;
+                    found.push(message);
+                }
+                Ok::<_, NatsError>(found)
+            });
+
+        Ok(try_join_all(lanes).await?.into_iter().flatten().collect())
+    }
+
+    /// Adds the messages of `range` of each matching room.
+    async fn scan_rooms(
+        &self,
+        pattern: &RoomPattern,
+        range: RangeInclusive<u64>,
+        oldest: &Mutex<OldestRecords>,
+    ) -> Result<(), NatsError> {
+        let mut subjects = self.rooms.streams.room_subjects().await?;
+        let mut rooms = Vec::new();
+        while let Some((subject, _)) = subjects.try_next().await.map_err(NatsError::request)? {
+            let room = self.room_of_subject(&subject);
+            rooms.extend(room.filter(|room| pattern.matches(room)));
+        }
+
+        let scans = rooms.into_iter().map(|room| {
+            let (mut next, end) = range.clone().into_inner();
+            async move {
+                while next <= end && !oldest.lock().is_past(next) {
+                    let message = self.rooms.streams.next(&room, next).await?;
+                    let Some(message) = message.filter(|message| message.sequence <= end) else {
+                        break;
+                    };
+                    next = message.sequence + 1;
+                    let added = add(&mut oldest.lock(), room.clone(), Record::parse(&message));
+                    if added.is_break() {
+                        break;
+                    }
+                }
+                Ok::<_, NatsError>(())
+            }
+        });
+        let mut scans = stream::iter(scans).buffer_unordered(LANES as usize);
+        while let Some(scanned) = scans.next().await {
+            scanned?;
+        }
+        Ok(())
+    }
+
+    /// Adds the tombstones of the matching rooms in `range`, in place of their messages. Returns the first number that
+    /// the stream has.
+    async fn add_tombstones(
+        &self,
+        pattern: &RoomPattern,
+        range: RangeInclusive<u64>,
+        oldest: &Mutex<OldestRecords>,
+    ) -> Result<u64, NatsError> {
+        let streams = &self.rooms.streams;
+        let mut subjects = streams.tombstone_subjects().await?;
+        let first = subjects.info.state.first_sequence;
+        let mut deleted = Vec::new();
+        while let Some((subject, _)) = subjects.try_next().await.map_err(NatsError::request)? {
+            if let Some(StreamSubject::Tombstone(token, offset)) = streams.subjects.parse(&subject)
+                && range.contains(&offset)
+                && !oldest.lock().is_past(offset)
+            {
+                let room = room_of(token).filter(|room| pattern.matches(room));
+                deleted.extend(room.map(|room| (room, offset)));
+            }
+        }
+
+        let requests = deleted.into_iter().map(|(room, offset)| async move {
+            let found = streams.tombstone(&room, offset).await?;
+            let tombstone = found.and_then(|message| Record::tombstone(&message, offset));
+            if let Some(tombstone) = tombstone {
+                // The page records that more messages follow.
+                let _ = add(&mut oldest.lock(), room, tombstone);
+            }
+            Ok::<_, NatsError>(())
+        });
+        let mut requests = stream::iter(requests).buffer_unordered(LANES as usize);
+        while let Some(added) = requests.next().await {
+            added?;
+        }
+        Ok(first)
+    }
+
+    /// Converts `records`, which follow `after`, into the frames of `page`. Records name earlier entries of their rooms;
+    /// those after `known` that are missing are gone.
+    fn add_frames(
+        &self,
+        page: &mut MatchingPage,
+        records: Vec<(RoomName, Record)>,
+        after: Offset,
+        known: Offset,
+    ) {
+        let mut heads: HashMap<RoomName, u64> = HashMap::new();
+        for (room, record) in records {
+            let named = record.named_before();
+            let last = heads.insert(room.clone(), record.offset);
+            let read = last.unwrap_or(after.0);
+            if let Some(named) = named.filter(|named| *named > read.max(known.0)) {
+                page.gone = page.gone.max(Offset(named));
+                page.trimmed = None;
+            }
+
+            let prev = last.max(named).unwrap_or_else(|| record.known_before());
+            let frame = record.into_frame(room, self.rooms.streams.epoch.clone(), prev);
+            page.frames.push(frame.into());
+        }
+    }
+
+    /// Returns the bounds of the stream, which are also bounds of any rooms together.
+    pub(super) async fn stream_bounds(&self) -> Result<Bounds, NatsError> {
+        let streams = &self.rooms.streams;
+        let state = streams.state().await?;
+        let first = if state.messages == 0 {
+            0
+        } else {
+            state.first_sequence
+        };
+        let newest = Offset(self.rooms.position().max(state.last_sequence));
+
+        Ok(Bounds {
+            epoch: streams.epoch.clone(),
+            first: Offset(first),
+            head: newest,
+            gone: Offset(state.first_sequence.saturating_sub(1)),
+            newest,
+            is_known: state.messages > 0,
+        })
+    }
+
+    /// Returns the rooms with messages in the stream that `filter` selects, by name, at most `limit`.
+    pub(super) async fn list_rooms(
+        &self,
+        filter: impl Fn(&RoomName) -> bool,
+        limit: usize,
+    ) -> Result<Vec<RoomSummary>, NatsError> {
+        let streams = &self.rooms.streams;
+        let mut subjects = streams.room_subjects().await?;
+        let mut rooms = BTreeMap::new();
+        while let Some((subject, count)) = subjects.try_next().await.map_err(NatsError::request)? {
+            if let Some(room) = self.room_of_subject(&subject).filter(&filter) {
+                rooms.insert(room, count);
+                if rooms.len() > limit {
+                    rooms.pop_last();
+                }
+            }
+        }
+
+        let summaries = rooms.into_iter().map(|(room, count)| async move {
+            let (first, head) = futures::try_join!(streams.next(&room, 1), streams.head(&room))?;
+            Ok::<_, NatsError>(RoomSummary {
+                first: Offset(first.map_or(0, |first| first.sequence)),
+                head: Offset(head),
+                count: Some(count as u64),
+                room,
+            })
+        });
+        stream::iter(summaries)
+            .buffered(LANES as usize)
+            .try_collect()
+            .await
+    }
+
+    fn room_of(&self, message: &StreamMessage) -> Option<RoomName> {
+        self.room_of_subject(&message.subject)
+    }
+
+    /// Returns the room whose messages have `subject`.
+    fn room_of_subject(&self, subject: &str) -> Option<RoomName> {
+        match self.rooms.streams.subjects.parse(subject)? {
+            StreamSubject::Message(token) => room_of(token),
+            StreamSubject::Tombstone(..) | StreamSubject::Command => None,
+        }
+    }
+}
+
+/// Returns the newest number before `first`, the first one of the stream, whose message was removed without a tombstone
+/// in `records`.
+fn removed(first: u64, records: &[(RoomName, Record)]) -> u64 {
+    let mut removed = first.saturating_sub(1);
+    for (_, record) in records.iter().rev() {
+        if record.offset == removed && record.entry.deleted.is_some() {
+            removed -= 1;
+        }
+    }
+    removed
+}
+
+/// Adds `record` of `room`. Breaks if no later record fits.
+fn add(oldest: &mut OldestRecords, room: RoomName, record: Record) -> ControlFlow<()> {
+    let size = size_of::<Frame>() + record.payload.len();
+    oldest.add(record.offset, size, (room, record))
+}
