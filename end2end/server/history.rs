@@ -187,6 +187,7 @@ async fn a_room_is_described_by_its_bounds_its_members_and_whether_it_is_closed(
     assert_eq!(unused["head"], 0);
     let expected = json!({
         "room": "runs/7", "epoch": welcome["epoch"], "first": 2, "head": 3, "count": 1, "closed": false,
+        "content_type": null, "expires_at": null,
     });
     assert_eq!(used, expected);
 }

@@ -107,6 +107,8 @@ mod publish;
 mod shapes;
 /// History and presence over HTTP.
 mod history;
+/// The list of rooms over HTTP.
+mod rooms;
 /// Streams over HTTP.
 mod stream;
 /// Streams that are not read.

@@ -408,3 +408,47 @@ async fn admins_of_rooms_are_exempt_from_the_room_rate() {
     assert_eq!(publish("class-3", &admin).await, 201);
     assert_eq!(publish("class-3", &member).await, 201, "it exists");
 }
+
+#[tokio::test]
+async fn only_rooms_that_the_token_may_read_are_listed() {
+    let guarded = Guarded::start(&[]);
+    let writer = token("ann", json!({"*": "rw"}));
+    for room in ["lobby", "class-1", "class-2", "staff", "post-box"] {
+        let publish = guarded.call(Method::POST, &format!("{room}/messages"), &writer);
+        assert_eq!(fetch(publish.body("x")).await.0, 201);
+    }
+
+    let list = async |token: &str, query: &str| {
+        let url = guarded.server.url(&format!("/api/v1/rooms?{query}"));
+        let (status, list) = fetch(Client::new().get(url).bearer_auth(token)).await;
+        assert_eq!(status, 200);
+        let rooms = list["rooms"].as_array().expect("a list").clone();
+        let names = rooms
+            .iter()
+            .map(|room| room["room"].as_str().expect("a name").to_owned());
+        (names.collect::<Vec<_>>(), list["more"] == true)
+    };
+
+    let student = token(
+        "bob",
+        json!({"class-*": "r", "lobby": "rw", "post-box": "w"}),
+    );
+    let readable = ["class-1", "class-2", "lobby"].map(str::to_owned);
+    assert_eq!(list(&student, "").await, (readable.to_vec(), false));
+    assert_eq!(
+        list(&student, "after=class-1&limit=1").await,
+        (vec!["class-2".to_owned()], true)
+    );
+    assert_eq!(
+        list(&student, "after=class-2&limit=1").await,
+        (vec!["lobby".to_owned()], false)
+    );
+    assert!(list(&token("eve", json!({})), "").await.0.is_empty());
+
+    let url = guarded.server.url("/api/v1/rooms");
+    let (status, answer) = fetch(Client::new().get(url)).await;
+    assert_eq!(
+        (status, answer["error"]["code"].as_str()),
+        (401, Some("no_token"))
+    );
+}

@@ -54,6 +54,7 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(publish::publish, history::history))
         .routes(routes!(delete::delete))
         .routes(routes!(room::describe))
+        .routes(routes!(room::list))
         .routes(routes!(stream::stream))
         .routes(routes!(presence::presence))
         .routes(routes!(signal::signal))

@@ -1,16 +1,20 @@
-//! `GET …/rooms/{room}`: the bounds and the members of a room.
+//! `GET …/rooms/{room}` and `GET …/rooms`: the bounds and the members of one room or of several.
+
+use std::collections::HashMap;
 
 use axum::Json;
 use axum::extract::State as Shared;
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
-use crate::protocol::{Epoch, Offset, RoomName};
+use crate::protocol::{Epoch, Offset, RoomName, RoomPattern};
+use crate::server::auth::{AuthError, Right, TokenError};
 use crate::server::http::AppState;
+use crate::server::http::api::admin::page_size;
 use crate::server::http::error::{ApiError, ErrorBody};
-use crate::server::http::extract::InRoom;
+use crate::server::http::extract::{self, InRoom, Query};
 use crate::server::http::middleware::authenticated::AuthenticatedClient;
-use crate::server::store::Bounds;
+use crate::server::store::{Bounds, RoomSummary};
 
 /// A room.
 #[derive(Debug, Serialize, ToSchema)]
@@ -31,6 +35,92 @@ pub(super) struct RoomDescription {
     count: usize,
     /// True if an operator has closed the room: it accepts no joins and no messages.
     closed: bool,
+}
+
+/// The query parameters of a list of rooms.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct RoomListParams {
+    /// The beginning of the names; by default, all rooms are listed.
+    #[serde(default)]
+    #[param(value_type = Option<String>, max_length = 128)]
+    prefix: String,
+    /// Only rooms whose names follow this one.
+    #[serde(default, deserialize_with = "extract::non_empty")]
+    #[param(value_type = Option<String>)]
+    after: Option<RoomName>,
+    /// The most rooms in the list, 1 to 1000 (default 100).
+    #[param(minimum = 1, maximum = 1000)]
+    limit: Option<u16>,
+}
+
+/// A page of the list of rooms.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct RoomPage {
+    /// The rooms, by name.
+    rooms: Vec<RoomDescription>,
+    /// True if there are more: request them with the last name as `after`.
+    more: bool,
+}
+
+/// List the rooms.
+///
+/// These are the rooms that have messages and that the caller may read. A room whose messages have all expired is listed
+/// until it is dropped. On a server with several nodes, `count` has only members that this node knows.
+#[utoipa::path(
+    get,
+    path = "/api/v1/rooms",
+    params(RoomListParams),
+    responses(
+        (status = 200, description = "The rooms", body = RoomPage),
+        (status = 400, description = "`bad_name`, `bad_parameter`, with its name", body = ErrorBody),
+        (status = 401, description = "`no_token`, `bad_token`, with the reason", body = ErrorBody),
+        (status = 403, description = "`origin_not_allowed`", body = ErrorBody),
+        (status = 503, description = "`store_unavailable`", body = ErrorBody),
+    ),
+)]
+pub(super) async fn list(
+    Shared(state): Shared<AppState>,
+    client: AuthenticatedClient,
+    Query(params): Query<RoomListParams>,
+) -> Result<Json<RoomPage>, ApiError> {
+    let principal = &client.principal;
+    if principal.proven().is_none() && !principal.may_anywhere(Right::Read) {
+        return Err(AuthError::from(TokenError::Missing).into());
+    }
+    let limit = page_size(params.limit)?;
+    let pattern = RoomPattern::parse(&format!("{}*", params.prefix))?;
+
+    let store = state.hub.store();
+    let filter = {
+        let state = state.clone();
+        Box::new(move |room: &RoomName| client.check_read(&state, room).is_ok())
+    };
+    let listed = store.list_rooms(&pattern, params.after.as_ref(), limit + 1, filter);
+    let mut listed = listed.await?;
+    let more = listed.len() > limit;
+    listed.truncate(limit);
+
+    let is_listed = |name: &RoomName| {
+        let found = listed.binary_search_by(|room| room.room.cmp(name));
+        found.is_ok()
+    };
+    let in_memory = state.hub.rooms().list("", limit, is_listed).items;
+    let members: HashMap<_, _> = in_memory
+        .iter()
+        .map(|room| (room.name(), room.stats().members))
+        .collect();
+    let closed = state.moderation.closed_rooms();
+    let describe = |summary: RoomSummary| RoomDescription {
+        count: members.get(&summary.room).copied().unwrap_or_default(),
+        closed: closed.contains(&summary.room),
+        epoch: store.epoch(),
+        first: summary.first,
+        head: summary.head,
+        room: summary.room,
+    };
+    let rooms = listed.into_iter().map(describe).collect();
+    Ok(Json(RoomPage { rooms, more }))
 }
 
 /// Describe a room.

@@ -133,7 +133,7 @@ pub(in crate::server::http) fn now_millis() -> u64 {
 }
 
 /// Returns the page size from the query's `limit`.
-fn page_size(limit: Option<u16>) -> Result<usize, ApiError> {
+pub(super) fn page_size(limit: Option<u16>) -> Result<usize, ApiError> {
     match limit.unwrap_or(DEFAULT_PAGE) {
         limit @ 1..=MAX_PAGE => Ok(limit.into()),
         _ => Err(ApiError::Parameter {
