@@ -71,7 +71,7 @@ impl Events {
     }
 
     /// Reads the events of `response`.
-    fn of(response: Response) -> Self {
+    pub(crate) fn of(response: Response) -> Self {
         assert_eq!(response.status().as_u16(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
 
@@ -109,13 +109,12 @@ pub(crate) struct Lines {
 impl Lines {
     /// Opens a stream of the lobby with `query`.
     pub(crate) async fn open(server: &Server, query: &str) -> Self {
-        let response = follow(
-            server,
-            "lobby",
-            query,
-            &[("accept", "application/x-ndjson")],
-        )
-        .await;
+        let accept = [("accept", "application/x-ndjson")];
+        Self::of(follow(server, "lobby", query, &accept).await)
+    }
+
+    /// Reads the lines of `response`.
+    pub(crate) fn of(response: Response) -> Self {
         assert_eq!(response.status().as_u16(), 200);
         assert_eq!(response.headers()["content-type"], "application/x-ndjson");
 

@@ -111,6 +111,8 @@ mod history;
 mod rooms;
 /// Streams over HTTP.
 mod stream;
+/// Streams over sets of rooms and patterns.
+mod sets;
 /// Streams that are not read.
 mod slow_stream;
 /// The OpenAPI document.

@@ -10,9 +10,8 @@ use crate::typed::join;
 
 /// Returns the names of the rooms in a list, and true if there are more.
 fn names(list: &Value) -> (Vec<&str>, bool) {
-    let rooms = list["rooms"].as_array().expect("a list");
-    let name = |room: &'_ Value| room["room"].as_str();
-    let names = rooms.iter().map(|room| name(room).expect("a name"));
+    let rooms = list["rooms"].as_array().expect("a list").iter();
+    let names = rooms.map(|room| room["room"].as_str().expect("a name"));
     (names.collect(), list["more"].as_bool().expect("a bool"))
 }
 
@@ -69,6 +68,23 @@ async fn a_listed_room_is_described_as_it_is_alone() {
     let alone = get(&server, "/api/v1/rooms/b-1").await;
     assert_eq!(list, json!({ "rooms": [alone], "more": false }));
     assert_eq!(alone["closed"], true);
+}
+
+#[tokio::test]
+async fn a_room_with_members_and_no_message_is_listed_too() {
+    let server = Server::start(&[]);
+    publish(&server, "a", "x").await;
+    publish(&server, "c", "x").await;
+    let (_ann, joined) = join(&server, "id=ann&room=b").await;
+
+    let list = get(&server, "/api/v1/rooms?limit=2").await;
+
+    assert_eq!(names(&list), (vec!["a", "b"], true));
+    let expected = json!({
+        "room": "b", "epoch": joined["epoch"], "first": 0, "head": 0, "count": 1, "closed": false,
+        "content_type": null, "expires_at": null,
+    });
+    assert_eq!(list["rooms"][1], expected);
 }
 
 #[tokio::test]

@@ -452,3 +452,32 @@ async fn only_rooms_that_the_token_may_read_are_listed() {
         (401, Some("no_token"))
     );
 }
+
+#[tokio::test]
+async fn a_stream_of_rooms_needs_the_right_to_read_each_of_them() {
+    let guarded = Guarded::start(&[]);
+    let student = token("bob", json!({"class-*": "r", "lobby": "rw", "box": "w"}));
+    let follow = async |query: &str, token: &str| {
+        let url = guarded.server.url(&format!("/api/v1/stream?{query}"));
+        let request = Client::new().get(url).bearer_auth(token);
+        soon(request.send()).await.expect("an answer")
+    };
+
+    for query in ["room=lobby&room=class-*", "room=class-1*&room=class-2"] {
+        let status = follow(query, &student).await.status().as_u16();
+        assert_eq!(status, 200, "{query}");
+    }
+
+    for (query, room) in [
+        ("room=lobby&room=box", "box"),
+        ("room=class-*&room=cl*", "cl*"),
+        ("room=*", "*"),
+        ("room=staff&room=lobby", "staff"),
+    ] {
+        let refused = follow(query, &student).await;
+        assert_eq!(refused.status().as_u16(), 403, "{query}");
+        let answer: Value = soon(refused.json()).await.expect("JSON");
+        let message = answer["error"]["message"].as_str().expect("text");
+        assert!(message.ends_with(&format!("on room {room}")), "{message}");
+    }
+}

@@ -3,6 +3,8 @@
 
 /// One order, one offset for each key, one position for all nodes.
 mod order;
+/// Readers of patterns.
+mod patterns;
 /// Killed nodes, a restarted NATS, silent connections.
 mod failure;
 /// Presence over all nodes.

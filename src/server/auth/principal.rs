@@ -2,7 +2,7 @@
 //!
 //! All entry points (page, API, WebSocket) check the principal before they do anything else.
 
-use crate::protocol::{CloseCode, RoomName, UserId};
+use crate::protocol::{CloseCode, RoomName, RoomSelector, UserId};
 use crate::server::auth::{Access, Grants, Right, TokenError};
 
 /// The error of a request without access.
@@ -16,8 +16,8 @@ pub enum AuthError {
     Grant {
         /// Required right.
         right: Right,
-        /// Room of the request.
-        room: RoomName,
+        /// Room or pattern of the request.
+        room: RoomSelector,
     },
     /// A valid token without the grant for all rooms.
     #[error("this needs a token with the grant *:admin")]
@@ -139,13 +139,37 @@ impl Principal {
     pub fn check(&self, right: Right, room: &RoomName) -> Result<(), AuthError> {
         if self.may(right, room) {
             Ok(())
-        } else if self.identity == Identity::Guest {
-            Err(TokenError::Missing.into())
         } else {
-            Err(AuthError::Grant {
-                right,
-                room: room.clone(),
-            })
+            Err(self.not_granted(right, room.clone().into()))
+        }
+    }
+
+    /// Returns true if the principal may read `rooms`: the room, or every room that the pattern matches.
+    pub fn may_read(&self, rooms: &RoomSelector) -> bool {
+        match rooms {
+            RoomSelector::Room(room) => self.may(Right::Read, room),
+            RoomSelector::Pattern(pattern) => self.grants.covers(Right::Read, pattern),
+        }
+    }
+
+    /// Checks that the principal may read `rooms`, like [`Principal::check`].
+    ///
+    /// # Errors
+    /// [`AuthError::Grant`], or [`AuthError::Token`] for a guest.
+    pub fn check_read(&self, rooms: &RoomSelector) -> Result<(), AuthError> {
+        if self.may_read(rooms) {
+            Ok(())
+        } else {
+            Err(self.not_granted(Right::Read, rooms.clone()))
+        }
+    }
+
+    /// Returns the error of a request without `right`.
+    fn not_granted(&self, right: Right, room: RoomSelector) -> AuthError {
+        if self.identity == Identity::Guest {
+            TokenError::Missing.into()
+        } else {
+            AuthError::Grant { right, room }
         }
     }
 
@@ -213,7 +237,7 @@ mod tests {
 
         let not_granted = AuthError::Grant {
             right: Right::Admin,
-            room: lobby.clone(),
+            room: lobby.clone().into(),
         };
         assert_eq!(open.check(Right::Admin, &lobby), Err(not_granted));
         assert_eq!(open.check_admin(), Err(AuthError::Admin));

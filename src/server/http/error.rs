@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::protocol::{KeyError, NameError};
+use crate::protocol::{KeyError, NameError, RoomSelector};
 use crate::server::auth::{AuthError, TokenError};
 use crate::server::http::error_page::ErrorText;
 use crate::server::http::middleware::request_limit::{
@@ -145,6 +145,14 @@ pub(super) enum ApiError {
         /// The number of the line, from 1.
         number: usize,
         /// The error of the line.
+        error: Box<Self>,
+    },
+    /// A request for several rooms fails because of one of them.
+    #[error("room {room}: {error}")]
+    InRoom {
+        /// The room or pattern.
+        room: RoomSelector,
+        /// The error of the room.
         error: Box<Self>,
     },
     /// `Idempotency-Key` was sent with a batch.
@@ -298,8 +306,9 @@ impl ApiError {
             ) => (StatusCode::BAD_REQUEST, "bad_name"),
             Self::Key(_) | Self::KeyOfBatch => (StatusCode::BAD_REQUEST, "bad_key"),
             Self::Parameter { .. } | Self::Query(_) => (StatusCode::BAD_REQUEST, "bad_parameter"),
-            Self::Line { error, .. } => error.status_and_code(),
-            Self::Refused(Refusal::TooManyRooms) | Self::Store(StoreError::TooManyRooms { .. }) => {
+            Self::Line { error, .. } | Self::InRoom { error, .. } => error.status_and_code(),
+            Self::Refused(Refusal::TooManyRooms | Refusal::TooManyPatterns)
+            | Self::Store(StoreError::TooManyRooms { .. }) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "too_many_rooms")
             }
             Self::Refused(Refusal::StoreUnavailable)

@@ -9,7 +9,7 @@ use serde::de::{DeserializeOwned, IntoDeserializer};
 use serde::{Deserialize, Deserializer};
 use utoipa::IntoParams;
 
-use crate::protocol::{Epoch, Offset, Position, RoomName, UserId};
+use crate::protocol::{Epoch, Offset, Position, RoomName, RoomSelector, UserId};
 use crate::server::http::error::ApiError;
 use crate::server::hub::Resume;
 
@@ -21,6 +21,10 @@ pub(super) struct InRoom(
     #[param(value_type = String)]
     pub(super) RoomName,
 );
+
+/// The rooms and patterns in the parameters `room` of the query, each once.
+#[derive(Debug)]
+pub(super) struct InRooms(pub(super) Vec<RoomSelector>);
 
 /// The query parameters. Unknown ones are ignored; repeated ones are an error.
 #[derive(Debug)]
@@ -36,6 +40,25 @@ impl<S: Send + Sync> FromRequestParts<S> for InRoom {
             .map_err(|_| ApiError::NotFound)?;
 
         Ok(Self(RoomName::parse(&room)?))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for InRooms {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        let query = parts.uri.query().unwrap_or_default();
+        let mut rooms = Vec::new();
+
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            if name == "room" {
+                let room = RoomSelector::parse(&value)?;
+                if !rooms.contains(&room) {
+                    rooms.push(room);
+                }
+            }
+        }
+        Ok(Self(rooms))
     }
 }
 

@@ -33,6 +33,11 @@ pub enum Refusal {
     /// The limit `--max-rooms` is reached, and all rooms are in use.
     #[error("the server has as many rooms as it allows (--max-rooms), and all are in use")]
     TooManyRooms,
+    /// As many patterns as rooms are allowed (`--max-rooms`) have readers.
+    #[error(
+        "the server has readers of as many patterns as it allows (--max-rooms); use one of these patterns, or the names of rooms"
+    )]
+    TooManyPatterns,
     /// The limit `--max-room-members` is reached.
     #[error(
         "this room has as many connections as the server allows for one room (--max-room-members)"
@@ -249,10 +254,10 @@ impl PendingSubscription {
         }
         let bounds = store.matching_bounds(pattern).await.map_err(unavailable)?;
         rooms.begin_at(bounds.newest);
-        let feed = patterns.open(pattern, store, rooms);
+        let feed = patterns.open(pattern, store, rooms)?;
 
         Ok(Self {
-            start: StartPosition::in_pattern(&bounds, feed.feed().head(), resume),
+            start: StartPosition::in_pattern(&bounds, resume),
             source: Source::Pattern(feed),
             slot: None,
             bounds,
@@ -272,6 +277,13 @@ impl PendingSubscription {
     /// Returns the position at which the reader begins. The reader gets all later messages.
     pub const fn start(&self) -> &StartPosition {
         &self.start
+    }
+
+    /// Moves the start back to `offset` if it is later and the messages after `offset` are kept, for a reader of several
+    /// rooms that begins at one position in all of them.
+    pub(super) fn begin_at(&mut self, offset: Offset) {
+        let earliest = offset.max(self.bounds.gone);
+        self.start.cursor = self.start.cursor.min(earliest);
     }
 
     /// Returns the newest offset of the room, or of the matching rooms, at the time of entry.

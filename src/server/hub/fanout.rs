@@ -124,7 +124,9 @@ impl Fanout {
                 return room;
             }
             LogChange::DeleteFinished(call, result) => call.deliver(result),
-            LogChange::Missed(_) => {}
+            LogChange::Missed(until) => self.queue_patterns(patterns.restart_at(until, rooms)),
+            // Dropped after everything before it is applied.
+            LogChange::Flush(_) => {}
         }
 
         None

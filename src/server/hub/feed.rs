@@ -197,6 +197,11 @@ impl Feed {
         }
     }
 
+    /// Drops all messages, because those up to `offset` are not complete: see [`Log::restart_at`].
+    pub(super) fn restart_at(&self, offset: Offset) {
+        self.log.lock().restart_at(offset);
+    }
+
     /// Replaces the message at `offset` with a tombstone. `at` is the time of the deletion, in milliseconds since
     /// 1970 UTC. Returns true if readers must be notified.
     pub(super) fn redact(&self, offset: Offset, at: u64) -> bool {

@@ -11,7 +11,8 @@ use slab::Slab;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::server::hub::{Closing, Connections, Rooms, Subscriber};
+use crate::server::hub::pattern_feed::PatternFeeds;
+use crate::server::hub::{Closing, Connections, Rooms, Source, Subscriber};
 use crate::server::memory::Memory;
 use crate::server::room::Tick;
 use crate::server::store::Store;
@@ -51,6 +52,7 @@ pub trait MemoryHolder: std::fmt::Debug + Send + Sync {
 #[derive(Debug)]
 pub struct MemoryBudget {
     rooms: Arc<Rooms>,
+    patterns: Arc<PatternFeeds>,
     connections: Arc<Connections>,
     store: Arc<dyn Store>,
     holders: Mutex<Slab<Arc<dyn MemoryHolder>>>,
@@ -126,11 +128,13 @@ impl Shortage {
 impl MemoryBudget {
     pub(super) fn new(
         rooms: Arc<Rooms>,
+        patterns: Arc<PatternFeeds>,
         connections: Arc<Connections>,
         store: Arc<dyn Store>,
     ) -> Self {
         Self {
             rooms,
+            patterns,
             connections,
             store,
             holders: Mutex::default(),
@@ -175,7 +179,7 @@ impl MemoryBudget {
     async fn reclaim(&self) -> usize {
         let memory = Memory::of_process();
         let budget = memory.budget();
-        self.rooms.truncate_rings(budget / 2).await;
+        self.truncate_rings(budget / 2).await;
         self.store.reclaim(budget / 2);
         tokio::time::sleep(BETWEEN).await;
         if !memory.is_exceeded() {
@@ -196,6 +200,17 @@ impl MemoryBudget {
             excess = excess.saturating_sub(reclaimable.bytes);
         }
         closed
+    }
+
+    /// Truncates the rings of all rooms and patterns to at most `bytes` in total. Each ring gets an equal share.
+    async fn truncate_rings(&self, bytes: usize) {
+        let (rooms, patterns) = (self.rooms.all(), self.patterns.all());
+        let share = bytes / (rooms.len() + patterns.len()).max(1);
+        let rooms = rooms.into_iter().map(Source::Room);
+        for source in rooms.chain(patterns.into_iter().map(Source::Pattern)) {
+            source.feed().truncate(share);
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Returns the memory that can be reclaimed from each client, and a function that reclaims it.

@@ -41,7 +41,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
-use crate::protocol::{Json, Offset, RoomName, RoomPattern, Signal, UserId};
+use crate::protocol::{Json, Offset, RoomName, RoomPattern, RoomSelector, Signal, UserId};
 use crate::server::memory::Memory;
 use crate::server::metrics;
 use crate::server::moderation::Moderation;
@@ -151,7 +151,7 @@ impl Hub {
             settings.max_connections,
             settings.max_connections_per_ip,
         ));
-        let patterns = Arc::new(PatternFeeds::default());
+        let patterns = Arc::new(PatternFeeds::new(max_rooms));
         let fanout = Arc::new(Fanout::new(shards));
         let signals = Arc::new(SignalDelivery {
             rooms: rooms.clone(),
@@ -162,7 +162,12 @@ impl Hub {
         let dirty_presence = Arc::new(DirtyPresence::default());
         let rules = cluster.as_ref().map(|cluster| cluster.rules.clone());
         let moderation = ClusterModeration::new(moderation, connections.clone(), rules);
-        let memory = MemoryBudget::new(rooms.clone(), connections.clone(), store.clone());
+        let memory = MemoryBudget::new(
+            rooms.clone(),
+            patterns.clone(),
+            connections.clone(),
+            store.clone(),
+        );
         let cluster = cluster.map(|cluster| {
             Cluster::new(
                 cluster.bus,
@@ -285,13 +290,45 @@ impl Hub {
     /// Opens the feed of all rooms that match `pattern`. With `resume` the client continues from that position.
     ///
     /// # Errors
-    /// [`Refusal::StoreUnavailable`].
+    /// [`Refusal::TooManyPatterns`] and [`Refusal::StoreUnavailable`].
     pub async fn enter_pattern(
         &self,
         pattern: &RoomPattern,
         resume: Option<&Resume>,
     ) -> Result<PendingSubscription, Refusal> {
         PendingSubscription::of_pattern(self, pattern, resume).await
+    }
+
+    /// Enters each of `rooms`, as [`Hub::enter`] and [`Hub::enter_pattern`] do. Without `resume`, the client gets the
+    /// messages of all of them after one position.
+    ///
+    /// # Errors
+    /// The limit that is reached.
+    pub async fn enter_all(
+        &self,
+        rooms: &[RoomSelector],
+        resume: Option<&Resume>,
+    ) -> Result<Vec<PendingSubscription>, Refusal> {
+        let mut pending = Vec::with_capacity(rooms.len());
+        for room in rooms {
+            pending.push(match room {
+                RoomSelector::Room(name) => self.enter(name, resume).await?,
+                RoomSelector::Pattern(pattern) => self.enter_pattern(pattern, resume).await?,
+            });
+        }
+
+        if pending.len() > 1 {
+            let newest = pending.iter().map(PendingSubscription::newest).max();
+            self.wait_until_applied(newest.unwrap_or_default()).await;
+        }
+        if resume.is_none()
+            && let Some(start) = pending.first().map(PendingSubscription::newest)
+        {
+            for subscription in &mut pending {
+                subscription.begin_at(start);
+            }
+        }
+        Ok(pending)
     }
 
     /// Returns the room `name`, loaded from the store if it is not in memory.

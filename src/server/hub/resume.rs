@@ -92,12 +92,12 @@ impl StartPosition {
     }
 
     /// Returns the position at which a client that resumes from `resume` begins to read all rooms of a pattern, which
-    /// together have these bounds. The feed of the pattern is at `head`. Trimmed messages are reported when the client
-    /// reads past them, because kept messages of other rooms may lie before and after them.
-    pub(super) fn in_pattern(bounds: &Bounds, head: Offset, resume: Option<&Resume>) -> Self {
+    /// together have these bounds. Without a position it begins after the newest message of the store. Trimmed messages
+    /// are reported when the client reads past them, because kept messages of other rooms may lie before and after them.
+    pub(super) fn in_pattern(bounds: &Bounds, resume: Option<&Resume>) -> Self {
         let Some(resume @ Resume { after, epoch }) = resume else {
             return Self {
-                cursor: head,
+                cursor: bounds.newest,
                 recovery: Recovery::Fresh,
                 gap: None,
                 known: bounds.gone,

@@ -4,7 +4,7 @@
 //! count of one means that the room has no readers and is not being opened.
 
 use std::borrow::Borrow;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -115,6 +115,20 @@ impl Rooms {
         Listing::new(rooms, limit)
     }
 
+    /// Returns the selected rooms that have members, each with the number of its members.
+    pub fn member_counts(
+        &self,
+        is_selected: impl Fn(&RoomName) -> bool,
+    ) -> HashMap<RoomName, usize> {
+        let mut rooms = self.all();
+        rooms.retain(|room| is_selected(room.name()));
+
+        let counts = rooms
+            .into_iter()
+            .map(|room| (room.name().clone(), room.stats().members));
+        counts.filter(|(_, members)| *members > 0).collect()
+    }
+
     /// Returns the offset up to which the messages of all rooms are in their rings. A reader of several rooms reads up to
     /// it, so that it gets their messages in the order of their offsets.
     pub fn applied(&self) -> Offset {
@@ -168,16 +182,6 @@ impl Rooms {
             }
             is_needed
         });
-    }
-
-    /// Truncates all rings to at most `bytes` in total. Each ring gets an equal share.
-    pub(super) async fn truncate_rings(&self, bytes: usize) {
-        let rooms = self.all();
-        let share = bytes / rooms.len().max(1);
-        for room in rooms {
-            room.feed().truncate(share);
-            tokio::task::yield_now().await;
-        }
     }
 }
 

@@ -120,9 +120,7 @@ impl Log {
         );
 
         if frame.prev() > self.head() {
-            self.frames.clear();
-            self.bytes = 0;
-            self.dropped = frame.prev();
+            self.restart_at(frame.prev());
         }
         self.append_unlinked(frame);
     }
@@ -137,6 +135,14 @@ impl Log {
         {
             self.drop_oldest();
         }
+    }
+
+    /// Drops all frames. The next one follows `offset` or, if that is newer, the head. Readers that are not there yet
+    /// are [`Lagged`] and catch up from the store. The redactions stay.
+    pub fn restart_at(&mut self, offset: Offset) {
+        self.dropped = self.head().max(offset);
+        self.frames.clear();
+        self.bytes = 0;
     }
 
     /// Drops the oldest frames until the rest and their encodings take at most `bytes` bytes.

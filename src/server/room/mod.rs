@@ -11,6 +11,7 @@ mod encoding;
 mod frame;
 mod log;
 mod member_map;
+mod pattern_map;
 mod presence;
 mod remote_presence;
 mod dedup;
@@ -24,6 +25,7 @@ pub use frame::{Content, ContentError, Draft, Frame, Payload};
 pub use log::{
     Chunk, DeliveryCounters, FanoutBatch, Lagged, Log, LogLimits, MAX_CHUNK_BYTES, concat_frames,
 };
+pub use pattern_map::PatternMap;
 pub use presence::{Presence, PresenceChange, PresentMember};
 pub use remote_presence::{PresenceUpdate, PresenceUpdateKind, RemotePresence};
 pub use signals::{SignalChunk, SignalRing};

@@ -50,12 +50,9 @@ impl Permissions {
         self.principal.may(right, room)
     }
 
-    /// Returns true if the client may read `room`, or all rooms of the pattern.
-    pub fn may_read(&self, room: &RoomSelector) -> bool {
-        match room {
-            RoomSelector::Room(name) => self.may(Right::Read, name),
-            RoomSelector::Pattern(pattern) => self.principal.grants().covers(Right::Read, pattern),
-        }
+    /// Returns true if the client may read `rooms`: the room, or every room that the pattern matches.
+    pub fn may_read(&self, rooms: &RoomSelector) -> bool {
+        self.principal.may_read(rooms)
     }
 
     /// Returns the principal.

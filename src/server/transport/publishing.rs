@@ -229,6 +229,7 @@ pub(super) const fn refusal_code(refusal: Refusal) -> ErrorCode {
         Refusal::TooManyConnections
         | Refusal::TooManyFromAddress
         | Refusal::TooManyRooms
+        | Refusal::TooManyPatterns
         | Refusal::RoomFull
         | Refusal::MemoryFull
         | Refusal::Draining => ErrorCode::LimitReached,

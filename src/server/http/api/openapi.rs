@@ -56,6 +56,7 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(room::describe))
         .routes(routes!(room::list))
         .routes(routes!(stream::stream))
+        .routes(routes!(stream::stream_of_rooms))
         .routes(routes!(presence::presence))
         .routes(routes!(signal::signal))
         .routes(routes!(openapi))

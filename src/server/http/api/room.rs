@@ -1,6 +1,7 @@
 //! `GET …/rooms/{room}` and `GET …/rooms`: the bounds and the members of one room or of several.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State as Shared;
@@ -14,7 +15,7 @@ use crate::server::http::api::admin::page_size;
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::{self, InRoom, Query};
 use crate::server::http::middleware::authenticated::AuthenticatedClient;
-use crate::server::store::{Bounds, RoomSummary};
+use crate::server::store::Bounds;
 
 /// A room.
 #[derive(Debug, Serialize, ToSchema)]
@@ -35,6 +36,10 @@ pub(super) struct RoomDescription {
     count: usize,
     /// True if an operator has closed the room: it accepts no joins and no messages.
     closed: bool,
+    /// The media type of the messages; null if messages of any kind are accepted.
+    content_type: Option<String>,
+    /// The time at which the room expires, in milliseconds since 1970 UTC; null if it does not.
+    expires_at: Option<u64>,
 }
 
 /// The query parameters of a list of rooms.
@@ -65,8 +70,8 @@ pub(super) struct RoomPage {
 
 /// List the rooms.
 ///
-/// These are the rooms that have messages and that the caller may read. A room whose messages have all expired is listed
-/// until it is dropped. On a server with several nodes, `count` has only members that this node knows.
+/// These are the rooms that have messages or members and that the caller may read. A room whose messages have all expired
+/// is listed until it is dropped. On a server with several nodes, `count` has only members that this node knows.
 #[utoipa::path(
     get,
     path = "/api/v1/rooms",
@@ -91,35 +96,43 @@ pub(super) async fn list(
     let limit = page_size(params.limit)?;
     let pattern = RoomPattern::parse(&format!("{}*", params.prefix))?;
 
+    let after = params.after;
+    let may_read = {
+        let state = state.clone();
+        Arc::new(move |room: &RoomName| client.check_read(&state, room).is_ok())
+    };
+
     let store = state.hub.store();
     let filter = {
-        let state = state.clone();
-        Box::new(move |room: &RoomName| client.check_read(&state, room).is_ok())
+        let may_read = may_read.clone();
+        Box::new(move |room: &RoomName| may_read(room))
     };
-    let listed = store.list_rooms(&pattern, params.after.as_ref(), limit + 1, filter);
-    let mut listed = listed.await?;
-    let more = listed.len() > limit;
-    listed.truncate(limit);
-
-    let is_listed = |name: &RoomName| {
-        let found = listed.binary_search_by(|room| room.room.cmp(name));
-        found.is_ok()
-    };
-    let in_memory = state.hub.rooms().list("", limit, is_listed).items;
-    let members: HashMap<_, _> = in_memory
-        .iter()
-        .map(|room| (room.name(), room.stats().members))
+    let stored = store.list_rooms(&pattern, after.as_ref(), limit + 1, filter);
+    let mut bounds: BTreeMap<RoomName, (Offset, Offset)> = stored
+        .await?
+        .into_iter()
+        .map(|room| (room.room, (room.first, room.head)))
         .collect();
+    let is_listed =
+        |room: &RoomName| pattern.matches(room) && Some(room) > after.as_ref() && may_read(room);
+    let members = state.hub.rooms().member_counts(is_listed);
+    for room in members.keys() {
+        bounds.entry(room.clone()).or_default();
+    }
+
+    let more = bounds.len() > limit;
     let closed = state.moderation.closed_rooms();
-    let describe = |summary: RoomSummary| RoomDescription {
-        count: members.get(&summary.room).copied().unwrap_or_default(),
-        closed: closed.contains(&summary.room),
+    let describe = |(room, (first, head))| RoomDescription {
+        count: members.get(&room).copied().unwrap_or_default(),
+        closed: closed.contains(&room),
         epoch: store.epoch(),
-        first: summary.first,
-        head: summary.head,
-        room: summary.room,
+        first,
+        head,
+        room,
+        content_type: None,
+        expires_at: None,
     };
-    let rooms = listed.into_iter().map(describe).collect();
+    let rooms = bounds.into_iter().take(limit).map(describe).collect();
     Ok(Json(RoomPage { rooms, more }))
 }
 
@@ -159,5 +172,7 @@ pub(super) async fn describe(
         head,
         count,
         closed,
+        content_type: None,
+        expires_at: None,
     }))
 }

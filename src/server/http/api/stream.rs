@@ -1,4 +1,4 @@
-//! `GET …/stream`: a room's log as it grows, as server-sent events or as NDJSON.
+//! `GET …/stream`: the log of one room, or of several, as it grows, as server-sent events or as NDJSON.
 
 use std::sync::Arc;
 
@@ -11,13 +11,13 @@ use serde::Deserialize;
 use tracing::info;
 use utoipa::IntoParams;
 
-use crate::protocol::{Epoch, UserId};
+use crate::protocol::{Epoch, RoomSelector, UserId};
 use crate::server::auth::Right;
 use crate::server::http::AppState;
 use crate::server::http::answer::IsLogStream;
 use crate::server::http::connection_table::ConnectionPermit;
 use crate::server::http::error::{ApiError, ErrorBody};
-use crate::server::http::extract::{self, InRoom, Query};
+use crate::server::http::extract::{self, InRoom, InRooms, Query};
 use crate::server::http::middleware::authenticated::AuthenticatedClient;
 use crate::server::http::middleware::listener::Endless;
 use crate::server::http::negotiation::{self, Offer};
@@ -97,30 +97,119 @@ pub(super) async fn stream(
     Query(params): Query<StreamParams>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let AuthenticatedClient { principal, address } = client;
-    principal.check(Right::Read, &room)?;
-    let id = principal.presence_id(params.id.as_deref().map(UserId::parse).transpose()?)?;
-    state.moderation.admit(&AccessRequest::new(
-        principal.ban_id(id.as_ref()),
-        address,
-        &room,
-    ))?;
+    client.principal.check(Right::Read, &room)?;
+    let id = params.presence_id(&client)?;
+    let account = client.principal.ban_id(id.as_ref());
+    let request = AccessRequest::new(account, client.address, &room);
+    state.moderation.admit(&request)?;
 
+    let rooms = [room.into()];
+    open(&state, client, &permit, id, &rooms, params, &headers).await
+}
+
+/// Follow several rooms.
+///
+/// The messages of all rooms, and of all rooms that the patterns match, in the order of their offsets, as in a stream of
+/// one room. The `id` of an event is a position in all of them, so `after`, `epoch` and `Last-Event-ID` are those of the
+/// last event, whatever its room is. If one of the rooms cannot be read, the whole request is refused.
+#[utoipa::path(
+    get,
+    path = "/api/v1/stream",
+    params(
+        ("room" = Vec<String>, Query,
+            description = "A room, or a pattern like `builds-*`; repeated for each, at most `--max-subscriptions` times"),
+        StreamParams,
+        ("Last-Event-ID" = Option<String>, Header, description = "EPOCH:OFFSET, the `id` of the last event received"),
+        ("Accept" = Option<String>, Header,
+            description = "`application/x-ndjson` for a JSON object on each line, else events; weights (`q=`) are respected"),
+    ),
+    responses(
+        (
+            status = 200,
+            description = "The logs, without end",
+            content((String = "text/event-stream"), (String = "application/x-ndjson")),
+            headers(("Last-Event-ID" = String, description = "EPOCH:OFFSET after which it begins")),
+        ),
+        (status = 400, description = "`bad_name`, `bad_parameter`, with its name", body = ErrorBody),
+        (status = 401, description = "`no_token`, `bad_token`, with the reason", body = ErrorBody),
+        (status = 403, description = "`origin_not_allowed`, `not_allowed`, `banned`, `room_closed`, with the room", body = ErrorBody),
+        (status = 406, description = "`not_acceptable`: `Accept` refuses both forms", body = ErrorBody),
+        (status = 429, description = "`too_many_connections_from_address`", body = ErrorBody),
+        (status = 503, description = "`too_many_connections`, `too_many_rooms`, `room_full`, `memory_full`, `draining`, `store_unavailable`",
+            body = ErrorBody),
+    ),
+)]
+pub(super) async fn stream_of_rooms(
+    Shared(state): Shared<AppState>,
+    client: AuthenticatedClient,
+    Extension(permit): Extension<Arc<ConnectionPermit>>,
+    InRooms(rooms): InRooms,
+    Query(params): Query<StreamParams>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let (count, max) = (rooms.len(), state.connection.max_subscriptions);
+    if count == 0 {
+        let message = "room is missing; give it once for each room or pattern, like ?room=lobby&room=builds-*";
+        return Err(ApiError::Query(message.to_owned()));
+    }
+    if count > max {
+        let message =
+            format!("room is given {count} times; the limit is {max} (--max-subscriptions)");
+        return Err(ApiError::Query(message));
+    }
+
+    let id = params.presence_id(&client)?;
+    for room in &rooms {
+        client.principal.check_read(room)?;
+        let account = client.principal.ban_id(id.as_ref());
+        let request = match room {
+            RoomSelector::Room(name) => AccessRequest::new(account, client.address, name),
+            RoomSelector::Pattern(_) => AccessRequest::anywhere(account, client.address),
+        };
+        let admitted = state.moderation.admit(&request);
+        admitted.map_err(|denied| ApiError::InRoom {
+            room: room.clone(),
+            error: Box::new(denied.into()),
+        })?;
+    }
+
+    open(&state, client, &permit, id, &rooms, params, &headers).await
+}
+
+impl StreamParams {
+    /// Returns the id under which `client` takes part in presence, if it does.
+    fn presence_id(&self, client: &AuthenticatedClient) -> Result<Option<UserId>, ApiError> {
+        let id = self.id.as_deref().map(UserId::parse).transpose()?;
+        Ok(client.principal.presence_id(id)?)
+    }
+}
+
+/// Opens the stream of `rooms`, which `client` may read.
+async fn open(
+    state: &AppState,
+    client: AuthenticatedClient,
+    permit: &ConnectionPermit,
+    id: Option<UserId>,
+    rooms: &[RoomSelector],
+    params: StreamParams,
+    headers: &HeaderMap,
+) -> Result<Response, ApiError> {
+    let AuthenticatedClient { principal, address } = client;
     // When a browser reconnects, the query has its first position and the header its last one.
     let resume = match headers.get(&LAST_EVENT_ID) {
         Some(id) if !id.is_empty() => Some(extract::resume_from_event(id.as_bytes())?),
         _ => extract::resume(params.after.as_deref(), params.epoch)?,
     };
-    let dialect = dialect(&headers)?;
+    let dialect = dialect(headers)?;
     let refused = |refusal: &Refusal| info!(%address, ?refusal, "refused");
     let admission = state.hub.admit(address).inspect_err(refused)?;
-    let subscription = state.hub.enter(&room, resume.as_ref()).await;
-    let subscription = subscription.inspect_err(refused)?;
+    let subscriptions = state.hub.enter_all(rooms, resume.as_ref()).await;
+    let subscriptions = subscriptions.inspect_err(refused)?;
     permit.release();
 
     let pending = PendingConnection {
         admission,
-        subscriptions: vec![subscription],
+        subscriptions,
         id,
         permissions: Permissions::new(principal),
         settings: state.connection.clone(),

@@ -59,6 +59,22 @@ const fn lagged(dropped: u64) -> Lagged {
 }
 
 #[test]
+fn a_log_that_restarts_has_no_frames_and_keeps_its_redactions() {
+    for (offset, dropped) in [(2, 3), (9, 9)] {
+        let mut log = log_of(10, 3);
+        assert!(log.redact(Offset(2), 7));
+
+        log.restart_at(Offset(offset));
+
+        assert_eq!(log.usage(), (0, 0));
+        assert_eq!(log.head(), Offset(dropped));
+        assert_eq!(read(&mut log, dropped - 1, 100), Err(lagged(dropped)));
+        assert_eq!(read(&mut log, dropped, 100), Ok(None));
+        assert_eq!(log.redacted(Offset(9)), [(Offset(2), 7)]);
+    }
+}
+
+#[test]
 fn a_reader_receives_the_frames_after_its_offset_as_one_chunk() {
     let mut log = log_of(10, 3);
 

@@ -223,7 +223,8 @@ impl HistoryReader {
         } else {
             state.first_sequence
         };
-        let newest = Offset(self.rooms.position().max(state.last_sequence));
+        // Later messages are sent as changes.
+        let newest = Offset(self.rooms.position());
 
         Ok(Bounds {
             epoch: streams.epoch.clone(),

@@ -194,7 +194,12 @@ impl Store for NatsStore {
     }
 
     fn flush(&self) -> BoxFuture<'static, ()> {
-        self.publisher.changes.flush()
+        let publisher = self.publisher.clone();
+        async move {
+            publisher.rooms.wait_until_sent().await;
+            publisher.changes.flush().await;
+        }
+        .boxed()
     }
 
     fn read(&self, room: &RoomName, span: Span, limit: Limit) -> StoreFuture<Page> {
@@ -211,7 +216,7 @@ impl Store for NatsStore {
     }
 
     fn watch(&self, pattern: &RoomPattern) -> Offset {
-        Offset(self.rooms.watch(pattern))
+        Offset(self.rooms.watch(pattern) + 1)
     }
 
     fn unwatch(&self, pattern: &RoomPattern) {

@@ -185,6 +185,7 @@ impl Rooms {
         if sequence > inner.position + 1 {
             inner.hole = sequence - 1;
             if !inner.watched.is_empty() {
+                inner.watched.forget_heads();
                 changes.push(LogChange::Missed(Offset(inner.hole)));
             }
         }
@@ -228,7 +229,15 @@ impl Rooms {
         self.inner.lock().position
     }
 
-    /// Notifies tasks that wait for a number of the stream.
+    /// Waits until the changes up to the last number that the consumer has processed are sent to the hub.
+    pub(super) async fn wait_until_sent(&self) {
+        let position = self.position();
+        let mut reached = self.reached.subscribe();
+        // The sender cannot be dropped while `self` exists.
+        let _ = reached.wait_for(|reached| *reached >= position).await;
+    }
+
+    /// Notifies tasks that wait for a number of the stream. The changes up to [`Rooms::position`] are sent to the hub.
     pub(super) fn notify_position(&self) {
         self.reached.send_replace(self.position());
     }

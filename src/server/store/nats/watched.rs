@@ -1,38 +1,43 @@
 //! The patterns that this node watches, so that the consumer reports the messages of rooms that are not open.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::codec::{Record, room_of};
-use crate::protocol::{Epoch, Offset, RoomPattern};
+use crate::protocol::{Epoch, Offset, RoomName, RoomPattern};
+use crate::server::room::PatternMap;
 use crate::server::store::changes::LogChange;
+
+/// The maximum number of rooms whose newest offsets are kept.
+const MAX_HEADS: usize = 100_000;
 
 /// The watched patterns. See the [module docs](self).
 #[derive(Debug, Default)]
 pub(super) struct WatchedPatterns {
     /// The patterns, each with the number of its watchers.
-    patterns: BTreeMap<RoomPattern, usize>,
-    /// The newest offsets of matching rooms, by subject token, as far as the consumer has delivered them meanwhile.
+    patterns: PatternMap<usize>,
+    /// The newest offsets of matching rooms, by subject token, as far as the consumer has delivered them meanwhile. The
+    /// first message after an offset was forgotten has a `prev` that it names itself.
     heads: HashMap<String, u64>,
 }
 
 impl WatchedPatterns {
     /// Adds a watcher of `pattern`.
     pub(super) fn add(&mut self, pattern: &RoomPattern) {
-        *self.patterns.entry(pattern.clone()).or_default() += 1;
+        *self.patterns.get_or_insert(pattern, 0) += 1;
     }
 
     /// Removes a watcher of `pattern`.
     pub(super) fn remove(&mut self, pattern: &RoomPattern) {
-        if let Some(watchers) = self.patterns.get_mut(pattern) {
-            *watchers -= 1;
-            if *watchers == 0 {
-                self.patterns.remove(pattern);
-            }
-        }
-        if self.patterns.is_empty() {
-            self.heads = HashMap::new();
-        }
+        *self.patterns.get_or_insert(pattern, 1) -= 1;
+        self.patterns.retain(|watchers| *watchers > 0);
+        // The offsets of rooms that are no longer watched would be out of date later.
+        self.forget_heads();
+    }
+
+    /// Forgets the newest offsets of all rooms, for example because the consumer has missed messages.
+    pub(super) fn forget_heads(&mut self) {
+        self.heads = HashMap::new();
     }
 
     /// Returns true if no pattern is watched.
@@ -42,22 +47,34 @@ impl WatchedPatterns {
 
     /// Records that the newest offset of the room with `token` is `head`, if the room is watched.
     pub(super) fn set_head(&mut self, token: &str, head: u64) {
-        let is_watched = || {
-            let room = room_of(token);
-            room.is_some_and(|room| self.patterns.keys().any(|pattern| pattern.matches(&room)))
-        };
+        if self.is_empty() {
+            return;
+        }
+
         if let Some(known) = self.heads.get_mut(token) {
             *known = head;
-        } else if !self.patterns.is_empty() && is_watched() {
-            self.heads.insert(token.to_owned(), head);
+        } else if room_of(token).is_some_and(|room| self.is_watched(&room)) {
+            self.insert_head(token, head);
         }
+    }
+
+    /// Records a new newest offset, and returns the earlier one.
+    fn insert_head(&mut self, token: &str, head: u64) -> Option<u64> {
+        if self.heads.len() >= MAX_HEADS {
+            self.forget_heads();
+        }
+        self.heads.insert(token.to_owned(), head)
+    }
+
+    fn is_watched(&self, room: &RoomName) -> bool {
+        self.patterns.matching(room).next().is_some()
     }
 
     /// Returns the change by `record`, a message or a tombstone of the room with `token`; `None` if the room is not
     /// watched.
     pub(super) fn apply(&mut self, token: &str, record: Record, epoch: Epoch) -> Option<LogChange> {
         let room = room_of(token)?;
-        if !self.patterns.keys().any(|pattern| pattern.matches(&room)) {
+        if !self.is_watched(&room) {
             return None;
         }
 
@@ -65,7 +82,7 @@ impl WatchedPatterns {
         if let Some(at) = record.entry.deleted {
             return Some(LogChange::Deleted(room, Offset(offset), at));
         }
-        let known = self.heads.insert(token.to_owned(), offset);
+        let known = self.insert_head(token, offset);
         let prev = known.unwrap_or_else(|| record.known_before());
         let frame = record.into_frame(room.clone(), epoch, prev);
         Some(LogChange::Appended(room, vec![Arc::new(frame)]))

@@ -1,0 +1,190 @@
+//! Readers of patterns on several nodes: they get the messages of all nodes and all matching rooms, once and in order,
+//! or a gap.
+
+use std::collections::BTreeMap;
+
+use reqwest::{Client, Method};
+use serde_json::{Value, json};
+
+use crate::admin::call;
+use crate::client::{Lines, publish};
+use crate::cluster::trimming::stream;
+use crate::cluster::{log, messages, publish_all};
+use crate::eventually::soon;
+use crate::harness::{Peer, Server};
+use crate::nats::{Nats, NatsProxy};
+use crate::typed::{find, join};
+
+/// The rooms, half of which are published in on each node.
+const ROOMS: [&str; 4] = ["runs-1", "runs-2", "runs-3", "runs-4"];
+/// The number of messages in each room, and in all of them.
+const EACH: usize = 150;
+const ALL: usize = ROOMS.len() * EACH;
+
+/// Connects a client to `node` that follows `runs-*` after `position`.
+async fn follow(node: &Server, position: Value) -> Peer {
+    let typed = [("sec-websocket-protocol", "fanfare.v1")];
+    let mut peer = node.try_join("id=reader", &typed).await.expect("accepted");
+    let mut subscribe = json!({ "type": "subscribe", "room": "runs-*" });
+    for (name, value) in position.as_object().into_iter().flatten() {
+        subscribe[name] = value.clone();
+    }
+    peer.send(subscribe.to_string()).await;
+    peer
+}
+
+/// Returns the next message of `peer`, or `None` when its connection has ended. A gap fails the test.
+async fn message_or_end(peer: &mut Peer) -> Option<Value> {
+    while let Some(frame) = peer.text_or_end().await {
+        let frame: Value = serde_json::from_str(&frame).expect("JSON");
+        assert_ne!(frame["type"], "gap", "{frame}");
+        if frame["type"] == "message" {
+            return Some(frame);
+        }
+    }
+    None
+}
+
+/// Publishes [`EACH`] messages in each of [`ROOMS`] on one of `nodes`.
+async fn publish_in_all(nodes: [&Server; 2]) {
+    let publishing = ROOMS.iter().enumerate().map(|(at, room)| async move {
+        let query = format!("id={room}&room={room}");
+        let (mut peer, _) = join(nodes[at % 2], &query).await;
+        let texts: Vec<String> = (0..EACH).map(|number| format!("{room} {number}")).collect();
+        publish_all(&mut peer, &texts, 4).await;
+    });
+    futures::future::join_all(publishing).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_of_a_pattern_that_moves_between_nodes_gets_each_message_once_and_in_order() {
+    let nats = Nats::start().await;
+    let [one, other, killed]: [Server; 3] = nats.nodes();
+    let start = publish(&one, "before", "x").await;
+    let epoch = start["epoch"].clone();
+
+    let reading = async {
+        let mut received: Vec<Value> = Vec::new();
+        let mut after = start["offset"].clone();
+        let others = [&other, &one].into_iter().cycle();
+        let mut nodes = [&one, &killed].into_iter().chain(others);
+
+        while received.len() < ALL {
+            let node = nodes.next().expect("an endless list");
+            let mut peer = follow(node, json!({ "after": after, "epoch": epoch })).await;
+            let wanted = ALL.min(received.len() + 40);
+            while received.len() < wanted
+                && let Some(message) = message_or_end(&mut peer).await
+            {
+                after = message["offset"].clone();
+                received.push(message);
+                if received.len() == 60 {
+                    // The reader is connected to this node now.
+                    killed.signal("KILL");
+                }
+            }
+        }
+        received
+    };
+    let ((), received) = futures::join!(publish_in_all([&one, &other]), reading);
+
+    let mut expected = BTreeMap::new();
+    for room in ROOMS {
+        for message in log(&other, room).await {
+            expected.insert(message["offset"].as_u64(), message["text"].clone());
+        }
+    }
+    let received: Vec<_> = received
+        .iter()
+        .map(|message| (message["offset"].as_u64(), message["text"].clone()))
+        .collect();
+    assert_eq!(received, expected.into_iter().collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_node_serves_the_messages_of_rooms_that_it_has_not_opened() {
+    let nats = Nats::start().await;
+    let [reading, publishing]: [Server; 2] = nats.nodes();
+    let mut peer = follow(&reading, json!({})).await;
+    find(&mut peer, "subscribed").await;
+
+    let first = publish(&publishing, "runs-1", "a").await;
+    publish(&publishing, "walks-1", "b").await;
+    let second = publish(&publishing, "runs-2", "c").await;
+    let third = publish(&publishing, "runs-1", "d").await;
+    let received = messages(&mut peer, 3).await;
+    let path = format!("rooms/runs-1/messages/{}", third["offset"]);
+    let (status, _) = call(&publishing, Method::DELETE, &path, json!({})).await;
+
+    let offsets = received.iter().map(|message| &message["offset"]);
+    let expected = [&first["offset"], &second["offset"], &third["offset"]];
+    assert_eq!(offsets.collect::<Vec<_>>(), expected);
+    assert_eq!(received[2]["prev"], first["offset"]);
+    assert_eq!(status, 200);
+    assert_eq!(find(&mut peer, "deleted").await["offset"], third["offset"]);
+}
+
+#[tokio::test]
+async fn messages_purged_before_a_node_received_them_are_a_gap_for_readers_of_a_pattern() {
+    let nats = Nats::start().await;
+    let proxy = NatsProxy::before(nats.port).await;
+    let [whole]: [Server; 1] = nats.nodes();
+    let cut = Nats::node_behind(&proxy).await;
+    let mut peer = follow(&cut, json!({})).await;
+    find(&mut peer, "subscribed").await;
+    let received = publish(&whole, "runs-1", "received").await;
+    assert_eq!(find(&mut peer, "message").await["text"], "received");
+
+    proxy.silence(true);
+    cut.until_readiness(503).await;
+    for room in ROOMS {
+        publish(&whole, room, "purged").await;
+    }
+    stream(&nats).await.purge().await.expect("purged");
+    let kept = publish(&whole, "runs-4", "kept").await;
+    proxy.silence(false);
+    cut.until_readiness(200).await;
+    publish(&whole, "runs-2", "after").await;
+
+    let gap = find(&mut peer, "gap").await;
+    assert_eq!(gap["room"], "runs-*");
+    assert_eq!(gap["after"], received["offset"]);
+    assert!(gap["before"].as_u64() > received["offset"].as_u64());
+    assert!(gap["before"].as_u64() <= kept["offset"].as_u64());
+    let received = messages(&mut peer, 2).await;
+    assert_eq!(received[0]["text"], "kept");
+    assert_eq!(received[1]["text"], "after");
+}
+
+#[tokio::test]
+async fn a_stream_of_several_rooms_resumes_on_another_node() {
+    let nats = Nats::start().await;
+    let [one, other]: [Server; 2] = nats.nodes();
+    let start = publish(&one, "walks", "x").await;
+    publish_in_all([&one, &other]).await;
+    let epoch = start["epoch"].as_str().expect("text");
+
+    let mut received: Vec<Value> = Vec::new();
+    for node in [&one, &other].into_iter().cycle().take(6) {
+        let after = &received.last().unwrap_or(&start)["offset"];
+        let query = format!("room=runs-1&room=runs-2*&room=runs-4&after={after}&epoch={epoch}");
+        let request = Client::new()
+            .get(node.url(&format!("/api/v1/stream?{query}")))
+            .header("accept", "application/x-ndjson");
+        let mut lines = Lines::of(soon(request.send()).await.expect("an answer"));
+        for _ in 0..EACH / 2 {
+            received.push(lines.next().await);
+        }
+    }
+
+    let offsets = received.iter().map(|message| message["offset"].as_u64());
+    let offsets: Vec<_> = offsets.collect();
+    assert!(offsets.is_sorted_by(|one, next| one < next), "{offsets:?}");
+    for room in ["runs-1", "runs-2", "runs-4"] {
+        let count = received
+            .iter()
+            .filter(|message| message["room"] == room)
+            .count();
+        assert_eq!(count, EACH, "{room}");
+    }
+}
