@@ -111,6 +111,8 @@ mod history;
 mod rooms;
 /// Streams over HTTP.
 mod stream;
+/// Moderation of the readers of patterns, and the limits of patterns.
+mod patterns;
 /// Streams over sets of rooms and patterns.
 mod sets;
 /// Streams that are not read.

@@ -18,7 +18,7 @@ async fn follow(server: &Server, query: &str, headers: &[(&str, &str)]) -> Respo
 }
 
 /// Opens the stream of the rooms in `query` as JSON lines.
-async fn lines(server: &Server, query: &str) -> Lines {
+pub(crate) async fn lines(server: &Server, query: &str) -> Lines {
     Lines::of(follow(server, query, &[("accept", "application/x-ndjson")]).await)
 }
 

@@ -9,7 +9,7 @@ use crate::harness::{Peer, Server};
 use crate::typed::{find, join, next};
 
 /// Connects a typed client, and skips its `welcome`.
-async fn connect(server: &Server, query: &str) -> Peer {
+pub(crate) async fn connect(server: &Server, query: &str) -> Peer {
     let typed = [("sec-websocket-protocol", "fanfare.v1")];
     let mut peer = server.try_join(query, &typed).await.expect("accepted");
     let welcome = peer.json().await;
@@ -18,14 +18,14 @@ async fn connect(server: &Server, query: &str) -> Peer {
 }
 
 /// Subscribes to `room` and returns the `subscribed` frame.
-async fn subscribe(peer: &mut Peer, room: &str) -> Value {
+pub(crate) async fn subscribe(peer: &mut Peer, room: &str) -> Value {
     peer.send(json!({ "type": "subscribe", "room": room }).to_string())
         .await;
     find(peer, "subscribed").await
 }
 
 /// Returns the next `count` messages as room and text. Other frames are skipped.
-async fn messages(peer: &mut Peer, count: usize) -> Vec<(String, String)> {
+pub(crate) async fn messages(peer: &mut Peer, count: usize) -> Vec<(String, String)> {
     let mut messages = Vec::new();
     while messages.len() < count {
         let message = find(peer, "message").await;
@@ -35,7 +35,7 @@ async fn messages(peer: &mut Peer, count: usize) -> Vec<(String, String)> {
     messages
 }
 
-fn pair(room: &str, text: &str) -> (String, String) {
+pub(crate) fn pair(room: &str, text: &str) -> (String, String) {
     (room.to_owned(), text.to_owned())
 }
 

@@ -11,7 +11,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{Offset, RoomName, UserId};
+use super::{Offset, RoomName, RoomSelector, UserId};
 
 /// The largest page of a list.
 pub const MAX_PAGE: u16 = 1000;
@@ -145,9 +145,9 @@ pub struct ConnectionSummary {
     /// The client's address.
     #[schema(value_type = String)]
     pub address: IpAddr,
-    /// The rooms that it reads, of those that you administer.
+    /// The rooms and patterns that it reads, of those that you administer.
     #[schema(value_type = Vec<String>)]
-    pub rooms: Vec<RoomName>,
+    pub rooms: Vec<RoomSelector>,
     /// The time when it was opened, in milliseconds since 1970 UTC.
     pub since: u64,
     /// `plain`, `fanfare.v1`, `sse` or `ndjson`.

@@ -7,6 +7,7 @@ use super::Page;
 use super::form::{action_fields, hidden};
 use super::route::{PATH, PendingAction};
 use crate::app::i18n::AdminText;
+use crate::protocol::RoomSelector;
 use crate::protocol::admin::ConnectionSummary;
 
 /// The choices for the duration of a ban, in seconds; `None` has no end.
@@ -106,7 +107,12 @@ fn client_of_connection(subject: &ConnectionSummary, text: &'static AdminText) -
     });
     let has_id = by_id.is_some();
     let address = subject.address.to_string();
-    let rooms = subject.rooms.iter().enumerate().map(|(index, room)| {
+    // A ban names one room, so patterns are left out.
+    let names = subject.rooms.iter().filter_map(|rooms| match rooms {
+        RoomSelector::Room(room) => Some(room),
+        RoomSelector::Pattern(_) => None,
+    });
+    let rooms = names.enumerate().map(|(index, room)| {
         let room = room.to_string();
         view! {
             <label>

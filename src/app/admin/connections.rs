@@ -7,6 +7,7 @@ use super::form::{link, search};
 use super::format::{bytes, count};
 use super::route::{AdminRoute, PendingAction};
 use super::table::{AdminRow, Cell, table};
+use crate::protocol::RoomSelector;
 use crate::protocol::admin::{ConnectionList, ConnectionSummary};
 
 /// Returns one page of the connections.
@@ -63,14 +64,17 @@ fn row(page: &Page, connection: ConnectionSummary) -> AdminRow {
         Some(id) => view! { <bdi>{id.shown()}</bdi> }.into_any(),
         None => view! { <span class="quiet">{text.nobody}</span> }.into_any(),
     };
-    let rooms = connection.rooms.into_iter().map(|room| {
-        let name = room.to_string();
-        let in_room = AdminRoute {
-            room: Some(room),
-            after: 0,
-            ..route.base()
-        };
-        view! { <a href=in_room.href()>{name}</a> " " }
+    let rooms = connection.rooms.into_iter().map(|rooms| match rooms {
+        RoomSelector::Room(room) => {
+            let name = room.to_string();
+            let in_room = AdminRoute {
+                room: Some(room),
+                after: 0,
+                ..route.base()
+            };
+            view! { <a href=in_room.href()>{name}</a> " " }.into_any()
+        }
+        RoomSelector::Pattern(pattern) => view! { {pattern.to_string()} " " }.into_any(),
     });
     let rooms: Vec<_> = rooms.collect();
     let kick = route.with_pending(PendingAction::Kick(number));

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 
 use crate::cli::format::{escape, utc};
-use crate::protocol::RoomName;
+use crate::protocol::RoomSelector;
 use crate::protocol::admin::{Ban, ClosedRoom, ConnectionSummary, RoomSummary};
 
 /// A row of a table.
@@ -55,7 +55,7 @@ impl TableRow for ConnectionSummary {
             self.address.to_string(),
             self.rooms
                 .iter()
-                .map(RoomName::as_str)
+                .map(RoomSelector::as_str)
                 .collect::<Vec<_>>()
                 .join(" "),
             utc(self.since),

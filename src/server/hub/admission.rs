@@ -179,6 +179,12 @@ impl Registration {
         Some((code, denied.to_string()))
     }
 
+    /// Returns the rooms from which the client is banned by name.
+    pub fn banned_rooms(&self) -> Vec<RoomName> {
+        let rules = self.slot.hub.moderation().rules();
+        rules.banned_rooms(self.account(), self.slot.address)
+    }
+
     /// Returns the time at which the connection was opened, in milliseconds since 1970 UTC.
     pub const fn since(&self) -> u64 {
         self.since
@@ -206,14 +212,15 @@ impl Drop for Registration {
 }
 
 impl PendingSubscription {
-    /// Reserves a slot in the room `name`: see [`Hub::enter`].
+    /// Reserves a slot in the room `name` unless `max_members` are in use: see [`Hub::enter`].
     pub(super) async fn new(
         hub: &Hub,
         name: &RoomName,
         resume: Option<&Resume>,
+        max_members: usize,
     ) -> Result<Self, Refusal> {
         let room = hub.room(name).await?;
-        let slot = RoomSlot::new(room.clone(), hub.0.max_room_members)?;
+        let slot = RoomSlot::new(room.clone(), max_members)?;
 
         let store = hub.store();
         let unavailable = |_| Refusal::StoreUnavailable;

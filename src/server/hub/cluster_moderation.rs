@@ -9,10 +9,12 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use crate::protocol::admin::BanTarget;
-use crate::protocol::{CloseCode, RoomName, UnsubscribeCode};
+use crate::protocol::admin::{Ban, BanTarget};
+use crate::protocol::{CloseCode, RoomName, RoomSelector, UnsubscribeCode};
 use crate::server::hub::{ConnectionEntry, Connections};
-use crate::server::moderation::{ClusterCommand, Kick, Moderation, RuleChange, TooManyBans};
+use crate::server::moderation::{
+    AccessRequest, ClusterCommand, Kick, Moderation, RuleChange, TooManyBans,
+};
 use crate::server::session::IpBucket;
 use crate::server::store::{RuleEvent, RuleStore, StoreError};
 
@@ -110,7 +112,7 @@ impl ClusterModeration {
         let mut disconnected = 0;
         self.connections
             .for_each_entry(|entry| {
-                disconnected += usize::from(entry.reads(|room| bars(&change, &entry, room)));
+                disconnected += usize::from(entry.reads(|rooms| bars(&change, &entry, rooms)));
             })
             .await;
 
@@ -187,8 +189,8 @@ impl ClusterModeration {
     }
 
     async fn disconnect_here(&self, kick: &Kick) -> usize {
-        let is_meant = |entry: &ConnectionEntry, room: &RoomName| {
-            kick.applies_to(room, entry.account(), entry.address, entry.since)
+        let is_meant = |entry: &ConnectionEntry, rooms: &RoomSelector| {
+            kick.applies_to(rooms, entry.account(), entry.address, entry.since)
         };
         let connections = &self.connections;
         if kick.is_limited_to_rooms() {
@@ -207,25 +209,55 @@ impl ClusterModeration {
     /// Ends the connections or subscriptions that `change` bars. Returns the number of connections.
     async fn enforce(&self, change: &RuleChange) -> usize {
         let connections = &self.connections;
-        let is_barred = |entry: &ConnectionEntry, room: &RoomName| bars(change, entry, room);
         match change {
-            RuleChange::Ban(ban) if ban.room.is_none() => {
+            RuleChange::Ban(Ban {
+                target,
+                room: Some(room),
+                ..
+            }) => self.enforce_in_room(target, room).await,
+            RuleChange::Ban(ban) => {
                 connections
                     .disconnect(CloseCode::NotAllowed, |entry| is_target(&ban.target, entry))
                     .await
             }
-            RuleChange::Ban(_) => {
-                connections
-                    .unsubscribe(UnsubscribeCode::Banned, is_barred)
-                    .await
+            RuleChange::Unban {
+                target,
+                room: Some(room),
+            } => {
+                self.enforce_in_room(target, room).await;
+                0
             }
             RuleChange::Close(_) => {
+                let is_closed =
+                    |entry: &ConnectionEntry, rooms: &RoomSelector| bars(change, entry, rooms);
                 connections
-                    .unsubscribe(UnsubscribeCode::RoomClosed, is_barred)
+                    .unsubscribe(UnsubscribeCode::RoomClosed, is_closed)
                     .await
             }
-            RuleChange::Unban { .. } | RuleChange::Open { .. } => 0,
+            RuleChange::Unban { room: None, .. } | RuleChange::Open { .. } => 0,
         }
+    }
+
+    /// Applies the rules about `room` to the connections of `target` that read it: if they are banned, their subscription
+    /// to the room ends, and their patterns exclude it. Returns the number of connections.
+    async fn enforce_in_room(&self, target: &BanTarget, room: &RoomName) -> usize {
+        let by_name = RoomSelector::from(room.clone());
+        let mut affected = 0;
+
+        let visit = |entry: ConnectionEntry| {
+            if !is_target(target, &entry) || !entry.reads(|rooms| rooms.matches(room)) {
+                return;
+            }
+            affected += 1;
+            let access = AccessRequest::new(entry.account(), entry.address, room);
+            if self.moderation.admit_reader(&access).is_err() {
+                let code = UnsubscribeCode::Banned;
+                entry.subscriber.unsubscribe(&by_name, code);
+            }
+            entry.subscriber.apply_rules();
+        };
+        self.connections.for_each_entry(visit).await;
+        affected
     }
 }
 
@@ -233,13 +265,17 @@ fn not_stored(error: impl ToString) -> RuleError {
     RuleError::NotStored(error.to_string())
 }
 
-/// Returns true if `change` bars this connection from `room`.
-fn bars(change: &RuleChange, entry: &ConnectionEntry, room: &RoomName) -> bool {
+/// Returns true if `change` keeps messages of `rooms` from this connection. A closed room has no new messages, so patterns
+/// stay as they are.
+fn bars(change: &RuleChange, entry: &ConnectionEntry, rooms: &RoomSelector) -> bool {
     match change {
         RuleChange::Ban(ban) => {
-            ban.room.as_ref().is_none_or(|banned| banned == room) && is_target(&ban.target, entry)
+            let is_in_room = ban.room.as_ref().is_none_or(|room| rooms.matches(room));
+            is_in_room && is_target(&ban.target, entry)
         }
-        RuleChange::Close(closure) => closure.room == *room,
+        RuleChange::Close(closure) => {
+            matches!(rooms, RoomSelector::Room(room) if *room == closure.room)
+        }
         RuleChange::Unban { .. } | RuleChange::Open { .. } => false,
     }
 }

@@ -13,7 +13,7 @@ use slab::Slab;
 use tokio::sync::mpsc::Receiver;
 use tokio::sync::{Notify, watch};
 
-use crate::protocol::{CloseCode, ErrorCode, Push, RoomName, UnsubscribeCode, UserId};
+use crate::protocol::{CloseCode, ErrorCode, Push, RoomSelector, UnsubscribeCode, UserId};
 use crate::server::hub::presence::DirtyPresence;
 use crate::server::hub::{
     Closing, ConnectionStatus, Notice, Refusal, Rooms, Subscriber, TracedConnection, Tracer,
@@ -198,20 +198,20 @@ impl Connections {
         disconnected
     }
 
-    /// Ends the subscriptions of all connections to the rooms that `is_selected` returns true for. Subscriptions to
-    /// patterns stay. Returns the number of connections that had any.
+    /// Ends the subscriptions of all connections to the rooms and patterns that `is_selected` returns true for. Returns the
+    /// number of connections that had any.
     pub async fn unsubscribe(
         &self,
         code: UnsubscribeCode,
-        is_selected: impl Fn(&ConnectionEntry, &RoomName) -> bool,
+        is_selected: impl Fn(&ConnectionEntry, &RoomSelector) -> bool,
     ) -> usize {
         let mut unsubscribed = 0;
         self.for_each_entry(|entry| {
             let mut rooms = entry.subscriber.status().rooms;
-            rooms.retain(|room| is_selected(&entry, room));
+            rooms.retain(|rooms| is_selected(&entry, rooms));
 
-            for room in &rooms {
-                entry.subscriber.unsubscribe(room, code);
+            for rooms in &rooms {
+                entry.subscriber.unsubscribe(rooms, code);
             }
             unsubscribed += usize::from(!rooms.is_empty());
         })
@@ -317,8 +317,8 @@ impl ConnectionEntry {
         self.subscriber.status()
     }
 
-    /// Returns true if it reads a room by name that `is_selected` returns true for.
-    pub fn reads(&self, is_selected: impl Fn(&RoomName) -> bool) -> bool {
+    /// Returns true if it reads a room or pattern that `is_selected` returns true for.
+    pub fn reads(&self, is_selected: impl Fn(&RoomSelector) -> bool) -> bool {
         self.subscriber.status().rooms.iter().any(is_selected)
     }
 }

@@ -10,8 +10,8 @@ use crate::protocol::{Offset, RoomName, Signal};
 use crate::server::hub::subscriber::{Readers, notify_all};
 use crate::server::hub::{Notice, Subscriber};
 use crate::server::room::{
-    Chunk, DeliveryCounters, Dialect, FanoutBatch, Format, Frame, Lagged, Log, LogLimits,
-    SignalChunk, SignalRing, Tick,
+    Chunk, DeliveryCounters, Dialect, ExcludedRooms, FanoutBatch, Format, Frame, Lagged, Log,
+    LogLimits, SignalChunk, SignalRing, Tick,
 };
 
 /// The number of deletions in a feed before a page is read from the store. [`Feed::redact_page`] then applies the later
@@ -79,15 +79,20 @@ impl Feed {
         self.log.lock().behind(offset)
     }
 
-    /// Returns the offset of the first message in the ring after `after`: see [`Log::next_offset`].
+    /// Returns the offset of the first message in the ring after `after` that is not of an `excluded` room: see
+    /// [`Log::next_offset`].
     ///
     /// # Errors
     /// [`Lagged`] if the ring has dropped it.
-    pub fn next_offset(&self, after: Offset) -> Result<Option<Offset>, Lagged> {
-        self.log.lock().next_offset(after)
+    pub fn next_offset(
+        &self,
+        after: Offset,
+        excluded: &ExcludedRooms,
+    ) -> Result<Option<Offset>, Lagged> {
+        self.log.lock().next_offset(after, excluded)
     }
 
-    /// Returns the messages after `after` up to `until`: see [`Log::read`].
+    /// Returns the messages after `after` up to `until`, without those of `excluded` rooms: see [`Log::read`].
     ///
     /// # Errors
     /// [`Lagged`] if the ring has dropped the first of them.
@@ -97,8 +102,10 @@ impl Feed {
         until: Offset,
         format: Format,
         max_bytes: usize,
+        excluded: &ExcludedRooms,
     ) -> Result<Option<Chunk>, Lagged> {
-        self.log.lock().read(after, until, format, max_bytes)
+        let mut log = self.log.lock();
+        log.read(after, until, format, max_bytes, excluded)
     }
 
     /// Counts a delivery to one reader.

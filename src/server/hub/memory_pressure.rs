@@ -241,3 +241,30 @@ impl MemoryBudget {
         candidates
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::protocol::{RoomName, RoomPattern, UserId};
+    use crate::server::hub::{Hub, Source};
+    use crate::server::room::Draft;
+    use crate::server::run_clock::RunClock;
+
+    #[tokio::test]
+    async fn the_rings_of_rooms_and_patterns_are_truncated() {
+        let hub = Hub::in_memory(10, RunClock::new());
+        let running = hub.clone();
+        tokio::spawn(async move { running.run().await });
+        let room = hub.room(&RoomName::lobby()).await.expect("a room");
+        let pattern = hub.enter_pattern(&RoomPattern::every_room(), None).await;
+        let pattern = pattern.expect("entered").source().clone();
+        let draft = Draft::text(UserId::guest(1), None, "hello");
+        room.publish(vec![draft]).await.expect("published");
+
+        let sources = [Source::Room(room), pattern];
+        let lengths = || sources.each_ref().map(|source| source.feed().usage().0);
+        assert_eq!(lengths(), [1, 1]);
+        hub.memory().truncate_rings(0).await;
+
+        assert_eq!(lengths(), [0, 0]);
+    }
+}

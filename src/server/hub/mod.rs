@@ -284,7 +284,21 @@ impl Hub {
         name: &RoomName,
         resume: Option<&Resume>,
     ) -> Result<PendingSubscription, Refusal> {
-        PendingSubscription::new(self, name, resume).await
+        PendingSubscription::new(self, name, resume, self.0.max_room_members).await
+    }
+
+    /// Enters the room `name` like [`Hub::enter`], for a connection that already has a slot in it and returns that one
+    /// afterwards. So this is possible in a full room too.
+    ///
+    /// # Errors
+    /// The limit that is reached.
+    pub async fn enter_again(
+        &self,
+        name: &RoomName,
+        resume: Option<&Resume>,
+    ) -> Result<PendingSubscription, Refusal> {
+        let max_members = self.0.max_room_members.saturating_add(1);
+        PendingSubscription::new(self, name, resume, max_members).await
     }
 
     /// Opens the feed of all rooms that match `pattern`. With `resume` the client continues from that position.

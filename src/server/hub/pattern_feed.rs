@@ -205,7 +205,7 @@ mod tests {
     use super::*;
     use crate::protocol::{Epoch, UserId};
     use crate::server::hub::Hub;
-    use crate::server::room::{Draft, Lagged};
+    use crate::server::room::{Draft, ExcludedRooms, Lagged};
     use crate::server::run_clock::RunClock;
 
     fn pattern(text: &str) -> RoomPattern {
@@ -240,8 +240,9 @@ mod tests {
 
         let feed = feed.feed();
         let lagged = Lagged { dropped: Offset(5) };
-        assert_eq!(feed.next_offset(Offset(3)), Err(lagged));
-        assert_eq!(feed.next_offset(Offset(5)), Ok(Some(Offset(6))));
+        let next = |after| feed.next_offset(Offset(after), &ExcludedRooms::NONE);
+        assert_eq!(next(3), Err(lagged));
+        assert_eq!(next(5), Ok(Some(Offset(6))));
         assert_eq!(rooms.applied(), Offset(6));
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use slab::Slab;
 
-use crate::protocol::{CloseCode, Offset, Push, RoomName, UnsubscribeCode};
+use crate::protocol::{CloseCode, Offset, Push, RoomName, RoomSelector, UnsubscribeCode};
 use crate::server::hub::fanout::WRITES_PER_TURN;
 use crate::server::hub::{Reclaimable, Tracer};
 use crate::server::room::{Dialect, FanoutBatch, Tick};
@@ -28,8 +28,11 @@ pub trait Subscriber: Send + Sync {
     /// Ends the connection.
     fn close(&self, closing: Closing);
 
-    /// Ends the subscription to `room`, or the connection if its dialect has no frame for that.
-    fn unsubscribe(&self, room: &RoomName, code: UnsubscribeCode);
+    /// Ends the subscription to `rooms`, or the connection if its dialect has no frame for that.
+    fn unsubscribe(&self, rooms: &RoomSelector, code: UnsubscribeCode);
+
+    /// Excludes the rooms from which the client is banned from its patterns, and no others.
+    fn apply_rules(&self);
 
     /// Sends the events of the connection to `tracer` from now on.
     fn trace(&self, tracer: Tracer);
@@ -93,8 +96,8 @@ pub enum Closing {
 pub struct ConnectionStatus {
     /// The dialect in which it reads the log.
     pub dialect: Dialect,
-    /// The rooms that it reads by name, without patterns.
-    pub rooms: Vec<RoomName>,
+    /// The rooms and patterns that it reads.
+    pub rooms: Vec<RoomSelector>,
     /// The last offset that was at least partly written to it.
     pub offset: Offset,
     /// The number of messages that it has not received; an upper bound if not all of them are in memory.
@@ -230,7 +233,9 @@ impl Subscriber for TestSubscriber {
 
     fn close(&self, _: Closing) {}
 
-    fn unsubscribe(&self, _: &RoomName, _: UnsubscribeCode) {}
+    fn unsubscribe(&self, _: &RoomSelector, _: UnsubscribeCode) {}
+
+    fn apply_rules(&self) {}
 
     fn trace(&self, _: Tracer) {}
 

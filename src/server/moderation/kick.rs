@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::{RoomName, RoomPattern, UserId};
+use crate::protocol::{RoomName, RoomPattern, RoomSelector, UserId};
 use crate::server::auth::{Grants, Right};
 use crate::server::session::IpBucket;
 
@@ -44,20 +44,22 @@ impl Kick {
             && since <= self.at.saturating_add(MAX_CLOCK_SKEW)
     }
 
-    /// Reports whether the command applies to a client that joined `room` at `since` (milliseconds since 1970 UTC) as
-    /// `id`.
+    /// Reports whether the command applies to the subscription to `rooms` of a client that connected at `since`
+    /// (milliseconds since 1970 UTC) as `id`. A room that the command names is the room, or one that the pattern matches.
     pub fn applies_to(
         &self,
-        room: &RoomName,
+        rooms: &RoomSelector,
         id: Option<&UserId>,
         address: IpAddr,
         since: u64,
     ) -> bool {
-        self.room.as_ref().is_none_or(|named| named == room)
-            && self
-                .within
-                .as_ref()
-                .is_none_or(|grants| grants.allow(Right::Admin, room))
+        let is_within = |grants: &Grants| match (&self.room, rooms) {
+            (Some(room), _) | (None, RoomSelector::Room(room)) => grants.allow(Right::Admin, room),
+            (None, RoomSelector::Pattern(pattern)) => grants.covers(Right::Admin, pattern),
+        };
+
+        self.room.as_ref().is_none_or(|room| rooms.matches(room))
+            && self.within.as_ref().is_none_or(is_within)
             && self.applies_to_client(id, address, since)
     }
 }
@@ -71,17 +73,38 @@ mod tests {
         let json = r#"{"room":null,"id":"eve","address":null,"within":{"class-*":"admin","lobby":"rw"},"at":9000}"#;
         let kick: Kick = serde_json::from_str(json).expect("a kick");
         let applies_to = |room: &str, id: &str, since| {
-            let room = RoomName::parse(room).expect("a name");
+            let rooms = RoomSelector::parse(room).expect("a room or pattern");
             let id = UserId::parse(id).expect("an id");
-            kick.applies_to(&room, Some(&id), IpAddr::from([192, 0, 2, 1]), since)
+            kick.applies_to(&rooms, Some(&id), IpAddr::from([192, 0, 2, 1]), since)
         };
 
         assert!(applies_to("class-1", "eve", 9000));
+        assert!(applies_to("class-1*", "eve", 9000));
+        assert!(!applies_to("*", "eve", 9000), "other rooms too");
         assert!(!applies_to("class-1", "ann", 9000), "another id");
         assert!(
             !applies_to("lobby", "eve", 9000),
             "the operator does not administer this room"
         );
         assert!(!applies_to("class-1", "eve", 12_000), "a later connection");
+    }
+
+    #[test]
+    fn a_kick_from_a_room_applies_to_the_patterns_that_match_it() {
+        let json =
+            r#"{"room":"class-1","id":null,"address":null,"within":{"class-1":"admin"},"at":9000}"#;
+        let kick: Kick = serde_json::from_str(json).expect("a kick");
+
+        for (rooms, expected) in [
+            ("class-1", true),
+            ("class-*", true),
+            ("*", true),
+            ("class-2", false),
+            ("class-2*", false),
+        ] {
+            let selector = RoomSelector::parse(rooms).expect("a room or pattern");
+            let applies = kick.applies_to(&selector, None, IpAddr::from([192, 0, 2, 1]), 1);
+            assert_eq!(applies, expected, "{rooms}");
+        }
     }
 }

@@ -105,6 +105,11 @@ impl Moderation {
             .check_bans(Some(id), address, room, now_millis())
     }
 
+    /// Returns the rooms from which the client with this id and address is banned by name.
+    pub fn banned_rooms(&self, id: Option<&UserId>, address: IpAddr) -> Vec<RoomName> {
+        self.rules().banned_rooms(id, address, now_millis())
+    }
+
     /// Returns the rules in force.
     pub fn list(&self) -> BanList {
         self.rules().list(now_millis())

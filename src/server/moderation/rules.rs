@@ -212,6 +212,24 @@ impl Rules {
         }
     }
 
+    /// Returns the rooms from which a client is banned by name.
+    pub(super) fn banned_rooms(
+        &self,
+        id: Option<&UserId>,
+        address: IpAddr,
+        now: u64,
+    ) -> Vec<RoomName> {
+        let host = IpBucket::of(address);
+        let is_target = |key: &BanKey| match key {
+            BanKey::Id(banned) => Some(banned) == id,
+            BanKey::Host(banned) => *banned == host,
+        };
+
+        let bans = self.bans.iter().filter(|(_, ban)| is_in_force(ban, now));
+        let bans = bans.filter(|((key, _), _)| is_target(key));
+        bans.filter_map(|((_, room), _)| room.clone()).collect()
+    }
+
     /// Returns the rules in force at `now`, the oldest ban first.
     pub(super) fn list(&self, now: u64) -> BanList {
         let in_force = self.bans.values().filter(|ban| is_in_force(ban, now));

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 
 use crate::protocol::Offset;
 use crate::server::memory::Memory;
-use crate::server::room::{Format, Frame};
+use crate::server::room::{ExcludedRooms, Format, Frame};
 
 /// Number of recent redactions that a log keeps, for readers that reconnect.
 const MAX_REDACTIONS: usize = 64;
@@ -216,11 +216,15 @@ impl Log {
             .collect()
     }
 
-    /// Returns the offset of the first frame after `after`; `None` if there is none.
+    /// Returns the offset of the first frame after `after` that is not of an `excluded` room; `None` if there is none.
     ///
     /// # Errors
     /// [`Lagged`] if a frame after `after` has been dropped.
-    pub fn next_offset(&self, after: Offset) -> Result<Option<Offset>, Lagged> {
+    pub fn next_offset(
+        &self,
+        after: Offset,
+        excluded: &ExcludedRooms,
+    ) -> Result<Option<Offset>, Lagged> {
         if after < self.dropped {
             return Err(Lagged {
                 dropped: self.dropped,
@@ -233,11 +237,13 @@ impl Log {
         let next = self
             .frames
             .partition_point(|entry| entry.frame.offset() <= after);
-        Ok(self.frames.get(next).map(|entry| entry.frame.offset()))
+        let mut frames = self.frames.range(next..).map(|entry| &entry.frame);
+        let next = frames.find(|frame| !excluded.contains(frame.room()));
+        Ok(next.map(|frame| frame.offset()))
     }
 
-    /// Returns the frames after `after` up to and including `until`, as one chunk of at most `max_bytes` bytes
-    /// or of one larger frame. `None` if there are none.
+    /// Returns the frames after `after` up to and including `until`, without those of `excluded` rooms, as one chunk of
+    /// at most `max_bytes` bytes or of one larger frame. `None` if there are none.
     ///
     /// # Errors
     /// [`Lagged`] if a frame after `after` has been dropped.
@@ -247,6 +253,7 @@ impl Log {
         until: Offset,
         format: Format,
         max_bytes: usize,
+        excluded: &ExcludedRooms,
     ) -> Result<Option<Chunk>, Lagged> {
         if after < self.dropped {
             return Err(Lagged {
@@ -261,6 +268,7 @@ impl Log {
             .frames
             .range_mut(start..)
             .take_while(|entry| entry.frame.offset() <= until)
+            .filter(|entry| !excluded.contains(entry.frame.room()))
             .map(|entry| (entry.frame.offset(), entry.encode(format)));
         Ok(concat(encoded, max_bytes))
     }
@@ -423,7 +431,8 @@ impl<'a> FanoutBatch<'a> {
 
         if latest.as_ref().is_none_or(is_stale) {
             let mut log = self.log.lock();
-            let chunk = log.read(after, self.until, format, MAX_CHUNK_BYTES)?;
+            let all = &ExcludedRooms::NONE;
+            let chunk = log.read(after, self.until, format, MAX_CHUNK_BYTES, all)?;
             drop(log);
             *latest = chunk.map(|chunk| EncodedChunk {
                 after,

@@ -8,6 +8,7 @@
 //! - Offsets only grow.
 
 mod encoding;
+mod excluded_rooms;
 mod frame;
 mod log;
 mod member_map;
@@ -21,6 +22,7 @@ use std::time::Duration;
 
 pub use dedup::{DedupEntry, DedupLimits, DedupWindow};
 pub use encoding::{Dialect, Format};
+pub use excluded_rooms::ExcludedRooms;
 pub use frame::{Content, ContentError, Draft, Frame, Payload};
 pub use log::{
     Chunk, DeliveryCounters, FanoutBatch, Lagged, Log, LogLimits, MAX_CHUNK_BYTES, concat_frames,

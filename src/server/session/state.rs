@@ -46,7 +46,7 @@ pub trait ClientAccess {
     /// Returns true if it may publish in `room`.
     fn may_write(&self, room: &RoomName) -> bool;
 
-    /// Returns the room to which the client is subscribed, if there is exactly one and it is no pattern.
+    /// Returns the room to which the client is subscribed, if there is exactly one. Patterns do not count.
     fn only_room(&self) -> Option<&RoomName>;
 }
 
@@ -402,8 +402,8 @@ fn named(
     access: &impl ClientAccess,
 ) -> Result<RoomName, (ErrorCode, String)> {
     room.or_else(|| access.only_room().cloned()).ok_or_else(|| {
-        let message = "room is missing; it may be left out only while the connection has exactly \
-             one subscription, to a room";
+        let message = "room is missing; it may be left out only while the connection is \
+             subscribed to exactly one room; patterns do not count";
         (ErrorCode::NotSubscribed, message.to_owned())
     })
 }

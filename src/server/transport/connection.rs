@@ -21,7 +21,7 @@ use crate::server::hub::{
 };
 use crate::server::memory::{Memory, MemoryReservation};
 use crate::server::metrics::{self, DisconnectReason};
-use crate::server::room::{Dialect, FanoutBatch, Format, Tick};
+use crate::server::room::{Dialect, ExcludedRooms, FanoutBatch, Format, Tick};
 use crate::server::session::{
     ArrivalTimer, CloseReason, Heartbeat, HeartbeatAction, HeartbeatSettings, LogCursor, Rate,
     RoomReader, SendBuffer, WriteStep,
@@ -284,6 +284,8 @@ impl<O: Output> Connection<O> {
                 .push(Subscription::new(source, cursor, membership));
         }
         state.registration = Some(registration);
+        // The rules that name rooms of patterns are applied before the first message is written.
+        let _ = state.apply_rules();
 
         // A gap precedes the position, so a client that has the position has the gap too.
         if let Some(position) = position {
@@ -335,7 +337,10 @@ impl<O: Output> Connection<O> {
         self.update(|state| {
             // Under the lock under which the client is notified of deletions.
             pages.retain_mut(|(source, page, mark)| {
-                source.feed().redact_page(&mut page.frames, *mark)
+                let excluded = state.subscriptions.excluded();
+                let is_current = source.feed().redact_page(&mut page.frames, *mark);
+                page.frames.retain(|frame| !excluded.contains(frame.room()));
+                is_current
             });
             let pages = pages.into_iter().map(|(_, page, _)| page).collect();
             let applied = self.hub.rooms().applied();
@@ -437,6 +442,33 @@ impl ConnectionState {
         denied.map_or(Ok(()), |(_, message)| Err((ErrorCode::NotAllowed, message)))
     }
 
+    /// Excludes the rooms from which the client is banned from its patterns, and sends an `unsubscribed` for each that is
+    /// excluded from now on. Returns true if the excluded rooms have changed.
+    fn apply_rules(&mut self) -> bool {
+        let is_excludable = self.subscriptions.have_patterns();
+        let registration = self.registration.as_ref().filter(|_| is_excludable);
+        let banned = registration.map(Registration::banned_rooms);
+        let banned = banned.into_iter().flatten();
+        let excluded: ExcludedRooms = banned
+            .filter(|room| {
+                self.subscriptions
+                    .iter()
+                    .any(|one| one.source.matches(room))
+            })
+            .collect();
+        if excluded == *self.subscriptions.excluded() {
+            return false;
+        }
+
+        let added = self.subscriptions.exclude(excluded);
+        if self.send_buffer.dialect() == Dialect::Typed {
+            for room in added {
+                self.push_end(room.into(), UnsubscribeCode::Banned);
+            }
+        }
+        true
+    }
+
     /// Returns true unless the client receives no bytes now or the connection failed.
     fn can_write(&self) -> bool {
         self.send_buffer.blocked_since().is_none() && self.error.is_none()
@@ -460,7 +492,7 @@ impl ConnectionState {
         mut write: impl FnMut(&Bytes) -> Result<usize, E>,
     ) -> Result<WriteStep, E> {
         let buffer = &mut self.send_buffer;
-        let mut step = match (self.subscriptions.only_mut(), batch) {
+        let mut step = match (self.subscriptions.only_complete(), batch) {
             (Some(Subscription { cursor, source, .. }), Some(batch))
                 if source.feed().is_source_of(batch) =>
             {
@@ -623,7 +655,12 @@ impl<O: Output> Subscriber for Connection<O> {
             state.send_buffer.end_log();
         }
 
-        self.write_queued(&mut state);
+        // Bans may have ended.
+        if !state.subscriptions.excluded().is_empty() && state.apply_rules() {
+            self.write(&mut state);
+        } else {
+            self.write_queued(&mut state);
+        }
     }
 
     fn send(&self, notice: &Notice) {
@@ -658,9 +695,14 @@ impl<O: Output> Subscriber for Connection<O> {
         });
     }
 
-    fn unsubscribe(&self, room: &RoomName, code: UnsubscribeCode) {
+    fn unsubscribe(&self, rooms: &RoomSelector, code: UnsubscribeCode) {
         // The subscription may have ended in the meantime.
-        let _ = self.end_subscription(room.clone().into(), code);
+        let _ = self.end_subscription(rooms.clone(), code);
+    }
+
+    fn apply_rules(&self) {
+        // The state is written in either case.
+        let _ = self.update(ConnectionState::apply_rules);
     }
 
     fn trace(&self, tracer: Tracer) {
@@ -675,7 +717,7 @@ impl<O: Output> Subscriber for Connection<O> {
             rooms: state
                 .subscriptions
                 .iter()
-                .filter_map(|one| one.source.room().map(|room| room.name().clone()))
+                .map(|one| one.source.selector())
                 .collect(),
             offset: state.subscriptions.newest_written(),
             behind: state

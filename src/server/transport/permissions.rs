@@ -21,7 +21,7 @@ pub struct Permissions {
 #[derive(Debug)]
 pub(super) struct CurrentAccess {
     pub(super) permissions: Permissions,
-    /// The room to which the client is subscribed, if there is exactly one subscription and it is to a room.
+    /// The room to which the client is subscribed, if there is exactly one. Patterns do not count.
     pub(super) only_room: Option<RoomName>,
     pub(super) now: Instant,
 }

@@ -346,6 +346,17 @@ fn push_answer(send_buffer: &mut SendBuffer, answer: Action) {
     }
 }
 
+/// The relation of a new subscription to those that a connection has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum SubscriptionBegins {
+    /// There are no others.
+    First,
+    /// There are others, to other rooms.
+    Further,
+    /// It replaces one to the same room or pattern.
+    Again,
+}
+
 /// Subscribes the client to `room`, from its position if it has one. The client gets an error frame if that is not
 /// possible.
 async fn subscribe(
@@ -363,14 +374,17 @@ async fn try_subscribe(
     room: &RoomSelector,
     resume: Option<&Resume>,
 ) -> Result<(), (ErrorCode, String)> {
-    let is_first = connection.check_subscription(room)?;
+    let begins = connection.check_subscription(room)?;
     let hub = &connection.hub;
-    let entry = match room {
-        RoomSelector::Room(name) => hub.enter(name, resume).await,
-        RoomSelector::Pattern(pattern) => hub.enter_pattern(pattern, resume).await,
+    let entry = match (room, begins) {
+        (RoomSelector::Room(name), SubscriptionBegins::Again) => {
+            hub.enter_again(name, resume).await
+        }
+        (RoomSelector::Room(name), _) => hub.enter(name, resume).await,
+        (RoomSelector::Pattern(pattern), _) => hub.enter_pattern(pattern, resume).await,
     };
     let entry = entry.map_err(refused)?;
-    if !is_first {
+    if begins != SubscriptionBegins::First {
         hub.wait_until_applied(entry.newest()).await;
     }
 
@@ -389,8 +403,14 @@ impl Connection<TcpStream> {
         }
     }
 
-    /// Checks that the client may subscribe to `room`. Returns true if it has no subscription yet.
-    fn check_subscription(&self, room: &RoomSelector) -> Result<bool, (ErrorCode, String)> {
+    /// Checks that the client may subscribe to `room`.
+    ///
+    /// # Errors
+    /// The code and the message of the error frame.
+    fn check_subscription(
+        &self,
+        room: &RoomSelector,
+    ) -> Result<SubscriptionBegins, (ErrorCode, String)> {
         let max = self.settings.max_subscriptions;
         let state = self.lock();
 
@@ -401,14 +421,21 @@ impl Connection<TcpStream> {
         if let RoomSelector::Room(name) = room {
             state.check_rules(name)?;
         }
+        if state.subscriptions.find(room.as_str()).is_some() {
+            return Ok(SubscriptionBegins::Again);
+        }
         let count = state.subscriptions.len();
-        if count >= max && state.subscriptions.find(room.as_str()).is_none() {
+        if count >= max {
             let message = format!(
                 "the connection has {count} subscriptions; the limit is {max} (--max-subscriptions)"
             );
             return Err((ErrorCode::TooManySubscriptions, message));
         }
-        Ok(count == 0)
+        Ok(if count == 0 {
+            SubscriptionBegins::First
+        } else {
+            SubscriptionBegins::Further
+        })
     }
 
     /// Sends an error about `room`, and counts it.

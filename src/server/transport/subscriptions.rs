@@ -16,7 +16,7 @@ use crate::protocol::{GapReason, Offset, RoomName};
 use crate::server::hub::{Membership, Room, Source};
 use crate::server::memory::Memory;
 use crate::server::room::{
-    Chunk, Dialect, FanoutBatch, Format, MAX_CHUNK_BYTES, SignalChunk, Tick,
+    Chunk, Dialect, ExcludedRooms, FanoutBatch, Format, MAX_CHUNK_BYTES, SignalChunk, Tick,
 };
 use crate::server::session::{Behind, CatchUpPage, LogCursor, LogReader, SendBuffer};
 
@@ -33,11 +33,16 @@ pub(super) struct Subscription {
 
 /// The subscriptions of a connection, in the order in which they began.
 #[derive(Debug, Default)]
-pub(super) struct Subscriptions(Vec<Subscription>);
+pub(super) struct Subscriptions {
+    list: Vec<Subscription>,
+    /// The rooms whose messages are not delivered, although patterns match them: the client is banned there.
+    excluded: ExcludedRooms,
+}
 
 /// A reader of all subscriptions of a connection, in the order of offsets.
 pub(super) struct MergedReader<'a> {
     subscriptions: &'a mut [Subscription],
+    excluded: &'a ExcludedRooms,
     /// The offset up to which messages are read.
     applied: Offset,
     chunk: Option<Chunk>,
@@ -56,15 +61,20 @@ impl Subscription {
         }
     }
 
-    /// Returns the offset of the next message after `after`, at most `applied`, and false. If the ring has dropped it,
-    /// returns the lowest offset that it can have, and true.
-    fn next_offset(&self, after: Offset, applied: Offset) -> Option<(Offset, bool)> {
+    /// Returns the offset of the next message after `after`, at most `applied`, that is not of an `excluded` room, and
+    /// false. If the ring has dropped it, returns the lowest offset that it can have, and true.
+    fn next_offset(
+        &self,
+        after: Offset,
+        applied: Offset,
+        excluded: &ExcludedRooms,
+    ) -> Option<(Offset, bool)> {
         let lowest = self.cursor.next().max(Offset(after.0 + 1));
         if self.cursor.is_behind() {
             return Some((lowest, true));
         }
 
-        match self.source.feed().next_offset(after) {
+        match self.source.feed().next_offset(after, excluded) {
             Ok(next) => Some((next.filter(|next| *next <= applied)?, false)),
             Err(_lagged) => Some((lowest, true)),
         }
@@ -74,33 +84,38 @@ impl Subscription {
 impl Subscriptions {
     /// Returns the number of subscriptions.
     pub(super) const fn len(&self) -> usize {
-        self.0.len()
+        self.list.len()
     }
 
     /// Returns the subscription, if there is exactly one.
     pub(super) const fn only(&self) -> Option<&Subscription> {
-        match self.0.as_slice() {
+        match self.list.as_slice() {
             [only] => Some(only),
             _ => None,
         }
     }
 
-    /// Returns the subscription, if there is exactly one.
-    pub(super) const fn only_mut(&mut self) -> Option<&mut Subscription> {
-        match self.0.as_mut_slice() {
-            [only] => Some(only),
+    /// Returns the subscription, if there is exactly one and the client gets all its messages: it may share the chunks of
+    /// a fan-out pass.
+    pub(super) const fn only_complete(&mut self) -> Option<&mut Subscription> {
+        match self.list.as_mut_slice() {
+            [only] if self.excluded.is_empty() => Some(only),
             _ => None,
         }
     }
 
-    /// Returns the name of the room, if there is exactly one subscription and it is to a room.
+    /// Returns the name of the room, if there is exactly one subscription to a room by name. Patterns do not count.
     pub(super) fn only_room(&self) -> Option<&RoomName> {
-        Some(self.only()?.source.room()?.name())
+        let mut rooms = self.iter().filter_map(|one| one.source.room());
+        match (rooms.next(), rooms.next()) {
+            (Some(only), None) => Some(only.name()),
+            _ => None,
+        }
     }
 
     /// Returns an iterator over all subscriptions.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Subscription> {
-        self.0.iter()
+        self.list.iter()
     }
 
     /// Returns the subscription to the room or pattern `name`.
@@ -114,8 +129,11 @@ impl Subscriptions {
         self.find(name.as_str())?.source.room()
     }
 
-    /// Returns the index of the first subscription to the room `name`, by name or by a pattern.
+    /// Returns the index of the first subscription that delivers the messages of the room `name`, by name or by a pattern.
     pub(super) fn first_match(&self, name: &RoomName) -> Option<usize> {
+        if self.excluded.contains(name) {
+            return None;
+        }
         self.iter()
             .position(|subscription| subscription.source.matches(name))
     }
@@ -133,14 +151,14 @@ impl Subscriptions {
         now: Tick,
     ) -> Option<(usize, SignalChunk)> {
         for index in 0..self.len() {
-            let Subscription { source, signal, .. } = &self.0[index];
+            let Subscription { source, signal, .. } = &self.list[index];
             if source.feed().newest_signal() <= *signal {
                 continue;
             }
 
             // A room and a pattern that matches it have the same signal.
-            let is_wanted =
-                |room: &RoomName| self.len() == 1 || self.first_match(room) == Some(index);
+            let is_complete = self.len() == 1 && self.excluded.is_empty();
+            let is_wanted = |room: &RoomName| is_complete || self.first_match(room) == Some(index);
             let chunk = source.feed().read_signals(*signal, dialect, now, is_wanted);
             if !chunk.bytes.is_empty() {
                 return Some((index, chunk));
@@ -152,15 +170,32 @@ impl Subscriptions {
 
     /// Moves the subscription with this index past `chunk`.
     pub(super) fn advance_signals(&mut self, index: usize, chunk: &SignalChunk) {
-        let subscription = &mut self.0[index];
+        let subscription = &mut self.list[index];
         subscription.signal = chunk.until;
         let feed = subscription.source.feed();
         feed.count_signals(chunk.signals, chunk.dropped);
     }
 
+    /// Returns true if one of them is to a pattern.
+    pub(super) fn have_patterns(&self) -> bool {
+        self.iter().any(|one| one.source.room().is_none())
+    }
+
+    /// Returns the rooms whose messages are not delivered.
+    pub(super) const fn excluded(&self) -> &ExcludedRooms {
+        &self.excluded
+    }
+
+    /// Sets the rooms whose messages are not delivered. Returns those that are excluded from now on.
+    pub(super) fn exclude(&mut self, excluded: ExcludedRooms) -> Vec<RoomName> {
+        let before = std::mem::replace(&mut self.excluded, excluded);
+        let added = self.excluded.iter().filter(|room| !before.contains(room));
+        added.cloned().collect()
+    }
+
     /// Adds `subscription`.
     pub(super) fn push(&mut self, subscription: Subscription) {
-        self.0.push(subscription);
+        self.list.push(subscription);
     }
 
     /// Removes the subscription to the room or pattern `name`. The membership ends when it is dropped.
@@ -168,8 +203,8 @@ impl Subscriptions {
         let at = self
             .iter()
             .position(|subscription| subscription.source.as_str() == name)?;
-        let removed = self.0.remove(at);
-        self.0.shrink_to_fit();
+        let removed = self.list.remove(at);
+        self.list.shrink_to_fit();
         Some(removed)
     }
 
@@ -208,14 +243,14 @@ impl Subscriptions {
             .collect();
         let until = self.watermark(&pages, applied);
         for (index, _) in &pages {
-            self.0[*index].cursor.catch_up();
+            self.list[*index].cursor.catch_up();
         }
 
         let mut next: BinaryHeap<Reverse<(Offset, usize)>> = BinaryHeap::new();
         for (at, (index, page)) in pages.iter().enumerate() {
             let first = page.frames.first();
             let start = first.map_or(page.upper_bound, |first| first.offset());
-            self.0[*index].cursor.expect(start);
+            self.list[*index].cursor.expect(start);
             next.push(Reverse((start, at)));
         }
 
@@ -228,7 +263,7 @@ impl Subscriptions {
             let other = next.peek().map(|Reverse((next, _))| Offset(next.0 - 1));
             let end = other.map_or(until, |other| other.min(until)).max(offset);
             let (index, page) = &pages[at];
-            let cursor = &mut self.0[*index].cursor;
+            let cursor = &mut self.list[*index].cursor;
             let before = cursor.offset();
             if offset <= written {
                 // A room and a pattern that matches it have the same message.
@@ -271,7 +306,8 @@ impl Subscriptions {
                 }
                 None => subscription.cursor.offset(),
             };
-            match subscription.source.feed().next_offset(read) {
+            let feed = subscription.source.feed();
+            match feed.next_offset(read, &self.excluded) {
                 Ok(next) => next.map(|next| Offset(next.0 - 1)),
                 Err(_lagged) => Some(read),
             }
@@ -302,10 +338,24 @@ impl Subscriptions {
     /// Returns a reader of all subscriptions up to `applied`.
     pub(super) fn merged(&mut self, applied: Offset) -> MergedReader<'_> {
         MergedReader {
-            subscriptions: &mut self.0,
+            subscriptions: &mut self.list,
+            excluded: &self.excluded,
             applied,
             chunk: None,
             positions: Vec::new(),
+        }
+    }
+}
+
+impl MergedReader<'_> {
+    /// Moves past the messages of excluded rooms, after which there are no others.
+    fn skip_excluded(&mut self) {
+        if self.excluded.is_empty() {
+            return;
+        }
+        for Subscription { cursor, source, .. } in &mut *self.subscriptions {
+            let head = source.feed().head().min(self.applied);
+            cursor.advance(head.max(cursor.offset()));
         }
     }
 }
@@ -315,10 +365,12 @@ impl LogReader for MergedReader<'_> {
         // The next message of each subscription that has one, lowest offset first, and those in a ring first.
         let mut pending = BinaryHeap::new();
         for (index, subscription) in self.subscriptions.iter().enumerate() {
-            let next = subscription.next_offset(subscription.cursor.offset(), self.applied);
+            let after = subscription.cursor.offset();
+            let next = subscription.next_offset(after, self.applied, self.excluded);
             pending.extend(next.map(|(next, is_lost)| Reverse((next, is_lost, index))));
         }
         if pending.is_empty() {
+            self.skip_excluded();
             return Ok(None);
         }
 
@@ -349,7 +401,9 @@ impl LogReader for MergedReader<'_> {
                 let until = other.unwrap_or(self.applied).max(next);
                 let after = self.positions[index];
                 let feed = subscription.source.feed();
-                let Ok(Some(chunk)) = feed.read(after, until, format, MAX_CHUNK_BYTES) else {
+                let excluded = self.excluded;
+                let read = feed.read(after, until, format, MAX_CHUNK_BYTES, excluded);
+                let Ok(Some(chunk)) = read else {
                     // The ring has dropped it since.
                     break;
                 };
@@ -359,7 +413,8 @@ impl LogReader for MergedReader<'_> {
                 parts.push(chunk);
             }
 
-            let next = subscription.next_offset(self.positions[index], self.applied);
+            let after = self.positions[index];
+            let next = subscription.next_offset(after, self.applied, self.excluded);
             pending.extend(next.map(|(next, is_lost)| Reverse((next, is_lost, index))));
         }
 

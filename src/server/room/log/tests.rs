@@ -44,7 +44,7 @@ fn log_of(messages: usize, appended: u64) -> Log {
 
 fn read(log: &mut Log, after: u64, max_bytes: usize) -> Result<Option<Chunk>, Lagged> {
     let head = log.head();
-    log.read(Offset(after), head, PLAIN, max_bytes)
+    log.read(Offset(after), head, PLAIN, max_bytes, &ExcludedRooms::NONE)
 }
 
 /// Returns the offset of the last frame of a chunk after `after`.
@@ -56,6 +56,32 @@ const fn lagged(dropped: u64) -> Lagged {
     Lagged {
         dropped: Offset(dropped),
     }
+}
+
+#[test]
+fn frames_of_excluded_rooms_are_not_read() {
+    let room = |name| RoomName::parse(name).expect("a name");
+    let excluded: ExcludedRooms = [room("b")].into_iter().collect();
+    let mut log = empty_log(10, 0);
+    for (offset, name) in [(1, "a"), (2, "b"), (3, "a"), (4, "b")] {
+        let draft = Draft::text(UserId::guest(0), None, name);
+        let frame = Frame::new(
+            room(name),
+            draft,
+            Epoch::new(0),
+            Offset(offset),
+            Offset(0),
+            0,
+        );
+        log.append_unlinked(Arc::new(frame));
+    }
+
+    let chunk = log.read(Offset(0), Offset(4), PLAIN, 100, &excluded);
+    let chunk = chunk.expect("in the ring").expect("frames");
+
+    assert_eq!((chunk.until, chunk.messages), (Offset(3), 2));
+    assert_eq!(log.next_offset(Offset(1), &excluded), Ok(Some(Offset(3))));
+    assert_eq!(log.next_offset(Offset(3), &excluded), Ok(None));
 }
 
 #[test]
@@ -153,7 +179,7 @@ fn a_redacted_frame_is_a_tombstone_in_json_and_empty_in_the_plain_dialect() {
     assert_eq!(all.until, Offset(3));
     assert_eq!(&all.bytes[..], b"\x81\x01b\x81\x01d");
     let mut redacted = |format| {
-        log.read(Offset(1), Offset(2), format, 0)
+        log.read(Offset(1), Offset(2), format, 0, &ExcludedRooms::NONE)
             .expect("in the ring")
             .expect("one frame")
     };

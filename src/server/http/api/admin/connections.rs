@@ -7,7 +7,7 @@ use tracing::info;
 use crate::protocol::admin::{
     ConnectionFilter, ConnectionList, ConnectionQuery, ConnectionSummary, Kicked,
 };
-use crate::protocol::{CloseCode, RoomName, UnsubscribeCode};
+use crate::protocol::{CloseCode, RoomSelector, UnsubscribeCode};
 use crate::server::http::AppState;
 use crate::server::http::api::RequestBody;
 use crate::server::http::api::admin::operator::Operator;
@@ -65,8 +65,9 @@ pub(in crate::server::http) async fn list(
 
 fn matches(filter: &ConnectionFilter, operator: &Operator, entry: &ConnectionEntry) -> bool {
     let ConnectionFilter { room, id, address } = filter;
-    let is_selected = |read: &RoomName| {
-        room.as_ref().is_none_or(|room| room == read) && operator.administers(read)
+    let is_selected = |read: &RoomSelector| match room {
+        Some(room) => read.matches(room) && operator.administers(room),
+        None => operator.administers_all_of(read),
     };
     // A connection without a room belongs to those who administer every room.
     let is_visible = entry.reads(is_selected) || (room.is_none() && operator.administers_all());
@@ -85,7 +86,7 @@ fn summary(operator: &Operator, entry: ConnectionEntry) -> ConnectionSummary {
         waiting,
         ..
     } = entry.status();
-    rooms.retain(|room| operator.administers(room));
+    rooms.retain(|rooms| operator.administers_all_of(rooms));
 
     ConnectionSummary {
         number: entry.number,
@@ -137,8 +138,8 @@ pub(in crate::server::http) async fn kick_connection(
         let matches = |entry: &ConnectionEntry| entry.number == number;
         connections.disconnect(CloseCode::Kicked, matches).await
     } else {
-        let matches = |entry: &ConnectionEntry, room: &RoomName| {
-            entry.number == number && operator.administers(room)
+        let matches = |entry: &ConnectionEntry, rooms: &RoomSelector| {
+            entry.number == number && operator.administers_all_of(rooms)
         };
         connections
             .unsubscribe(UnsubscribeCode::Kicked, matches)
@@ -156,7 +157,7 @@ pub(in crate::server::http) async fn kick_connection(
 /// End all connections of an id, of an address, in a room.
 ///
 /// They are closed with 4003, on every node, and their clients may reconnect; a ban keeps them away. With `room`, only
-/// the subscriptions to it end: clients of `fanfare.v1` stay connected.
+/// the subscriptions to it and to patterns that match it end: clients of `fanfare.v1` stay connected.
 #[utoipa::path(
     post,
     path = "/api/v1/admin/connections/kick",

@@ -10,7 +10,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{Method, header};
 
-use crate::protocol::{RoomName, RoomPattern, UserId};
+use crate::protocol::{RoomName, RoomPattern, RoomSelector, UserId};
 use crate::server::auth::{Grants, Principal, Right};
 use crate::server::http::AppState;
 use crate::server::http::client_address::ClientAddress;
@@ -95,6 +95,17 @@ impl Operator {
     /// Reports whether the operator administers `room`.
     pub(in crate::server::http) fn administers(&self, room: &RoomName) -> bool {
         self.check(room).is_ok()
+    }
+
+    /// Reports whether the operator administers the room, or every room that the pattern matches.
+    pub(in crate::server::http) fn administers_all_of(&self, rooms: &RoomSelector) -> bool {
+        match rooms {
+            RoomSelector::Room(room) => self.administers(room),
+            RoomSelector::Pattern(pattern) => {
+                let grants = self.within();
+                grants.is_none_or(|grants| grants.covers(Right::Admin, pattern))
+            }
+        }
     }
 
     /// Checks that the operator administers `room`.

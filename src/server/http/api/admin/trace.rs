@@ -43,7 +43,8 @@ pub(super) async fn trace(
     let number = parse_number(&number)?;
     let matches = |entry: &ConnectionEntry| {
         entry.number == number
-            && (operator.administers_all() || entry.reads(|room| operator.administers(room)))
+            && (operator.administers_all()
+                || entry.reads(|rooms| operator.administers_all_of(rooms)))
     };
     let traced = state.hub.connections().trace(matches).await;
     let traced = traced.ok_or(AdminError::NoConnection { number })?;
