@@ -7,6 +7,7 @@ use crate::admin::call;
 use crate::client::{Events, Lines, fetch, publish};
 use crate::eventually::soon;
 use crate::harness::Server;
+use crate::metrics::figure;
 
 /// Opens the stream of the rooms in `query` with `headers`.
 async fn follow(server: &Server, query: &str, headers: &[(&str, &str)]) -> Response {
@@ -82,6 +83,28 @@ async fn the_id_of_the_last_event_is_a_position_in_all_rooms() {
         events = Events::of(follow(&server, query, &[("last-event-id", &seen)]).await);
         assert_eq!(events.seen, seen);
     }
+}
+
+#[tokio::test]
+async fn several_rooms_and_patterns_that_are_all_read_from_the_store_are_in_order_and_read_together()
+ {
+    let data = tempfile::tempdir().expect("a folder");
+    let server = Server::start_in(data.path(), &[]);
+    let rooms: Vec<String> = (0..600).map(|number| format!("b-{}", number % 5)).collect();
+    let rooms: Vec<&str> = rooms.iter().map(String::as_str).collect();
+    let mut expected = publish_in(&server, &rooms).await;
+    expected.retain(|place| place[0] != "b-3");
+    drop(server);
+
+    let server = Server::start_in(data.path(), &[]);
+    let query = "room=b-0&room=b-1*&room=b-2&room=b-4&room=cold-*&after=0";
+    let mut lines = lines(&server, query).await;
+
+    for expected in expected {
+        assert_eq!(place(&lines.next().await), expected);
+    }
+    let reads = figure(&server, "fanfare_catch_ups_total").await;
+    assert!(reads <= 40, "{reads} reads of the store");
 }
 
 #[tokio::test(flavor = "multi_thread")]

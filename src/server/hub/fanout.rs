@@ -126,7 +126,7 @@ impl Fanout {
             LogChange::DeleteFinished(call, result) => call.deliver(result),
             LogChange::Missed(until) => self.queue_patterns(patterns.restart_at(until, rooms)),
             // Dropped after everything before it is applied.
-            LogChange::Flush(_) => {}
+            LogChange::Barrier(_) => {}
         }
 
         None

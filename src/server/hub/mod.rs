@@ -370,7 +370,7 @@ impl Hub {
     /// Waits until the messages up to `newest` are in the rings of their rooms.
     pub async fn wait_until_applied(&self, newest: Offset) {
         if self.0.rooms.applied() < newest {
-            self.0.store.flush().await;
+            self.0.store.wait_until_applied().await;
             self.0.rooms.set_applied(newest);
         }
     }

@@ -52,6 +52,21 @@ pub struct CatchUpPage {
     pub is_linked: bool,
 }
 
+impl CatchUpPage {
+    /// Returns the offset up to which the page has all messages that the store had.
+    pub fn end(&self) -> Offset {
+        let last = self.frames.last().filter(|_| self.is_linked);
+        last.map_or(self.upper_bound, |last| last.offset())
+    }
+
+    /// Returns true if this is a page of a pattern and a reader at `offset` has all its messages and gaps.
+    pub fn is_finished(&self, offset: Offset) -> bool {
+        let has_gaps = self.trimmed != Some(0) || self.damaged != Some(0);
+        let last = self.frames.last().map(|last| last.offset());
+        !self.is_linked && last <= Some(offset) && (!has_gaps || offset > self.after)
+    }
+}
+
 /// The reason for which a connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseReason {

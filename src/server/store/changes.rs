@@ -38,19 +38,13 @@ pub enum LogChange {
     /// A hole in the changes of watched patterns: messages up to this offset were not delivered to this node, and are
     /// read from the store as far as they are kept.
     Missed(Offset),
-    /// A mark that ends [`Store::flush`](crate::server::store::Store::flush) when it is dropped.
-    Flush(FlushMark),
+    /// A place between changes. Whoever waits for it continues when the hub drops it.
+    Barrier(oneshot::Sender<()>),
     /// A finished append of this node. If no other node appends, new messages are only in this result, not in
     /// a [`LogChange::Appended`].
     AppendFinished(Call<Vec<Stored>>, Result<Vec<Stored>, StoreError>),
     /// A finished deletion of this node. The deletion itself is sent before it.
     DeleteFinished(Call<Deleted>, Result<Deleted, StoreError>),
-}
-
-/// A place in the changes. A flush ends after the changes before it are applied.
-#[derive(Debug)]
-pub struct FlushMark {
-    _unflushed: watch::Receiver<()>,
 }
 
 /// A pending call that changes the log, until its result is delivered.
@@ -121,7 +115,7 @@ impl Stored {
 #[derive(Debug, Default)]
 pub(super) struct ChangeSender {
     follower: OnceLock<UnboundedSender<Vec<LogChange>>>,
-    /// A channel of which each unfinished call and each mark holds a receiver.
+    /// A channel of which each unfinished call holds a receiver.
     unflushed: Mutex<watch::Sender<()>>,
 }
 
@@ -170,7 +164,7 @@ impl ChangeSender {
                 LogChange::Appended(..)
                 | LogChange::Deleted(..)
                 | LogChange::Missed(_)
-                | LogChange::Flush(_) => {}
+                | LogChange::Barrier(_) => {}
             }
         }
     }
@@ -193,17 +187,21 @@ impl ChangeSender {
         self.send(changes);
     }
 
-    /// Waits until the result of every started call is delivered, and every change that was sent is applied.
+    /// Waits until every change that was sent is applied.
+    pub(super) fn barrier(&self) -> BoxFuture<'static, ()> {
+        let (barrier, applied) = oneshot::channel();
+        self.send(vec![LogChange::Barrier(barrier)]);
+        // Nothing is sent through the channel: it closes.
+        applied.map(drop).boxed()
+    }
+
+    /// Waits until the result of every started call is delivered.
     pub(super) fn flush(&self) -> BoxFuture<'static, ()> {
         let mut unflushed = self.unflushed.lock();
-        let mark = FlushMark {
-            _unflushed: unflushed.subscribe(),
-        };
         let previous = std::mem::take(&mut *unflushed);
         // Later flushes must wait for this one too.
         let this = unflushed.subscribe();
         drop(unflushed);
-        self.send(vec![LogChange::Flush(mark)]);
 
         async move {
             previous.closed().await;
@@ -286,17 +284,18 @@ mod tests {
     }
 
     #[test]
-    fn a_flush_waits_until_the_changes_of_other_nodes_are_applied() {
+    fn a_barrier_waits_for_the_changes_before_it_and_for_no_call() {
         let sender = ChangeSender::default();
         let mut changes = sender.subscribe();
+        let _unfinished = begin(&sender);
 
         sender.send(vec![LogChange::Missed(Offset(1))]);
-        let mut flush = sender.flush();
-        let change = changes.try_recv();
-        assert!((&mut flush).now_or_never().is_none(), "{change:?}");
+        let mut barrier = sender.barrier();
+        let missed = changes.try_recv();
+        assert!((&mut barrier).now_or_never().is_none(), "{missed:?}");
         deliver(&mut changes);
 
-        assert!(flush.now_or_never().is_some());
+        assert!(barrier.now_or_never().is_some());
     }
 
     #[test]
@@ -311,14 +310,13 @@ mod tests {
 
     /// Delivers the results that were sent, and returns the number of finished appends.
     fn deliver(changes: &mut Changes) -> usize {
+        let sent = changes.try_recv().expect("changes");
         let mut delivered = 0;
 
-        while let Ok(sent) = changes.try_recv() {
-            for change in sent {
-                if let LogChange::AppendFinished(call, result) = change {
-                    call.deliver(result);
-                    delivered += 1;
-                }
+        for change in sent {
+            if let LogChange::AppendFinished(call, result) = change {
+                call.deliver(result);
+                delivered += 1;
             }
         }
 

@@ -308,6 +308,11 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Waits until every append and deletion that has started is finished and its result is delivered.
     fn flush(&self) -> BoxFuture<'static, ()>;
 
+    /// Waits until the hub has applied every change that bounds and pages of the store already include.
+    fn wait_until_applied(&self) -> BoxFuture<'static, ()> {
+        self.flush()
+    }
+
     /// Returns entries of `room`, as many as `limit` allows.
     ///
     /// # Errors

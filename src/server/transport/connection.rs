@@ -315,7 +315,10 @@ impl<O: Output> Connection<O> {
     /// Reads the next messages from the store, for the rooms and patterns whose rings no longer have them. One of them
     /// stays behind if more of its messages were deleted during the read than its feed remembers.
     pub(super) async fn catch_up(&self) {
-        let behind = self.lock().subscriptions.behind();
+        let (behind, is_merged) = {
+            let state = self.lock();
+            (state.subscriptions.behind(), state.subscriptions.len() > 1)
+        };
         let messages = (CATCH_UP_MESSAGES / behind.len().max(1)).max(MIN_CATCH_UP_MESSAGES);
 
         let mut pages = Vec::new();
@@ -332,6 +335,14 @@ impl<O: Output> Connection<O> {
                     });
                 }
             }
+        }
+
+        // Messages of several rooms are written up to the offset to which the changes are applied.
+        if is_merged {
+            let ends = pages.iter().map(|(_, page, _)| page.end());
+            self.hub
+                .wait_until_applied(ends.max().unwrap_or_default())
+                .await;
         }
 
         self.update(|state| {

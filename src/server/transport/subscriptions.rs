@@ -281,6 +281,14 @@ impl Subscriptions {
                 next.push(Reverse((following, at)));
             }
         }
+
+        // A pattern without pending messages is not read again until the others are there.
+        for (index, page) in &pages {
+            let cursor = &mut self.list[*index].cursor;
+            if page.is_finished(cursor.offset()) {
+                cursor.advance(page.upper_bound.max(cursor.offset()));
+            }
+        }
         gaps
     }
 
@@ -294,22 +302,18 @@ impl Subscriptions {
 
         let ends = self.iter().enumerate().map(|(index, subscription)| {
             let page = pages.iter().find(|(of, _)| *of == index);
+            // An earlier page may have shown that there are no messages up to here.
+            let expected = Offset(subscription.cursor.next().0 - 1);
             let read = match page.map(|(_, page)| page) {
-                Some(page) if !page.is_linked && page.more => return Some(page.upper_bound),
-                Some(page) if page.more => return page.frames.last().map(|last| last.offset()),
-                Some(page) => page
-                    .frames
-                    .last()
-                    .map_or(page.upper_bound, |last| last.offset()),
-                None if subscription.cursor.is_behind() => {
-                    return Some(subscription.cursor.offset());
-                }
+                Some(page) if page.more => return Some(page.end()),
+                Some(page) => page.end(),
+                None if subscription.cursor.is_behind() => return Some(expected),
                 None => subscription.cursor.offset(),
             };
             let feed = subscription.source.feed();
             match feed.next_offset(read, &self.excluded) {
                 Ok(next) => next.map(|next| Offset(next.0 - 1)),
-                Err(_lagged) => Some(read),
+                Err(_lagged) => Some(read.max(expected)),
             }
         });
         ends.flatten().fold(applied, Offset::min)
@@ -348,6 +352,18 @@ impl Subscriptions {
 }
 
 impl MergedReader<'_> {
+    /// Records that all subscriptions whose rings have dropped the next message must be read from the store. They are read
+    /// together, because the messages of one are only written up to the next message of every other one.
+    fn fall_behind(&mut self) {
+        for subscription in &mut *self.subscriptions {
+            let after = subscription.cursor.offset();
+            let next = subscription.next_offset(after, self.applied, self.excluded);
+            if next.is_some_and(|(_, is_lost)| is_lost) {
+                subscription.cursor.fall_behind();
+            }
+        }
+    }
+
     /// Moves past the messages of excluded rooms, after which there are no others.
     fn skip_excluded(&mut self) {
         if self.excluded.is_empty() {
@@ -383,16 +399,16 @@ impl LogReader for MergedReader<'_> {
         while let Some(Reverse((next, is_lost, index))) = pending.pop()
             && bytes < MAX_CHUNK_BYTES
         {
-            let subscription = &mut self.subscriptions[index];
             if is_lost {
                 // What precedes it is written first.
                 if parts.is_empty() {
-                    subscription.cursor.fall_behind();
+                    self.fall_behind();
                     return Err(Behind);
                 }
                 break;
             }
 
+            let subscription = &mut self.subscriptions[index];
             if next <= written {
                 // A room and a pattern that matches it have the same message.
                 self.positions[index] = next;

@@ -194,10 +194,14 @@ impl Store for NatsStore {
     }
 
     fn flush(&self) -> BoxFuture<'static, ()> {
+        self.publisher.changes.flush()
+    }
+
+    fn wait_until_applied(&self) -> BoxFuture<'static, ()> {
         let publisher = self.publisher.clone();
         async move {
             publisher.rooms.wait_until_sent().await;
-            publisher.changes.flush().await;
+            publisher.changes.barrier().await;
         }
         .boxed()
     }
