@@ -1,6 +1,6 @@
-//! Prints every message of a room, or of all rooms that a pattern matches, once and in order, over any number of
+//! Prints every message of some rooms, and of all rooms that patterns match, once and in order, over any number of
 //! disconnects, with `fanfare.v1` over a WebSocket.
-//! Run it with `cargo run --features ssr --example follow -- ws://127.0.0.1:12345 'builds-*'`.
+//! Run it with `cargo run --features ssr --example follow -- ws://127.0.0.1:12345 lobby 'builds-*'`.
 
 use std::error::Error;
 use std::time::Duration;
@@ -13,12 +13,13 @@ use tokio_tungstenite::tungstenite::{ClientRequestBuilder, Message};
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [server, room] = arguments.as_slice() else {
-        return Err("usage: follow URL ROOM".into());
+    let [server, rooms @ ..] = arguments.as_slice() else {
+        return Err("usage: follow URL ROOM...".into());
     };
+    let subscribe = |room| json!({ "type": "subscribe", "room": room, "after": 0 });
     let mut reader = Reader {
         url: format!("{server}/ws"),
-        subscribe: json!({ "type": "subscribe", "room": room, "after": 0 }),
+        subscriptions: rooms.iter().map(subscribe).collect(),
     };
 
     loop {
@@ -32,8 +33,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 struct Reader {
     url: String,
-    /// The frame that subscribes after the last message that was printed.
-    subscribe: Value,
+    /// The frames that subscribe to each room after its last message that was printed.
+    subscriptions: Vec<Value>,
 }
 
 impl Reader {
@@ -41,8 +42,9 @@ impl Reader {
     async fn read(&mut self) -> Result<(), Box<dyn Error>> {
         let request = ClientRequestBuilder::new(self.url.parse()?).with_sub_protocol("fanfare.v1");
         let (mut socket, _) = connect_async(request).await?;
-        let subscribe = Message::text(self.subscribe.to_string());
-        socket.send(subscribe).await?;
+        for subscribe in &self.subscriptions {
+            socket.send(Message::text(subscribe.to_string())).await?;
+        }
 
         let mut epoch = Value::Null;
         while let Some(message) = socket.next().await {
@@ -56,8 +58,12 @@ impl Reader {
                         ["room", "from"].map(|name| frame[name].as_str().unwrap_or_default());
                     let text = frame["text"].as_str().unwrap_or("(no text)");
                     println!("{room}: {from}: {text}");
-                    self.subscribe["after"] = frame["offset"].clone();
-                    self.subscribe["epoch"] = epoch.clone();
+                    for subscription in &mut self.subscriptions {
+                        if matches(&subscription["room"], room) {
+                            subscription["after"] = frame["offset"].clone();
+                            subscription["epoch"] = epoch.clone();
+                        }
+                    }
                 }
                 Some("gap") => println!("{} messages are gone", frame["count"]),
                 Some("error") => return Err(frame["message"].to_string().into()),
@@ -66,5 +72,14 @@ impl Reader {
             }
         }
         Ok(())
+    }
+}
+
+/// Returns true if `room` is the room `selector`, or matches the pattern.
+fn matches(selector: &Value, room: &str) -> bool {
+    let selector = selector.as_str().unwrap_or_default();
+    match selector.strip_suffix('*') {
+        Some(prefix) => room.starts_with(prefix),
+        None => selector == room,
     }
 }

@@ -1,4 +1,5 @@
-// Publishes a message to a room and prints every message of the room. Usage: client URL ROOM
+// Publishes a message to a room and prints every message of that room and others, or of all rooms that match a pattern.
+// Usage: client URL ROOM [ROOM or PATTERN...]
 package main
 
 import (
@@ -7,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -14,18 +16,20 @@ import (
 
 // Frame is a message, or a gap where messages are gone.
 type Frame struct {
-	Type, From, Text string
-	Offset           uint64
-	Count            *uint64
+	Type, Room, From, Text string
+	JSON                   json.RawMessage
+	Offset                 uint64
+	Count                  *uint64
 }
 
 // publish returns when text is stored. Its key makes the server store it once, after any number of attempts.
-func publish(room, text string) error {
+func publish(api, room, text string) error {
+	target := api + "/rooms/" + url.PathEscape(room) + "/messages"
 	key := make([]byte, 16)
 	rand.Read(key)
 	body, _ := json.Marshal(map[string]string{"text": text, "from": "go", "key": fmt.Sprintf("%x", key)})
 	for {
-		answer, err := http.Post(room+"/messages", "application/json", strings.NewReader(string(body)))
+		answer, err := http.Post(target, "application/json", strings.NewReader(string(body)))
 		if err == nil {
 			answer.Body.Close()
 			if answer.StatusCode == http.StatusCreated {
@@ -40,10 +44,11 @@ func publish(room, text string) error {
 }
 
 // follow calls handle with every message once and in order, over any number of disconnects.
-func follow(room string, handle func(Frame)) {
-	position := "" // EPOCH:OFFSET of the last message received
+func follow(api string, rooms []string, handle func(Frame)) {
+	query := url.Values{"after": {"0"}, "room": rooms}.Encode()
+	position := "" // EPOCH:OFFSET of the last message received, which is the position in all rooms
 	for ; ; time.Sleep(time.Second) {
-		request, _ := http.NewRequest("GET", room+"/stream?after=0", nil)
+		request, _ := http.NewRequest("GET", api+"/stream?"+query, nil)
 		request.Header.Set("accept", "application/x-ndjson")
 		if position != "" {
 			request.Header.Set("last-event-id", position)
@@ -75,15 +80,15 @@ func follow(room string, handle func(Frame)) {
 }
 
 func main() {
-	room := os.Args[1] + "/api/v1/rooms/" + os.Args[2]
-	if err := publish(room, "hello from Go"); err != nil {
+	api, rooms := os.Args[1]+"/api/v1", os.Args[2:]
+	if err := publish(api, rooms[0], "hello from Go"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	follow(room, func(frame Frame) {
+	follow(api, rooms, func(frame Frame) {
 		switch {
 		case frame.Type == "message":
-			fmt.Printf("%s: %s\n", frame.From, frame.Text)
+			fmt.Printf("%s: %s: %s%s\n", frame.Room, frame.From, frame.Text, frame.JSON)
 		case frame.Type == "gap" && frame.Count != nil:
 			fmt.Printf("%d messages are gone\n", *frame.Count)
 		case frame.Type == "gap":

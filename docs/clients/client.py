@@ -1,13 +1,15 @@
-"""Publishes a message to a room and prints every message of the room. Usage: client.py URL ROOM"""
-import http.client, json, random, sys, time, urllib.error, urllib.request, uuid
+"""Publishes a message to a room and prints every message of that room and others, or of all rooms that match a pattern.
+Usage: client.py URL ROOM [ROOM or PATTERN...]"""
+import http.client, json, random, sys, time, urllib.error, urllib.parse, urllib.request, uuid
 
-room = f"{sys.argv[1]}/api/v1/rooms/{sys.argv[2]}"
+api, rooms = f"{sys.argv[1]}/api/v1", sys.argv[2:]
 
 
 def publish(text):
     """Returns when the message is stored. Its key makes the server store it once, after any number of attempts."""
     body = json.dumps({"text": text, "from": "python", "key": str(uuid.uuid4())}).encode()
-    request = urllib.request.Request(f"{room}/messages", body, {"content-type": "application/json"})
+    url = f"{api}/rooms/{urllib.parse.quote(rooms[0], safe='')}/messages"
+    request = urllib.request.Request(url, body, {"content-type": "application/json"})
     while True:
         try:
             return json.load(urllib.request.urlopen(request, timeout=30))
@@ -19,11 +21,12 @@ def publish(text):
 
 def follow():
     """Yields every message once and in order, over any number of disconnects."""
-    position = None  # EPOCH:OFFSET of the last message received
+    url = f"{api}/stream?after=0&" + urllib.parse.urlencode([("room", room) for room in rooms])
+    position = None  # EPOCH:OFFSET of the last message received, which is the position in all rooms
     while True:
         headers = {"accept": "application/x-ndjson"} | ({"last-event-id": position} if position else {})
         try:
-            request = urllib.request.Request(f"{room}/stream?after=0", headers=headers)
+            request = urllib.request.Request(url, headers=headers)
             with urllib.request.urlopen(request, timeout=60) as stream:
                 epoch = stream.headers["last-event-id"].split(":")[0]
                 for line in stream:
@@ -43,6 +46,6 @@ def follow():
 publish("hello from Python")
 for frame in follow():
     if frame["type"] == "message":
-        print(f"{frame['from']}: {frame.get('text', '(bytes)')}", flush=True)
+        print(f"{frame['room']}: {frame['from']}: {frame.get('text', frame.get('json', '(bytes)'))}", flush=True)
     elif frame["type"] == "gap":
         print(f"{frame['count'] or 'some'} messages are gone", flush=True)

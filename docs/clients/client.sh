@@ -1,12 +1,15 @@
 #!/usr/bin/env bash
-# Publishes a message to a room and prints every message of the room, with curl. Usage: client.sh URL ROOM
+# Publishes a message to a room and prints every message of that room and others, or of all rooms that match a pattern,
+# with curl. Usage: client.sh URL ROOM [ROOM or PATTERN...]
 # (`fanfare send` and `fanfare listen` do the same, and more.)
 set -eu
-room=$1/api/v1/rooms/$2
+api=$1/api/v1 room=${2//\//%2F}
+shift
+stream="$api/stream?after=0$(printf '&room=%s' "$@")"
 
 # The key makes the server store the message once, after any number of attempts.
 curl --silent --show-error --fail --output /dev/null --retry 100 --retry-all-errors --retry-max-time 60 \
-  --header "idempotency-key: $$-$RANDOM-$RANDOM" --data 'hello from a shell' "$room/messages"
+  --header "idempotency-key: $$-$RANDOM-$RANDOM" --data 'hello from a shell' "$api/rooms/$room/messages"
 
 position=
 while true; do
@@ -22,6 +25,6 @@ while true; do
         position=$id data=
         ;;
     esac
-  done < <(curl --silent --no-buffer ${position:+--header "last-event-id: $position"} "$room/stream?after=0")
+  done < <(curl --silent --no-buffer ${position:+--header "last-event-id: $position"} "$stream")
   sleep 1
 done

@@ -65,24 +65,23 @@ fn docs(name: &str) -> PathBuf {
 
 /// Publishes `text` in the lobby.
 async fn publish(server: &Server, text: &'static str) {
-    let published = reqwest::Client::new()
-        .post(server.url("/api/v1/rooms/lobby/messages"))
-        .body(text)
-        .send();
-    assert_eq!(soon(published).await.expect("an answer").status(), 201);
+    crate::client::publish(server, "lobby", text).await;
 }
 
-/// Checks a client that follows a room: it receives earlier messages, publishes `hello` if given, and continues after a
-/// restart. `command` gets the address of the server and the room as arguments.
+/// Checks a client that follows the lobby and a pattern: it receives earlier messages, publishes `hello` in the lobby if
+/// given, and continues after a restart. `command` gets the address of the server, the room and the pattern as arguments.
 async fn check(scheme: &str, hello: Option<&str>, mut command: Command) {
     let data = tempfile::tempdir().expect("a folder");
     let server = Server::start_in(data.path(), &[]);
 
     let listen = server.address.to_string();
     publish(&server, "before").await;
+    crate::client::publish(&server, "builds%2F1", "built").await;
 
-    let snippet = Snippet::start(command.arg(format!("{scheme}://{listen}")).arg("lobby"));
+    let url = format!("{scheme}://{listen}");
+    let snippet = Snippet::start(command.args([url.as_str(), "lobby", "builds/*"]));
     snippet.expect_line("before");
+    snippet.expect_line("built");
     if let Some(hello) = hello {
         snippet.expect_line(hello);
     }
@@ -91,7 +90,9 @@ async fn check(scheme: &str, hello: Option<&str>, mut command: Command) {
 
     let server = Server::start_in(data.path(), &["--listen", &listen]);
     publish(&server, "after").await;
+    crate::client::publish(&server, "builds%2F2", "rebuilt").await;
     snippet.expect_line("after");
+    snippet.expect_line("rebuilt");
 }
 
 fn python() -> Command {
@@ -301,7 +302,7 @@ async fn request(stream: &mut TcpStream) -> String {
 fn message(offset: u64, text: &str) -> String {
     let prev = offset - 1;
     format!(
-        r#"{{"type":"message","offset":{offset},"prev":{prev},"at":1,"from":"ann","text":"{text}"}}"#
+        r#"{{"type":"message","room":"lobby","offset":{offset},"prev":{prev},"at":1,"from":"ann","text":"{text}"}}"#
     )
 }
 
