@@ -4,6 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Guarded, token};
+use crate::admin::call;
 use crate::client::{fetch, publish};
 use crate::harness::Server;
 use crate::typed::{find, join};
@@ -154,4 +155,45 @@ async fn no_message_can_be_edited_where_ids_are_not_verified() {
     for message in [&error["message"], &answer["error"]["message"]] {
         assert!(message.to_string().contains("--auth-key-file"), "{message}");
     }
+}
+
+#[tokio::test]
+async fn deleting_a_message_deletes_its_edits_and_no_other_message() {
+    let guarded = Guarded::start(&[]);
+    let ann = token("ann", json!({ "lobby": "rw" }));
+    let (mut reader, _) = join(&guarded.server, &format!("token={ann}")).await;
+
+    for original in [1, 6] {
+        for (text, edits) in [
+            ("secret", Value::Null),
+            ("other", Value::Null),
+            ("secret too", original.into()),
+            ("an edit of other", (original + 1).into()),
+            ("secret again", original.into()),
+        ] {
+            let message = json!({ "text": text, "edits": edits });
+            assert_eq!(post(&guarded, &ann, message).await.0, 201);
+        }
+
+        // The sender deletes the first one, and an operator the second one.
+        let path = format!("messages/{original}");
+        let status = if original == 1 {
+            let delete = guarded.call(Method::DELETE, &format!("lobby/{path}"), &ann);
+            fetch(delete).await.0
+        } else {
+            let path = format!("rooms/lobby/{path}");
+            call(&guarded.server, Method::DELETE, &path, json!({}))
+                .await
+                .0
+        };
+        assert_eq!(status, 200);
+
+        for offset in [original + 2, original + 4, original] {
+            assert_eq!(find(&mut reader, "deleted").await["offset"], offset);
+        }
+    }
+
+    assert_eq!(search(&guarded, &ann, "secret").await, [] as [Value; 0]);
+    let others = search(&guarded, &ann, "other").await;
+    assert_eq!(others, ["an edit of other", "an edit of other"]);
 }

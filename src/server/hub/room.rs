@@ -26,6 +26,9 @@ const MAX_DELAYS: u8 = 16;
 /// The size limit of a page of history in bytes: the most that one request of a client may hold in memory.
 pub(super) const PAGE_BYTES: usize = 256 * 1024;
 
+/// The number of messages that are read at once to find the edits of a message.
+const SCANNED_MESSAGES: usize = 1000;
+
 /// The statistics of a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoomStats {
@@ -153,13 +156,37 @@ impl Room {
         self.store.append_batch(&self.name, drafts, now_millis())
     }
 
-    /// Deletes the message at `offset`, and notifies the readers. A tombstone replaces it, so that no reader sees a
-    /// gap.
+    /// Deletes the edits of the message at `offset` and then the message itself, and notifies the readers. Tombstones
+    /// replace them, so that no reader sees a gap.
     ///
     /// # Errors
-    /// If the store cannot delete now.
+    /// If the store cannot read or delete now. A part of the edits may be deleted then.
     pub async fn delete(&self, offset: Offset) -> Result<Deleted, StoreError> {
+        let message = self.message(offset).await?;
+        if message.is_some_and(|message| !message.is_deleted()) {
+            for edit in self.edits_of(offset).await? {
+                self.store.delete(&self.name, edit, now_millis()).await?;
+            }
+        }
+
         self.store.delete(&self.name, offset, now_millis()).await
+    }
+
+    /// Returns the offsets of the messages that replace the content of the one at `offset`. Reads all later messages.
+    async fn edits_of(&self, offset: Offset) -> Result<Vec<Offset>, StoreError> {
+        let mut edits = Vec::new();
+        let mut after = offset;
+
+        loop {
+            let (page, _) = self.read_page(Span::After(after), SCANNED_MESSAGES).await?;
+            let found = page.frames.iter();
+            let found = found.filter(|frame| frame.fields().edits == Some(offset));
+            edits.extend(found.map(|frame| frame.offset()));
+            match page.frames.last() {
+                Some(last) if page.more => after = last.offset(),
+                _ => return Ok(edits),
+            }
+        }
     }
 
     /// Deletes the message at `offset` like [`Room::delete`], on behalf of `sender`, whose id is verified if there is one.
