@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures::StreamExt;
+use reqwest::Method;
 use serde_json::json;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -10,6 +11,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use super::Client;
 use super::proxy::Proxy;
 use super::scripted_server::{ScriptedServer, welcome};
+use crate::admin::call;
 use crate::client::publish;
 use crate::eventually::soon;
 use crate::harness::Server;
@@ -267,6 +269,22 @@ async fn several_rooms_and_patterns_are_printed_by_one_command_each_line_with_it
     {
         assert!(line.starts_with(room) && line.ends_with(text), "{line}");
     }
+}
+
+#[tokio::test]
+async fn a_pattern_goes_on_without_a_room_from_which_the_address_is_banned() {
+    let server = Server::start(&[]);
+    publish(&server, "builds-1", "secret").await;
+    publish(&server, "builds-2", "public").await;
+    let ban = json!({ "address": "127.0.0.1", "room": "builds-1" });
+    let (status, _) = call(&server, Method::POST, "bans", ban).await;
+    assert_eq!(status, 201);
+
+    let url = server.url("");
+    let mut listen = Client::start(&["listen", "builds-*", "--after", "0", "--url", &url]);
+
+    let line = listen.line().await;
+    assert!(line.ends_with("public"), "{line}");
 }
 
 #[tokio::test]

@@ -86,7 +86,10 @@ impl Subscriptions {
                 key: None,
                 ..
             } if !socket.has_room() => bail!("cannot read {room}: {message}"),
-            Push::Unsubscribed { room, message, .. } if !socket.has_room() => {
+            // A pattern goes on without a room from which the client is banned.
+            Push::Unsubscribed { room, message, .. }
+                if !socket.has_room() && self.0.iter().any(|one| one.room == *room) =>
+            {
                 bail!("cannot read {room}: {message}")
             }
             _ => {}
