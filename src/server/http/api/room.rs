@@ -117,7 +117,10 @@ pub(super) async fn list(
         |room: &RoomName| pattern.matches(room) && Some(room) > after.as_ref() && may_read(room);
     let members = state.hub.rooms().member_counts(is_listed);
     for room in members.keys() {
-        bounds.entry(room.clone()).or_default();
+        // All its messages may have expired.
+        let of_room = || store.bounds(room).map(|bounds| (bounds.first, bounds.head));
+        let entry = bounds.entry(room.clone());
+        entry.or_insert_with(|| of_room().unwrap_or_default());
     }
 
     let more = bounds.len() > limit;
