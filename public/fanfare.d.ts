@@ -203,11 +203,14 @@ export class Room extends Emitter<RoomEvents> {
   /** Deletes a message of one's own, which needs a token. Resolves when it is deleted. */
   delete(offset: number): Promise<{ offset: number; at: number }>;
   /**
-   * Sends a value of at most 4 KiB to all who are subscribed now. It is not stored, and lost without a connection. A slow
-   * reader gets only the newest one of each sender and kind.
+   * Sends a value of at most 4 KiB, by default `null`, to the clients that are subscribed now. It is not stored, and lost
+   * without a connection. A slow reader gets only the newest one of each sender and kind.
    */
   signal(kind: string, json?: unknown): void;
-  /** Sets the value, of at most 1 KiB, that presence shows beside the user's id. It is set again after a reconnect. */
+  /**
+   * Sets the value, of at most 1 KiB, that presence shows beside the user's id; `null` removes it. It is set again after
+   * a reconnect.
+   */
   state(json: unknown): void;
   /** Returns at most `limit` messages (1 to 1000, default 100) before an offset, or the newest ones; oldest first. */
   history(options?: { before?: number; limit?: number }): Promise<{ messages: Message[]; more: boolean }>;

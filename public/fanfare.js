@@ -112,7 +112,7 @@ class Room extends Emitter {
     return this.#request({ type: 'delete', offset }, (frame) => frame.type === 'deleted' && frame.offset === offset);
   }
 
-  signal(kind, json) {
+  signal(kind, json = null) {
     this.#sendIfLive({ type: 'signal', kind, json });
   }
 

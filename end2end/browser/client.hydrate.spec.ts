@@ -677,10 +677,14 @@ test('signals reach those who are subscribed, and presence shows the state of ea
 
   await ann.evaluate(() => {
     window.room.signal('typing', { seconds: 3 });
+    window.room.signal('wave');
     window.room.state({ mood: 'good' });
   });
 
-  await expect.poll(() => heard(bob, 'signal')).toMatchObject([{ room, from: 'ann', kind: 'typing', json: { seconds: 3 } }]);
+  await expect.poll(() => heard(bob, 'signal')).toMatchObject([
+    { room, from: 'ann', kind: 'typing', json: { seconds: 3 } },
+    { room, from: 'ann', kind: 'wave', json: null },
+  ]);
   await expect.poll(async () => (await heard(bob, 'presence')).at(-1)?.members).toEqual([{ id: 'ann', state: { mood: 'good' } }, { id: 'bob' }]);
   const carl = await connected(visit, server, { room, id: 'carl' });
   expect((await heard(carl, 'subscribed'))[0].members).toContainEqual({ id: 'ann', state: { mood: 'good' } });
