@@ -302,3 +302,22 @@ async fn a_client_that_is_banned_or_in_a_closed_room_gets_an_error_for_its_signa
     ann.send(frame.to_string()).await;
     assert_eq!(next(&mut bob, "signal").await["from"], "ann");
 }
+
+#[tokio::test]
+async fn a_reader_of_a_pattern_gets_no_signals_of_a_room_from_which_it_is_banned() {
+    let server = Server::start(&[]);
+    let (mut ann, _) = join(&server, "id=ann&room=elsewhere").await;
+    let frame = json!({ "type": "subscribe", "room": "*" });
+    ann.send(frame.to_string()).await;
+    find(&mut ann, "subscribed").await;
+    let ban = json!({ "id": "ann", "room": "lobby" });
+    assert_eq!(call(&server, Method::POST, "bans", ban).await.0, 201);
+    assert_eq!(find(&mut ann, "unsubscribed").await["room"], "lobby");
+
+    for room in ["lobby", "other"] {
+        let body = json!({ "kind": "k", "json": 1, "from": "job" });
+        assert_eq!(post(&server, room, &body).await.0, 202);
+    }
+
+    assert_eq!(find(&mut ann, "signal").await["room"], "other");
+}
