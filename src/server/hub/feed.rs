@@ -22,6 +22,8 @@ pub struct DeletionMark(u64);
 /// The newest messages and signals, and their readers. See the [module docs](self).
 pub struct Feed {
     log: Mutex<Log>,
+    /// The newest offset of the log, set under its lock. Readers of many feeds look here before they take the lock.
+    head: AtomicU64,
     /// The number of deletions applied to the log. It grows under the lock of the log, before readers are notified.
     redactions: AtomicU64,
     signals: Mutex<SignalRing>,
@@ -48,6 +50,7 @@ impl Feed {
     ) -> Self {
         Self {
             log: Mutex::new(Log::new(limits, head)),
+            head: AtomicU64::new(head.0),
             redactions: AtomicU64::new(0),
             signals: Mutex::default(),
             newest_signal: AtomicU64::new(0),
@@ -61,7 +64,7 @@ impl Feed {
 
     /// Returns the newest offset.
     pub fn head(&self) -> Offset {
-        self.log.lock().head()
+        Offset(self.head.load(Ordering::Acquire))
     }
 
     /// Returns the number of messages in the ring, and their size in bytes.
@@ -89,6 +92,10 @@ impl Feed {
         after: Offset,
         excluded: &ExcludedRooms,
     ) -> Result<Option<Offset>, Lagged> {
+        if self.head() <= after {
+            return Ok(None);
+        }
+
         self.log.lock().next_offset(after, excluded)
     }
 
@@ -192,6 +199,7 @@ impl Feed {
                 log.append(frame.clone());
             }
         }
+        self.head.store(log.head().0, Ordering::Release);
     }
 
     /// Appends those of `frames` that are not in the log yet, to the log of several rooms.
@@ -202,11 +210,14 @@ impl Feed {
                 log.append_unlinked(frame.clone());
             }
         }
+        self.head.store(log.head().0, Ordering::Release);
     }
 
     /// Drops all messages, because those up to `offset` are not complete: see [`Log::restart_at`].
     pub(super) fn restart_at(&self, offset: Offset) {
-        self.log.lock().restart_at(offset);
+        let mut log = self.log.lock();
+        log.restart_at(offset);
+        self.head.store(log.head().0, Ordering::Release);
     }
 
     /// Replaces the message at `offset` with a tombstone. `at` is the time of the deletion, in milliseconds since

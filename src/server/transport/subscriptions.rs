@@ -195,6 +195,8 @@ impl Subscriptions {
 
     /// Adds `subscription`.
     pub(super) fn push(&mut self, subscription: Subscription) {
+        // Most connections have one subscription.
+        self.list.reserve_exact(1);
         self.list.push(subscription);
     }
 

@@ -98,45 +98,53 @@ impl WebSocketTask {
         Self { connection, reader }
     }
 
-    /// Runs until the connection is closed. `_permit` is the permit to keep its socket open.
-    pub(super) async fn run(self, _permit: Option<OwnedSemaphorePermit>) {
+    /// Runs until the connection is closed. `permit` is the permit to keep its socket open.
+    ///
+    /// This is not an `async fn`, which would hold its arguments twice.
+    pub(super) fn run(
+        self,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> impl Future<Output = ()> + Send {
         let Self {
             connection,
             mut reader,
         } = self;
 
-        while let ReadPause::Behind = poll_fn(|cx| reader.poll(&connection, cx)).await {
-            Box::pin(connection.catch_up()).await;
-        }
-        drop(reader);
-        connection.release_partial();
+        async move {
+            while let ReadPause::Behind = poll_fn(|cx| reader.poll(&connection, cx)).await {
+                Box::pin(connection.catch_up()).await;
+            }
+            drop(reader);
+            connection.release_partial();
 
-        // The cause is taken after the last write, because it records the frames that were sent.
-        let clock = connection.hub.clock();
-        let written = clock.timeout(STOP_TIMEOUT + CLOSE_TIMEOUT, write_rest(&connection));
-        if Box::pin(written).await.is_none() {
-            connection.fail(TransportError::Stalled);
-        }
-        let Some((cause, guards)) = connection.end() else {
-            return;
-        };
+            // The cause is taken after the last write, because it records the frames that were sent.
+            let clock = connection.hub.clock();
+            let written = clock.timeout(STOP_TIMEOUT + CLOSE_TIMEOUT, write_rest(&connection));
+            if Box::pin(written).await.is_none() {
+                connection.fail(TransportError::Stalled);
+            }
+            let Some((cause, guards)) = connection.end() else {
+                return;
+            };
 
-        // The client leaves its rooms before it answers the Close frame, unless the server stops: a stopping server
-        // waits until all connections are gone.
-        let is_stopping = cause == CloseCause::Closed(CloseReason::Local(CloseCode::GoingAway));
-        let guards = Some(guards).filter(|_| is_stopping);
-        let timeout = if is_stopping {
-            STOP_TIMEOUT
-        } else {
-            CLOSE_TIMEOUT
-        };
+            // The client leaves its rooms before it answers the Close frame, unless the server stops: a stopping server
+            // waits until all connections are gone.
+            let is_stopping = cause == CloseCause::Closed(CloseReason::Local(CloseCode::GoingAway));
+            let guards = is_stopping.then(|| Box::new(guards));
+            let timeout = if is_stopping {
+                STOP_TIMEOUT
+            } else {
+                CLOSE_TIMEOUT
+            };
 
-        if let CloseCause::Closed(_) = cause {
-            let answer = wait_for_close(&connection);
-            // The socket is dropped with or without an answer.
-            let _ = Box::pin(clock.timeout(timeout, answer)).await;
+            if let CloseCause::Closed(_) = cause {
+                let answer = wait_for_close(&connection);
+                // The socket is dropped with or without an answer.
+                let _ = Box::pin(clock.timeout(timeout, answer)).await;
+            }
+            drop(guards);
+            drop(permit);
         }
-        drop(guards);
     }
 }
 
