@@ -45,6 +45,17 @@ async fn message_or_end(peer: &mut Peer) -> Option<Value> {
     None
 }
 
+/// Returns the offset and the text of each message of [`ROOMS`] on `node`, in the order of the offsets.
+async fn stored(node: &Server) -> Vec<(Option<u64>, Value)> {
+    let mut stored = BTreeMap::new();
+    for room in ROOMS {
+        for message in log(node, room).await {
+            stored.insert(message["offset"].as_u64(), message["text"].clone());
+        }
+    }
+    stored.into_iter().collect()
+}
+
 /// Publishes [`EACH`] messages in each of [`ROOMS`] on one of `nodes`.
 async fn publish_in_all(nodes: [&Server; 2]) {
     let publishing = ROOMS.iter().enumerate().map(|(at, room)| async move {
@@ -88,17 +99,11 @@ async fn a_reader_of_a_pattern_that_moves_between_nodes_gets_each_message_once_a
     };
     let ((), received) = futures::join!(publish_in_all([&one, &other]), reading);
 
-    let mut expected = BTreeMap::new();
-    for room in ROOMS {
-        for message in log(&other, room).await {
-            expected.insert(message["offset"].as_u64(), message["text"].clone());
-        }
-    }
     let received: Vec<_> = received
         .iter()
         .map(|message| (message["offset"].as_u64(), message["text"].clone()))
         .collect();
-    assert_eq!(received, expected.into_iter().collect::<Vec<_>>());
+    assert_eq!(received, stored(&other).await);
 }
 
 #[tokio::test]
@@ -187,4 +192,52 @@ async fn a_stream_of_several_rooms_resumes_on_another_node() {
             .count();
         assert_eq!(count, EACH, "{room}");
     }
+}
+
+#[tokio::test]
+async fn a_ban_made_on_another_node_applies_to_the_readers_of_a_pattern() {
+    let nats = Nats::start().await;
+    let [one, other]: [Server; 2] = nats.nodes();
+    let mut peer = follow(&one, json!({})).await;
+    find(&mut peer, "subscribed").await;
+
+    let ban = json!({ "id": "reader", "room": "runs-1" });
+    let (status, _) = call(&other, Method::POST, "bans", ban).await;
+    assert_eq!(status, 201);
+    let unsubscribed = find(&mut peer, "unsubscribed").await;
+    publish(&other, "runs-1", "secret").await;
+    publish(&other, "runs-2", "public").await;
+
+    assert_eq!(unsubscribed["room"], "runs-1");
+    assert_eq!(unsubscribed["code"], "banned");
+    assert_eq!(messages(&mut peer, 1).await[0]["text"], "public");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_of_nats_loses_and_repeats_nothing_for_readers_of_patterns() {
+    let mut nats = Nats::start().await;
+    let nodes: [Server; 2] = nats.nodes();
+    let mut peer = follow(&nodes[1], json!({})).await;
+    find(&mut peer, "subscribed").await;
+
+    let restarting = async {
+        let mut received = messages(&mut peer, EACH / 2).await;
+        nats.kill();
+        for node in &nodes {
+            node.until_readiness(503).await;
+        }
+        nats.restart();
+        for node in &nodes {
+            node.until_readiness(200).await;
+        }
+        received.extend(messages(&mut peer, ALL - EACH / 2).await);
+        received
+    };
+    let ((), received) = futures::join!(publish_in_all([&nodes[0], &nodes[1]]), restarting);
+
+    let received: Vec<_> = received
+        .iter()
+        .map(|message| (message["offset"].as_u64(), message["text"].clone()))
+        .collect();
+    assert_eq!(received, stored(&nodes[0]).await);
 }

@@ -79,7 +79,7 @@ struct SettingArgs {
     /// New connections that one address may open at once
     #[arg(long, value_name = "N", default_value = "2000")]
     connect_burst: String,
-    /// Most rooms in memory, and most in the database; more are refused (HTTP 503)
+    /// Most rooms in memory, most in the database, and most patterns with readers; more are refused (HTTP 503)
     #[arg(long, value_name = "N", default_value = "10000")]
     max_rooms: String,
     /// Most connections in one room; more are refused (HTTP 503)
