@@ -1,4 +1,4 @@
-//! `fanfare listen`: prints the messages of rooms, one per line, until standard output is closed.
+//! `fanfare listen`: prints the messages of rooms, one per line, until standard output or all rooms are closed.
 //!
 //! Messages go to standard output (with `--json` gaps too), everything else to standard error. A slow reader of the
 //! output slows down the reading from the server: no frame is received before the previous one was written.
@@ -25,8 +25,8 @@ use crate::protocol::{Push, RoomSelector};
     about = "Print the messages of rooms, one per line",
     after_help = "Reconnects by itself when the server restarts or the network fails, without losing or repeating a line. \
              Messages that the server no longer has are reported as a gap on standard error.\n\
-             Exits 0 on Ctrl-C or when the reader of its output is gone, and 1 if the server refuses the connection \
-             for good.\n\
+             Exits 0 when all rooms are closed, on Ctrl-C or when the reader of its output is gone, and 1 if a room is \
+             deleted or the server refuses the connection for good.\n\
              Colours are used on a terminal only, and not with NO_COLOR."
 )]
 pub(super) struct ListenArgs {
@@ -83,7 +83,7 @@ async fn listen(
     result
 }
 
-/// Writes each update, until the server forbids a reconnect or standard output is closed.
+/// Writes each update, until all rooms are closed, the server forbids a reconnect, or standard output is closed.
 async fn follow(
     socket: &mut ReconnectingSocket,
     mut subscriptions: Subscriptions,
@@ -106,12 +106,21 @@ async fn follow(
                         updates
                             .filter_map(|(room, update)| show(&room, update, shown, are_several)),
                     );
+                    if let Push::Closed { room, .. } = push {
+                        note(&format!("the room {room} is closed"));
+                        if let Shown::Json = shown {
+                            lines.push_str(&(format::escape_json(&push.encode()) + "\n"));
+                        }
+                    }
                 }
                 let written = match out.write_all(lines.as_bytes()).await {
                     Ok(()) => out.flush().await,
                     failed => failed,
                 };
                 written.map_err(OutputError::new)?;
+                if subscriptions.are_closed() {
+                    return Ok(());
+                }
             }
             SocketEvent::Disconnected(reason) => {
                 subscriptions.on_disconnect();

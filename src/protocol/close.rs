@@ -7,7 +7,7 @@
 /// The reason why a connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CloseCode {
-    /// 1000: the client closed the connection.
+    /// 1000: the client closed the connection, or its room was closed or deleted.
     Done,
     /// 1001: the server is stopping or restarting.
     GoingAway,

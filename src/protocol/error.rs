@@ -26,6 +26,8 @@ pub enum ErrorCode {
     TooManySubscriptions,
     /// The server cannot accept another room, or another member in this room, or has no memory left for clients.
     LimitReached,
+    /// The room is closed: it accepts no more messages.
+    StreamClosed,
     /// The store cannot accept messages now.
     StoreUnavailable,
     /// The frame is not a JSON object. Clients also decode unknown codes of newer servers as this one.
@@ -35,7 +37,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All codes.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::BadJson,
         Self::UnknownType,
         Self::BadField,
@@ -47,6 +49,7 @@ impl ErrorCode {
         Self::NotSubscribed,
         Self::TooManySubscriptions,
         Self::LimitReached,
+        Self::StreamClosed,
         Self::StoreUnavailable,
     ];
 
@@ -64,6 +67,7 @@ impl ErrorCode {
             Self::NotSubscribed => "not_subscribed",
             Self::TooManySubscriptions => "too_many_subscriptions",
             Self::LimitReached => "limit_reached",
+            Self::StreamClosed => "stream_closed",
             Self::StoreUnavailable => "store_unavailable",
         }
     }

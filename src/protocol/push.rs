@@ -107,6 +107,13 @@ pub enum Push {
         /// The time of the deletion, in milliseconds since 1970 UTC.
         at: u64,
     },
+    /// The room accepts no more messages: its log ends.
+    Closed {
+        /// The room.
+        room: RoomName,
+        /// The offset of the last message.
+        offset: Offset,
+    },
     /// The server is stopping.
     Drain {
         /// The delay before the client should reconnect, different for each client.
@@ -153,7 +160,8 @@ impl Push {
             Self::Ack { room, .. }
             | Self::History { room, .. }
             | Self::Presence { room, .. }
-            | Self::Deleted { room, .. } => Some(room.as_str()),
+            | Self::Deleted { room, .. }
+            | Self::Closed { room, .. } => Some(room.as_str()),
             Self::Unsubscribed { room, .. } | Self::Gap { room, .. } => Some(room.as_str()),
             Self::Error { room, .. } => room.as_ref().map(RoomSelector::as_str),
             Self::Welcome(_) | Self::Token { .. } | Self::Drain { .. } | Self::Pong => None,
@@ -183,6 +191,7 @@ impl Push {
             Self::Error { .. } => "error",
             Self::Token { .. } => "token",
             Self::Deleted { .. } => "deleted",
+            Self::Closed { .. } => "closed",
             Self::Drain { .. } => "drain",
             Self::Pong => "pong",
         }
@@ -246,8 +255,10 @@ pub enum UnsubscribeCode {
     Kicked,
     /// The client was banned from the room.
     Banned,
-    /// The room was closed.
+    /// An operator has closed the room.
     RoomClosed,
+    /// The room was deleted, or has expired.
+    RoomDeleted,
     /// The client's new token does not grant the right to read the room. Clients also decode unknown codes of newer
     /// servers as this one.
     #[serde(other)]
@@ -258,7 +269,7 @@ impl UnsubscribeCode {
     /// Returns the code with which a connection is closed whose only subscription ends for this reason.
     pub const fn close_code(self) -> CloseCode {
         match self {
-            Self::Unsubscribed => CloseCode::Done,
+            Self::Unsubscribed | Self::RoomDeleted => CloseCode::Done,
             Self::Kicked | Self::RoomClosed => CloseCode::Kicked,
             Self::Banned | Self::NotAllowed => CloseCode::NotAllowed,
         }
@@ -271,6 +282,7 @@ impl UnsubscribeCode {
             Self::Kicked => "an operator removed the client from the room; it may subscribe again",
             Self::Banned => "the client is banned from the room",
             Self::RoomClosed => "an operator closed the room",
+            Self::RoomDeleted => "the room was deleted with its messages, or has expired",
             Self::NotAllowed => "the token does not grant read access to the room",
         }
     }

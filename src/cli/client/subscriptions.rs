@@ -4,7 +4,7 @@ use anyhow::bail;
 
 use super::ReconnectingSocket;
 use crate::client::{Cursor, ReadPosition, Update};
-use crate::protocol::{Push, RoomName, RoomSelector};
+use crate::protocol::{Push, RoomName, RoomSelector, UnsubscribeCode};
 
 /// The subscriptions of a connection, at least one, in the order in which they are requested.
 pub(in crate::cli) struct Subscriptions(Vec<Subscription>);
@@ -13,6 +13,8 @@ pub(in crate::cli) struct Subscriptions(Vec<Subscription>);
 struct Subscription {
     room: RoomSelector,
     cursor: Cursor,
+    /// True if the room accepts no more messages, and all were read.
+    is_closed: bool,
 }
 
 impl Subscriptions {
@@ -58,6 +60,11 @@ impl Subscriptions {
         self.0.iter().all(|one| one.cursor.has_caught_up())
     }
 
+    /// Reports whether all rooms are closed and read to their end.
+    pub(in crate::cli) fn are_closed(&self) -> bool {
+        self.0.iter().all(|one| one.is_closed)
+    }
+
     /// Records the end of the connection.
     pub(in crate::cli) fn on_disconnect(&mut self) {
         self.0.iter_mut().for_each(|one| one.cursor.on_disconnect());
@@ -75,7 +82,7 @@ impl Subscriptions {
     ) -> anyhow::Result<Vec<(RoomSelector, Update)>> {
         match push {
             Push::Welcome(_) if !socket.has_room() => {
-                for Subscription { room, cursor } in &self.0 {
+                for Subscription { room, cursor, .. } in &self.0 {
                     socket.send(&cursor.subscribe(room.clone()));
                 }
             }
@@ -86,11 +93,20 @@ impl Subscriptions {
                 key: None,
                 ..
             } if !socket.has_room() => bail!("cannot read {room}: {message}"),
-            // A pattern goes on without a room from which the client is banned.
-            Push::Unsubscribed { room, message, .. }
-                if !socket.has_room() && self.0.iter().any(|one| one.room == *room) =>
+            // A pattern goes on without a room that was deleted, or from which the client is banned.
+            Push::Unsubscribed {
+                room,
+                message,
+                code,
+            } if (!socket.has_room() || *code == UnsubscribeCode::RoomDeleted)
+                && self.0.iter().any(|one| one.room == *room) =>
             {
                 bail!("cannot read {room}: {message}")
+            }
+            Push::Closed { room, .. } => {
+                for one in &mut self.0 {
+                    one.is_closed |= one.room.as_str() == room.as_str();
+                }
             }
             _ => {}
         }
@@ -103,7 +119,7 @@ impl Subscriptions {
         };
 
         let mut updates = Vec::new();
-        for Subscription { room, cursor } in self.0.iter_mut().filter(|one| one.has(name)) {
+        for Subscription { room, cursor, .. } in self.0.iter_mut().filter(|one| one.has(name)) {
             let of_room = cursor.on_push(push);
             if updates.is_empty() {
                 updates = of_room
@@ -122,7 +138,11 @@ impl Subscription {
             RoomSelector::Room(_) => Cursor::new(position),
             RoomSelector::Pattern(_) => Cursor::in_pattern(position),
         };
-        Self { room, cursor }
+        Self {
+            room,
+            cursor,
+            is_closed: false,
+        }
     }
 
     /// Returns true if a frame about `name`, a room or a pattern, concerns this subscription.

@@ -234,6 +234,7 @@ impl PendingSubscription {
             bounds = store.bounds(name).map_err(unavailable)?;
         }
 
+        store.touch(name);
         let start = StartPosition::counted(store, name, &bounds, resume).await;
         Ok(Self {
             source: Source::Room(room),
@@ -274,6 +275,12 @@ impl PendingSubscription {
     /// Returns the room or the pattern.
     pub const fn source(&self) -> &Source {
         &self.source
+    }
+
+    /// Returns true if the reader begins after the last message of a closed room.
+    pub fn is_at_end(&self) -> bool {
+        let is_closed = self.source.room().is_some_and(|room| room.is_closed());
+        is_closed && self.start.cursor >= self.bounds.head
     }
 
     /// Returns the epoch of the log.

@@ -127,6 +127,28 @@ impl Fanout {
             LogChange::Missed(until) => self.queue_patterns(patterns.restart_at(until, rooms)),
             // Dropped after everything before it is applied.
             LogChange::Barrier(_) => {}
+
+            LogChange::Closed(room, offset) => {
+                let open = rooms.get(&room).map(Source::Room);
+                let patterns = patterns.matching(&room).into_iter().map(Source::Pattern);
+                for source in open.into_iter().chain(patterns) {
+                    source.feed().close(&room, offset);
+                    self.queue(source);
+                }
+            }
+            LogChange::RoomDeleted(room, offset) => {
+                // Their rings have messages of the room.
+                for pattern in patterns.matching(&room) {
+                    pattern.feed().truncate(0);
+                    self.queue(Source::Pattern(pattern));
+                }
+                let open = rooms.get(&room)?;
+                open.feed().clear(offset);
+                let readers = open.feed().readers();
+                // It takes a while to notify many readers, so a separate task does it.
+                tokio::spawn(async move { readers.unsubscribe(&room).await });
+            }
+            LogChange::Finished(delivery) => delivery.deliver(),
         }
 
         None

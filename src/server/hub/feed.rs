@@ -1,6 +1,7 @@
 //! The newest messages and signals of a room, or of all rooms that a pattern matches, and their readers. The ring of
 //! frames, the ring of signals and the readers each have their own lock.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -19,6 +20,9 @@ use crate::server::room::{
 #[derive(Clone, Copy, Debug)]
 pub struct DeletionMark(u64);
 
+/// The largest number of closed rooms that the feed of a pattern remembers for slow readers.
+const MAX_CLOSED: usize = 1024;
+
 /// The newest messages and signals, and their readers. See the [module docs](self).
 pub struct Feed {
     log: Mutex<Log>,
@@ -30,6 +34,10 @@ pub struct Feed {
     /// The number of the newest signal. It grows under the lock of the signals.
     newest_signal: AtomicU64,
     readers: Mutex<Readers>,
+    /// The rooms that were closed, the newest last, each with its last offset.
+    closed: Mutex<VecDeque<(RoomName, Offset)>>,
+    /// The number of rooms that were ever closed. It grows under the lock of `closed`.
+    closed_count: AtomicU64,
     /// True while a fan-out pass is queued.
     pub(super) is_fanout_queued: AtomicBool,
     /// The time at which the pass was queued, in microseconds since the start of the fan-out.
@@ -49,6 +57,8 @@ impl Feed {
         delivered: Arc<DeliveryCounters>,
     ) -> Self {
         Self {
+            closed: Mutex::default(),
+            closed_count: AtomicU64::new(0),
             log: Mutex::new(Log::new(limits, head)),
             head: AtomicU64::new(head.0),
             redactions: AtomicU64::new(0),
@@ -113,6 +123,14 @@ impl Feed {
     ) -> Result<Option<Chunk>, Lagged> {
         let mut log = self.log.lock();
         log.read(after, until, format, max_bytes, excluded)
+    }
+
+    /// Returns the messages after `after`, as many as fit in `max_bytes`, or one larger message.
+    ///
+    /// # Errors
+    /// [`Lagged`] if the ring has dropped the first of them.
+    pub fn frames(&self, after: Offset, max_bytes: usize) -> Result<Vec<Arc<Frame>>, Lagged> {
+        self.log.lock().frames(after, max_bytes)
     }
 
     /// Counts a delivery to one reader.
@@ -227,6 +245,57 @@ impl Feed {
         let is_redacted = log.redact(offset, at);
         self.redactions.store(log.redactions(), Ordering::Release);
         is_redacted
+    }
+
+    /// Records that `room` accepts no more messages after `offset`, which is in the log. Without effect if that is already
+    /// recorded.
+    pub(super) fn close(&self, room: &RoomName, offset: Offset) {
+        let mut closed = self.closed.lock();
+        if closed
+            .iter()
+            .any(|(known, at)| known == room && *at == offset)
+        {
+            return;
+        }
+
+        if closed.len() == MAX_CLOSED {
+            closed.pop_front();
+        }
+        closed.push_back((room.clone(), offset));
+        self.closed_count.fetch_add(1, Ordering::Release);
+    }
+
+    /// Returns the number of rooms that were ever closed.
+    pub fn closed_count(&self) -> u64 {
+        self.closed_count.load(Ordering::Acquire)
+    }
+
+    /// Returns the number of rooms that were closed and are no longer remembered.
+    pub fn forgotten_closed(&self) -> u64 {
+        let closed = self.closed.lock();
+        self.closed_count() - closed.len() as u64
+    }
+
+    /// Returns the rooms that were closed after the first `seen` ones, each with its last offset, as far as a reader at
+    /// `offset` has read all of their messages.
+    pub fn closed_since(&self, seen: u64, offset: Offset) -> Vec<(RoomName, Offset)> {
+        let closed = self.closed.lock();
+        let forgotten = self.closed_count() - closed.len() as u64;
+        let skipped = seen.saturating_sub(forgotten) as usize;
+        let newer = closed.iter().skip(skipped);
+        newer
+            .take_while(|(_, last)| *last <= offset)
+            .cloned()
+            .collect()
+    }
+
+    /// Empties the log, because its room was deleted with all messages up to `offset`.
+    pub(super) fn clear(&self, offset: Offset) {
+        let mut log = self.log.lock();
+        log.clear(offset);
+        self.redactions.store(log.redactions(), Ordering::Release);
+        drop(log);
+        self.closed.lock().clear();
     }
 
     /// Sends `notice` to every reader. In a large room this takes a while.

@@ -459,7 +459,7 @@ impl Hub {
 
 impl HubState {
     /// Checks the timers of all connections at intervals, which replaces a timer per connection, and removes old signals,
-    /// and rooms and pattern feeds that are not needed, until dropped.
+    /// and rooms and pattern feeds that have expired or are not needed, until dropped.
     async fn sweep(&self) {
         let mut interval = tokio::time::interval(self.sweep_every);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -470,6 +470,7 @@ impl HubState {
                 .await;
             self.rooms.expire_signals(self.clock.now());
             self.patterns.expire_signals(self.clock.now());
+            self.store.expire_rooms();
             self.rooms.remove_unknown();
             self.patterns.remove_unused(&*self.store);
         }

@@ -141,6 +141,11 @@ impl Room {
         bounds.is_ok_and(|bounds| !bounds.is_known)
     }
 
+    /// Returns true if the room accepts no more messages.
+    pub fn is_closed(&self) -> bool {
+        self.feed.closed_count() > self.feed.forgotten_closed()
+    }
+
     /// Stores `drafts` consecutively. The future resolves when the new messages are in the ring. Messages that are
     /// received together should be published together: readers then get them in one write.
     ///

@@ -77,6 +77,10 @@ impl Rooms {
             Refusal::StoreUnavailable
         })?;
         let feed = self.new_feed(bounds.head);
+        let lifecycle = self.store.lifecycle(name).unwrap_or_default();
+        if lifecycle.is_some_and(|lifecycle| lifecycle.is_closed) {
+            feed.close(name, bounds.head);
+        }
         let room = Room::new(name.clone(), bounds, self.store.clone(), feed);
         let room = Arc::new(room);
         rooms.insert(ByName(room.clone()));

@@ -157,6 +157,16 @@ impl Readers {
         removed
     }
 
+    /// Ends the subscription of each reader to `room`, which was deleted.
+    pub(super) async fn unsubscribe(self, room: &RoomName) {
+        for (number, reader) in self.iter().enumerate() {
+            if number % WRITES_PER_TURN == WRITES_PER_TURN - 1 {
+                tokio::task::yield_now().await;
+            }
+            reader.unsubscribe(room, UnsubscribeCode::RoomDeleted);
+        }
+    }
+
     /// Returns the number of readers.
     pub(super) fn len(&self) -> usize {
         match self {

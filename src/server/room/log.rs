@@ -158,6 +158,15 @@ impl Log {
         self.frames.shrink_to_fit();
     }
 
+    /// Drops all frames up to `offset`, because they were deleted. Pages of them that were read before cannot be redacted.
+    pub fn clear(&mut self, offset: Offset) {
+        self.dropped = self.head().max(offset);
+        self.frames.clear();
+        self.bytes = 0;
+        self.redacted.clear();
+        self.redactions += 1;
+    }
+
     fn drop_oldest(&mut self) {
         if let Some(oldest) = self.frames.pop_front() {
             self.bytes -= oldest.frame.size();
@@ -240,6 +249,30 @@ impl Log {
         let mut frames = self.frames.range(next..).map(|entry| &entry.frame);
         let next = frames.find(|frame| !excluded.contains(frame.room()));
         Ok(next.map(|frame| frame.offset()))
+    }
+
+    /// Returns the frames after `after`, as many as have at most `max_bytes` bytes, or one larger frame.
+    ///
+    /// # Errors
+    /// [`Lagged`] if a frame after `after` has been dropped.
+    pub fn frames(&self, after: Offset, max_bytes: usize) -> Result<Vec<Arc<Frame>>, Lagged> {
+        if after < self.dropped {
+            return Err(Lagged {
+                dropped: self.dropped,
+            });
+        }
+
+        let start = self
+            .frames
+            .partition_point(|entry| entry.frame.offset() <= after);
+        let mut bytes = 0;
+        let fits = |entry: &&RingEntry| {
+            let is_first = bytes == 0;
+            bytes += entry.frame.size();
+            is_first || bytes <= max_bytes
+        };
+        let frames = self.frames.range(start..).take_while(fits);
+        Ok(frames.map(|entry| entry.frame.clone()).collect())
     }
 
     /// Returns the frames after `after` up to and including `until`, without those of `excluded` rooms, as one chunk of

@@ -7,6 +7,7 @@
 //!   gone.
 //! - Without a hub, as in command-line tools, results are delivered immediately.
 
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -20,7 +21,7 @@ use crate::protocol::{Offset, RoomName};
 use crate::server::metrics::{self, PublishResult};
 use crate::server::room::Frame;
 use crate::server::spans::{CommitId, PublishSpan};
-use crate::server::store::{Deleted, StoreError, Stored};
+use crate::server::store::{AppendOutcome, AppendResult, Deleted, StoreError, Stored};
 
 /// A future that resolves to the result of a call of the store.
 pub type StoreFuture<T> = BoxFuture<'static, Result<T, StoreError>>;
@@ -40,11 +41,33 @@ pub enum LogChange {
     Missed(Offset),
     /// A place between changes. Whoever waits for it continues when the hub drops it.
     Barrier(oneshot::Sender<()>),
+    /// A room accepts no more messages after this offset.
+    Closed(RoomName, Offset),
+    /// A room was deleted with its messages up to this offset.
+    RoomDeleted(RoomName, Offset),
     /// A finished append of this node. If no other node appends, new messages are only in this result, not in
     /// a [`LogChange::Appended`].
     AppendFinished(Call<Vec<Stored>>, Result<Vec<Stored>, StoreError>),
     /// A finished deletion of this node. The deletion itself is sent before it.
     DeleteFinished(Call<Deleted>, Result<Deleted, StoreError>),
+    /// The result of another call of this node. Its changes are sent before it.
+    Finished(Delivery),
+}
+
+/// The result of a call, which waits until the changes before it are applied.
+pub struct Delivery(Box<dyn FnOnce() + Send>);
+
+impl Delivery {
+    /// Sends the result to the caller.
+    pub fn deliver(self) {
+        (self.0)();
+    }
+}
+
+impl fmt::Debug for Delivery {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery").finish_non_exhaustive()
+    }
 }
 
 /// A pending call that changes the log, until its result is delivered.
@@ -67,22 +90,51 @@ impl<T> Call<T> {
         // Sending fails if the caller has gone; the messages remain stored.
         let _ = self.caller.send(result);
     }
+
+    /// Records the latency of an append, and ends its span. `newest` is the offset of the last message.
+    fn trace(&mut self, newest: Result<Option<Offset>, String>) {
+        metrics::record_ack_latency(self.began.elapsed());
+        if let Some(span) = self.span.take() {
+            span.end(&self.room, self.messages, newest, self.commit.take());
+        }
+    }
+}
+
+impl<T: Send + 'static> Call<T> {
+    /// Returns the change with the result of the call.
+    pub(super) fn finish(self, result: Result<T, StoreError>) -> LogChange {
+        LogChange::Finished(Delivery(Box::new(move || self.send(result))))
+    }
 }
 
 impl Call<Vec<Stored>> {
     /// Counts and traces the append, and sends the result to the caller.
     pub fn deliver(mut self, result: Result<Vec<Stored>, StoreError>) {
-        metrics::record_ack_latency(self.began.elapsed());
         count(self.messages, &result);
-        if let Some(span) = self.span.take() {
-            let newest = result
-                .as_ref()
-                .map(|stored| stored.last().map(Stored::offset));
-            let newest = newest.map_err(ToString::to_string);
-            span.end(&self.room, self.messages, newest, self.commit.take());
-        }
+        let newest = result
+            .as_ref()
+            .map(|stored| stored.last().map(Stored::offset));
+        self.trace(newest.map_err(ToString::to_string));
 
         self.send(result);
+    }
+}
+
+impl Call<AppendResult> {
+    /// Returns the change with the result of an append with conditions, which is counted and traced when it is delivered.
+    pub(super) fn finish_append(mut self, result: Result<AppendResult, StoreError>) -> LogChange {
+        LogChange::Finished(Delivery(Box::new(move || {
+            let counted = match result.as_ref().map(|result| &result.outcome) {
+                Ok(AppendOutcome::Stored) => PublishResult::Stored,
+                Ok(AppendOutcome::Duplicate { .. }) => PublishResult::Duplicate,
+                Ok(AppendOutcome::Refused(_)) | Err(_) => PublishResult::Refused,
+            };
+            metrics::count_published(self.messages, counted);
+            let newest = result.as_ref().map(|result| Some(result.head));
+            self.trace(newest.map_err(ToString::to_string));
+
+            self.send(result);
+        })))
     }
 }
 
@@ -161,8 +213,11 @@ impl ChangeSender {
             match change {
                 LogChange::AppendFinished(call, result) => call.deliver(result),
                 LogChange::DeleteFinished(call, result) => call.deliver(result),
+                LogChange::Finished(delivery) => delivery.deliver(),
                 LogChange::Appended(..)
                 | LogChange::Deleted(..)
+                | LogChange::Closed(..)
+                | LogChange::RoomDeleted(..)
                 | LogChange::Missed(_)
                 | LogChange::Barrier(_) => {}
             }

@@ -226,7 +226,7 @@ impl Clock {
 }
 
 /// Returns the wall-clock time in milliseconds since 1970 UTC.
-fn wall_now() -> u64 {
+pub(super) fn wall_now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_millis() as u64)

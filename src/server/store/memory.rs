@@ -3,6 +3,8 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
@@ -13,12 +15,18 @@ use crate::protocol::{Epoch, Offset, RoomName, RoomPattern};
 use crate::server::memory::Memory;
 use crate::server::room::{DedupEntry, DedupWindow, Draft, Frame};
 use crate::server::store::changes::{ChangeSender, Changes, LogChange, StoreFuture};
-use crate::server::store::clock::Clock;
+use crate::server::store::clock::{Clock, wall_now};
+use crate::server::store::lifecycle::ProducerState;
 use crate::server::store::matching::{MatchingPage, OldestFrames, RoomFilter, RoomSummary};
 use crate::server::store::trimmed_run::{self, MAX_REMEMBERED, TrimmedRun};
 use crate::server::store::{
-    Bounds, Deleted, Health, Limit, Page, Retention, Span, Store, StoreError, Stored,
+    AppendConditions, AppendOutcome, AppendRefusal, AppendResult, Bounds, CreateOutcome,
+    CreateResult, Deleted, Health, Lifecycle, Limit, NewRoom, Page, Retention, Span, Store,
+    StoreError, Stored,
 };
+
+/// The largest number of created rooms, which are kept even if nobody uses them.
+const MAX_CREATED_ROOMS: usize = 10_000;
 
 /// A store in memory. See the [module docs](self).
 #[derive(Debug)]
@@ -30,7 +38,10 @@ pub struct MemoryStore {
     epoch: Epoch,
     /// The newest offset of all rooms. Lock order: the room first.
     newest: Mutex<u64>,
+    /// Lock order: before that of a room.
     rooms: Mutex<Rooms>,
+    /// The number of created rooms.
+    created: AtomicUsize,
 }
 
 type NamedLog = (RoomName, Arc<Mutex<Kept>>);
@@ -59,6 +70,11 @@ struct Kept {
     frames: VecDeque<(Arc<Frame>, u64)>,
     bytes: usize,
     keys: DedupWindow,
+    lifecycle: Lifecycle,
+    /// The newest append of each producer.
+    producers: HashMap<String, ProducerState>,
+    /// True if the room was deleted, so that this log is no longer used.
+    is_deleted: bool,
 }
 
 impl MemoryStore {
@@ -76,6 +92,7 @@ impl MemoryStore {
             epoch: Epoch::new(fastrand::u32(..)),
             newest: Mutex::new(0),
             rooms: Mutex::default(),
+            created: AtomicUsize::new(0),
         }
     }
 
@@ -94,9 +111,97 @@ impl MemoryStore {
             frames: VecDeque::new(),
             bytes: 0,
             keys: DedupWindow::new(self.retention.keys),
+            lifecycle: Lifecycle::default(),
+            producers: HashMap::new(),
+            is_deleted: false,
         }));
         rooms.logs.insert(name.clone(), room.clone());
         room
+    }
+
+    /// Returns the log of `name` if the room exists. An expired room is deleted.
+    fn find(&self, name: &RoomName) -> Option<Arc<Mutex<Kept>>> {
+        let room = self.rooms.lock().logs.get(name)?.clone();
+        let is_expired = room.lock().is_expired(self.clock.now());
+        if is_expired {
+            self.remove(name, |kept| kept.is_expired(self.clock.now()));
+            return None;
+        }
+
+        let is_known = room.lock().is_known();
+        is_known.then_some(room)
+    }
+
+    /// Changes the log of `name`, which is created if it does not exist. An expired room is deleted first.
+    fn change<T>(&self, name: &RoomName, change: impl FnOnce(&mut Kept) -> T) -> T {
+        loop {
+            let room = self.room(name);
+            let mut kept = room.lock();
+            // It may have been deleted before it was locked.
+            if kept.is_deleted {
+                continue;
+            }
+            if !kept.is_expired(self.clock.now()) {
+                return change(&mut kept);
+            }
+            drop(kept);
+            self.remove(name, |kept| kept.is_expired(self.clock.now()));
+        }
+    }
+
+    /// Deletes the room `name` if it exists and `is_due`. Returns true if it was deleted.
+    fn remove(&self, name: &RoomName, is_due: impl FnOnce(&Kept) -> bool) -> bool {
+        let mut rooms = self.rooms.lock();
+        let Some(room) = rooms.logs.get(name).cloned() else {
+            return false;
+        };
+        let mut kept = room.lock();
+        if !is_due(&kept) {
+            return false;
+        }
+
+        kept.is_deleted = true;
+        let created = usize::from(kept.is_created());
+        self.created.fetch_sub(created, Ordering::Relaxed);
+        rooms.logs.remove(name);
+        rooms.floor = rooms.floor.max(kept.head);
+        // Sent under the lock, so that it follows the changes of the room.
+        self.changes
+            .send(vec![LogChange::RoomDeleted(name.clone(), kept.head)]);
+        true
+    }
+
+    /// Stores `drafts` in `room`, whose log is `kept`, and sends the changes that `finish` adds to them.
+    fn store_all(
+        &self,
+        kept: &mut Kept,
+        room: &RoomName,
+        drafts: Vec<Draft>,
+        at: u64,
+        finish: impl FnOnce(&Kept, Vec<LogChange>) -> Vec<LogChange>,
+    ) {
+        let now = self.clock.now();
+        let mut newest = self.newest.lock();
+        let stored: Vec<_> = drafts
+            .into_iter()
+            .map(|draft| kept.store(room, draft, &self.epoch, &mut newest, at, now))
+            .collect();
+
+        let frames: Vec<_> = stored.iter().filter_map(Stored::frame).cloned().collect();
+        let appended = (!frames.is_empty()).then(|| LogChange::Appended(room.clone(), frames));
+        // Sent under the lock, so that changes are in the order of the offsets.
+        self.changes
+            .send(finish(kept, appended.into_iter().collect()));
+        drop(newest);
+        kept.trim(now, &self.retention);
+    }
+
+    /// Returns true if another room may be created, and counts it.
+    fn count_created(&self) -> bool {
+        let one_more = |created| (created < MAX_CREATED_ROOMS).then_some(created + 1);
+        self.created
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
+            .is_ok()
     }
 
     /// Returns the rooms that `is_selected`, trimmed, and the newest offset of the rooms that were dropped.
@@ -121,6 +226,22 @@ impl Kept {
     /// Returns the number of messages, trimmed ones included.
     fn count(&self) -> u64 {
         self.trimmed + self.frames.len() as u64
+    }
+
+    /// Returns true if the room has, or had, messages, or was created.
+    fn is_known(&self) -> bool {
+        self.count() > 0 || self.is_created()
+    }
+
+    /// Returns true if the room was created with settings.
+    const fn is_created(&self) -> bool {
+        self.lifecycle.settings.is_some()
+    }
+
+    /// Returns true if the room has expired at `now`, by the store's clock.
+    fn is_expired(&self, now: u64) -> bool {
+        let written = self.frames.back().map_or(0, |(_, stored)| *stored);
+        self.is_created() && self.lifecycle.is_expired(written, now, wall_now())
     }
 
     /// Stores `draft` in `room` after `newest`, the newest offset of all rooms, unless it is a duplicate.
@@ -183,9 +304,16 @@ impl Kept {
         Deleted::Now
     }
 
-    /// Drops messages and keys that are past the limits.
+    /// Drops messages and keys that are past the limits. A created room keeps its messages.
     fn trim(&mut self, now: u64, retention: &Retention) {
         self.keys.expire(self.count(), now);
+        if !self.is_created() {
+            self.trim_to(now, retention);
+        }
+    }
+
+    /// Drops messages that are past the limits.
+    fn trim_to(&mut self, now: u64, retention: &Retention) {
         while let Some((oldest, stored)) = self.frames.front() {
             let is_old = u128::from(now.saturating_sub(*stored)) > retention.age.as_millis();
             let is_over = self.frames.len() > retention.messages
@@ -274,7 +402,7 @@ impl Store for MemoryStore {
             head: kept.head,
             gone: kept.gone,
             newest: Offset(*self.newest.lock()),
-            is_known: kept.count() > 0,
+            is_known: kept.is_known(),
         })
     }
 
@@ -294,31 +422,146 @@ impl Store for MemoryStore {
             return result;
         }
 
-        let log = self.room(room);
-        let mut kept = log.lock();
-        let now = self.clock.now();
-        kept.trim(now, &self.retention);
-        let mut newest = self.newest.lock();
-        let stored = drafts
-            .into_iter()
-            .map(|draft| kept.store(room, draft, &self.epoch, &mut newest, at, now))
-            .collect();
+        self.change(room, |kept| {
+            if kept.lifecycle.is_closed {
+                let refusal = Err(StoreError::RoomClosed);
+                return self
+                    .changes
+                    .send(vec![LogChange::AppendFinished(call, refusal)]);
+            }
 
-        // Sent under the lock, so that changes are in the order of the offsets.
-        self.changes
-            .send(vec![LogChange::AppendFinished(call, Ok(stored))]);
-        drop(newest);
-        kept.trim(now, &self.retention);
+            let now = self.clock.now();
+            kept.trim(now, &self.retention);
+            let mut newest = self.newest.lock();
+            let stored = drafts
+                .into_iter()
+                .map(|draft| kept.store(room, draft, &self.epoch, &mut newest, at, now))
+                .collect();
+
+            // Sent under the lock, so that changes are in the order of the offsets.
+            self.changes
+                .send(vec![LogChange::AppendFinished(call, Ok(stored))]);
+            drop(newest);
+            kept.trim(now, &self.retention);
+        });
         result
+    }
+
+    fn lifecycle(&self, room: &RoomName) -> Result<Option<Lifecycle>, StoreError> {
+        let kept = self.find(room);
+        Ok(kept.map(|kept| kept.lock().lifecycle.clone()))
+    }
+
+    fn create_room(&self, room: &RoomName, new: NewRoom, at: u64) -> StoreFuture<CreateResult> {
+        let (call, result) = self.changes.begin(room, new.drafts.len());
+        self.change(room, |kept| {
+            if kept.is_known() {
+                let outcome = kept.lifecycle.compare(&new);
+                let head = kept.head;
+                let result = Ok(CreateResult { outcome, head });
+                return self.changes.send(vec![call.finish(result)]);
+            }
+            if !self.count_created() {
+                let limit = MAX_CREATED_ROOMS;
+                let refusal = Err(StoreError::TooManyRooms { limit });
+                return self.changes.send(vec![call.finish(refusal)]);
+            }
+
+            kept.lifecycle = Lifecycle::of(&new, self.clock.now());
+            self.store_all(kept, room, new.drafts, at, |kept, mut changes| {
+                let head = kept.head;
+                if new.is_closed {
+                    changes.push(LogChange::Closed(room.clone(), head));
+                }
+                let outcome = CreateOutcome::Created;
+                changes.push(call.finish(Ok(CreateResult { outcome, head })));
+                changes
+            });
+        });
+        result
+    }
+
+    fn append_if(
+        &self,
+        room: &RoomName,
+        drafts: Vec<Draft>,
+        conditions: AppendConditions,
+        at: u64,
+    ) -> StoreFuture<AppendResult> {
+        let (call, result) = self.changes.begin(room, drafts.len());
+        self.change(room, |kept| {
+            let producer = conditions.producer.as_ref();
+            let newest = producer.and_then(|producer| kept.producers.get(&producer.id));
+            let outcome = if kept.is_known() {
+                conditions.check(&kept.lifecycle, newest.copied(), !drafts.is_empty())
+            } else {
+                AppendOutcome::Refused(AppendRefusal::NoRoom)
+            };
+            if outcome != AppendOutcome::Stored {
+                let result = AppendResult {
+                    outcome,
+                    head: kept.head,
+                    is_closed: kept.lifecycle.is_closed,
+                };
+                return self.changes.send(vec![call.finish_append(Ok(result))]);
+            }
+
+            if let Some(producer) = producer {
+                kept.producers.insert(producer.id.clone(), producer.state());
+            }
+            kept.lifecycle.record(&conditions, self.clock.now());
+            self.store_all(kept, room, drafts, at, |kept, mut changes| {
+                let (head, is_closed) = (kept.head, kept.lifecycle.is_closed);
+                if is_closed {
+                    changes.push(LogChange::Closed(room.clone(), head));
+                }
+                changes.push(call.finish_append(Ok(AppendResult {
+                    outcome,
+                    head,
+                    is_closed,
+                })));
+                changes
+            });
+        });
+        result
+    }
+
+    fn delete_room(&self, room: &RoomName) -> StoreFuture<bool> {
+        let (call, result) = self.changes.begin(room, 0);
+        let is_known = self.find(room).is_some();
+        let is_deleted = is_known && self.remove(room, Kept::is_known);
+        self.changes.send(vec![call.finish(Ok(is_deleted))]);
+        result
+    }
+
+    fn touch(&self, room: &RoomName) {
+        if let Some(kept) = self.find(room) {
+            let mut kept = kept.lock();
+            kept.lifecycle.used = kept.lifecycle.used.max(self.clock.now());
+        }
+    }
+
+    fn expire_rooms(&self) {
+        let now = self.clock.now();
+        let rooms = self.rooms.lock();
+        let expired = rooms
+            .logs
+            .iter()
+            .filter(|(_, kept)| kept.lock().is_expired(now));
+        let expired: Vec<RoomName> = expired.map(|(name, _)| name.clone()).collect();
+        drop(rooms);
+
+        for room in expired {
+            self.remove(&room, |kept| kept.is_expired(now));
+        }
     }
 
     fn delete(&self, room: &RoomName, offset: Offset, at: u64) -> StoreFuture<Deleted> {
         let (call, result) = self.changes.begin(room, 1);
-        let room = self.room(room);
-        let mut kept = room.lock();
-        let deleted = kept.delete(offset);
-
-        self.changes.send_deleted(call, offset, at, Ok(deleted));
+        self.change(room, |kept| {
+            let deleted = kept.delete(offset);
+            self.changes.send_deleted(call, offset, at, Ok(deleted));
+        });
         result
     }
 
@@ -421,7 +664,7 @@ impl Store for MemoryStore {
 
         let summary = |(room, kept): NamedLog| {
             let kept = kept.lock();
-            (kept.count() > 0).then(|| RoomSummary {
+            kept.is_known().then(|| RoomSummary {
                 room,
                 first: kept.first(),
                 head: kept.head,
@@ -432,7 +675,7 @@ impl Store for MemoryStore {
         ready(Ok(rooms.collect())).boxed()
     }
 
-    /// Trims each room to its share of `bytes`. The newest message is always kept.
+    /// Trims each room, also created ones, to its share of `bytes`. The newest message is always kept.
     fn reclaim(&self, bytes: usize) {
         let rooms: Vec<_> = self.rooms.lock().logs.values().cloned().collect();
         let retention = Retention {
@@ -442,14 +685,34 @@ impl Store for MemoryStore {
 
         let now = self.clock.now();
         for room in rooms {
-            room.lock().trim(now, &retention);
+            let mut kept = room.lock();
+            if kept.is_created() {
+                let (messages, age) = (usize::MAX, Duration::MAX);
+                kept.trim_to(
+                    now,
+                    &Retention {
+                        messages,
+                        age,
+                        ..retention
+                    },
+                );
+            } else {
+                kept.trim(now, &retention);
+            }
         }
     }
 
+    /// Drops the room, unless it was created.
     fn release(&self, room: &RoomName) {
         let mut rooms = self.rooms.lock();
+        let is_created = |kept: &Arc<Mutex<Kept>>| kept.lock().is_created();
+        if rooms.logs.get(room).is_some_and(is_created) {
+            return;
+        }
         if let Some(kept) = rooms.logs.remove(room) {
-            rooms.floor = rooms.floor.max(kept.lock().head);
+            let mut kept = kept.lock();
+            kept.is_deleted = true;
+            rooms.floor = rooms.floor.max(kept.head);
         }
     }
 

@@ -11,6 +11,7 @@
 mod changes;
 mod clock;
 mod cluster;
+mod lifecycle;
 mod matching;
 mod page;
 mod trimmed_run;
@@ -30,8 +31,12 @@ use tokio::sync::watch;
 use crate::protocol::{Epoch, Offset, RoomName, RoomPattern};
 use crate::server::room::{DedupLimits, Draft, Frame};
 
-pub use changes::{Call, Changes, LogChange, StoreFuture};
+pub use changes::{Call, Changes, Delivery, LogChange, StoreFuture};
 pub use cluster::{Bus, BusEvent, ClusterBackend, RuleEvent, RuleStore};
+pub use lifecycle::{
+    AppendConditions, AppendOutcome, AppendRefusal, AppendResult, CreateOutcome, CreateResult,
+    Lifecycle, NewRoom, ProducerPosition, RoomSettings,
+};
 pub use matching::{MatchingPage, RoomFilter, RoomSummary};
 pub use memory::MemoryStore;
 pub use nats::{NatsError, NatsLogin, NatsServers, NatsSettings, NatsStore};
@@ -123,7 +128,7 @@ pub struct Bounds {
     pub gone: Offset,
     /// The newest offset of all rooms, at least `head`. A client may resume from any offset up to it.
     pub newest: Offset,
-    /// True if the store has, or had, messages of the room.
+    /// True if the store has, or had, messages of the room, or the room was created.
     pub is_known: bool,
 }
 
@@ -178,7 +183,18 @@ pub enum StoreError {
         /// The limit.
         limit: usize,
     },
+    /// The room accepts no more messages.
+    #[error("the room is closed: it accepts no more messages")]
+    RoomClosed,
+    /// The store has no such function.
+    #[error("{0}")]
+    Unsupported(&'static str),
 }
+
+/// The error of a store that does not keep the lifecycle of rooms.
+const NO_LIFECYCLE: StoreError = StoreError::Unsupported(
+    "this server stores messages in NATS, where rooms cannot be created, closed or deleted yet; use SQLite (--store)",
+);
 
 /// The health of a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -304,6 +320,53 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// # Errors
     /// If the store cannot delete now.
     fn delete(&self, room: &RoomName, offset: Offset, at: u64) -> StoreFuture<Deleted>;
+
+    /// Returns the lifecycle of `room`; `None` if the room does not exist or has expired.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    fn lifecycle(&self, room: &RoomName) -> Result<Option<Lifecycle>, StoreError> {
+        let bounds = self.bounds(room)?;
+        Ok(bounds.is_known.then(Lifecycle::default))
+    }
+
+    /// Creates `room`, or compares it with the existing one. `at` is the current time, in milliseconds since 1970 UTC.
+    ///
+    /// # Errors
+    /// If the store cannot create rooms, or not now.
+    fn create_room(&self, _room: &RoomName, _new: NewRoom, _at: u64) -> StoreFuture<CreateResult> {
+        ready(Err(NO_LIFECYCLE)).boxed()
+    }
+
+    /// Stores `drafts` consecutively in `room`, which must exist, if `conditions` are met. The conditions are checked and
+    /// the messages are stored in one transaction.
+    ///
+    /// # Errors
+    /// If the store cannot check conditions, or cannot store the messages now.
+    fn append_if(
+        &self,
+        _room: &RoomName,
+        _drafts: Vec<Draft>,
+        _conditions: AppendConditions,
+        _at: u64,
+    ) -> StoreFuture<AppendResult> {
+        ready(Err(NO_LIFECYCLE)).boxed()
+    }
+
+    /// Deletes `room` with all its messages. Returns false if the room does not exist. The payloads are removed from all
+    /// files of the store, immediately or shortly afterwards.
+    ///
+    /// # Errors
+    /// If the store cannot delete rooms, or not now.
+    fn delete_room(&self, _room: &RoomName) -> StoreFuture<bool> {
+        ready(Err(NO_LIFECYCLE)).boxed()
+    }
+
+    /// Records a read of `room`, which delays its expiry if it has a time to live.
+    fn touch(&self, _room: &RoomName) {}
+
+    /// Deletes the rooms that have expired, unless the store does so itself. Call this at intervals.
+    fn expire_rooms(&self) {}
 
     /// Waits until every append and deletion that has started is finished and its result is delivered.
     fn flush(&self) -> BoxFuture<'static, ()>;

@@ -3,6 +3,7 @@
 
 mod subject;
 mod deleting;
+mod lifecycle;
 mod matching;
 mod damage;
 mod rooms;

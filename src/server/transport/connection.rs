@@ -499,6 +499,21 @@ impl ConnectionState {
     pub(super) fn write_next<E>(
         &mut self,
         hub: &Hub,
+        mut batch: Option<&mut FanoutBatch<'_>>,
+        mut write: impl FnMut(&Bytes) -> Result<usize, E>,
+    ) -> Result<WriteStep, E> {
+        let step = self.write_log(hub, batch.as_deref_mut(), &mut write)?;
+        if step == WriteStep::Idle && self.subscriptions.have_closed() {
+            // All messages of a room precede the frame about its end.
+            self.push_closed();
+            return self.write_log(hub, batch, &mut write);
+        }
+        Ok(step)
+    }
+
+    fn write_log<E>(
+        &mut self,
+        hub: &Hub,
         batch: Option<&mut FanoutBatch<'_>>,
         mut write: impl FnMut(&Bytes) -> Result<usize, E>,
     ) -> Result<WriteStep, E> {
@@ -576,6 +591,17 @@ impl ConnectionState {
             reconnect_after_ms: reconnect_after.as_millis() as u64,
         });
         self.close(CloseCode::GoingAway);
+    }
+
+    /// Queues the frames about the closed rooms whose messages are all written. A connection that has nothing else to read,
+    /// and cannot subscribe to other rooms, ends after them.
+    fn push_closed(&mut self) {
+        for (room, offset) in self.subscriptions.take_closed() {
+            self.send_buffer.push_event(&Push::Closed { room, offset });
+        }
+        if self.send_buffer.dialect() != Dialect::Typed && self.subscriptions.are_at_end() {
+            self.close(CloseCode::Done);
+        }
     }
 
     /// Queues the end of the subscription to `room`, or of the connection if its dialect has no frame for that.

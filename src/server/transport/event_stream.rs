@@ -59,7 +59,11 @@ impl Output for HyperBody {
         batch: Option<&mut FanoutBatch<'_>>,
     ) {
         let reads_log = state.send_buffer.reads_log();
-        let has_messages = || reads_log && state.subscriptions.has_pending(batch.as_deref());
+        let has_messages = || {
+            let subscriptions = &state.subscriptions;
+            reads_log
+                && (subscriptions.has_pending(batch.as_deref()) || subscriptions.have_closed())
+        };
         if state.send_buffer.has_output() || has_messages() || state.has_signals() {
             state.send_buffer.block(state.heartbeat.active_at());
             connection.waker.wake();

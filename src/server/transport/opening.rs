@@ -154,7 +154,7 @@ impl SubscriptionFrames {
                 head,
                 first,
                 recovery: start.recovery,
-                closed: false,
+                closed: source.room().is_some_and(|room| room.is_closed()),
                 count,
                 members,
             }));

@@ -249,6 +249,7 @@ fn refuse(
         let close_code = match code {
             ErrorCode::RateLimited => CloseCode::TooFast,
             ErrorCode::NotAllowed => CloseCode::NotAllowed,
+            ErrorCode::StreamClosed => CloseCode::Done,
             _ => CloseCode::TryAgainLater,
         };
         return state.send_buffer.close(CloseReason::Local(close_code));
@@ -282,6 +283,10 @@ fn push_results(
                     });
                 }
             }
+        }
+        Err(error @ StoreError::RoomClosed) => {
+            let message = error.to_string();
+            refuse(state, room, keys, ErrorCode::StreamClosed, &message);
         }
         // The plain dialect has no error frames.
         Err(_) if state.send_buffer.dialect() == Dialect::Plain => state.drain(Duration::ZERO, now),

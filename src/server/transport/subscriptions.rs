@@ -28,6 +28,8 @@ pub(super) struct Subscription {
     pub(super) source: Source,
     /// The number of the newest signal of the feed that was written, or that the client does not get.
     signal: u64,
+    /// The number of closed rooms of the feed that the client knows of.
+    closed_seen: u64,
     _membership: Membership,
 }
 
@@ -53,12 +55,37 @@ pub(super) struct MergedReader<'a> {
 impl Subscription {
     /// Creates a subscription that reads `source` from `cursor`, and the signals from now on.
     pub(super) fn new(source: Source, cursor: LogCursor, membership: Membership) -> Self {
+        // The reader of a room learns that it is closed even if that was before.
+        let closed_seen = match &source {
+            Source::Room(room) => room.feed().forgotten_closed(),
+            Source::Pattern(pattern) => pattern.feed().closed_count(),
+        };
+
         Self {
             cursor,
             signal: source.feed().newest_signal(),
             source,
+            closed_seen,
             _membership: membership,
         }
+    }
+
+    /// Returns true if rooms were closed of which the client does not know.
+    fn has_closed(&self) -> bool {
+        self.source.feed().closed_count() > self.closed_seen
+    }
+
+    /// Returns the closed rooms of which the client does not know and all of whose messages are written, each with its last
+    /// offset.
+    fn take_closed(&mut self) -> Vec<(RoomName, Offset)> {
+        if !self.has_closed() || self.cursor.is_behind() {
+            return Vec::new();
+        }
+
+        let feed = self.source.feed();
+        let closed = feed.closed_since(self.closed_seen, self.cursor.offset());
+        self.closed_seen = self.closed_seen.max(feed.forgotten_closed()) + closed.len() as u64;
+        closed
     }
 
     /// Returns the offset of the next message after `after`, at most `applied`, that is not of an `excluded` room, and
@@ -338,6 +365,28 @@ impl Subscriptions {
         self.iter().any(|subscription| {
             let cursor = &subscription.cursor;
             cursor.is_behind() || cursor.offset() < subscription.source.feed().head()
+        })
+    }
+
+    /// Returns true if rooms were closed of which the client does not know.
+    pub(super) fn have_closed(&self) -> bool {
+        self.iter().any(Subscription::has_closed)
+    }
+
+    /// Returns the closed rooms of which the client does not know and all of whose messages are written, each with its last
+    /// offset.
+    pub(super) fn take_closed(&mut self) -> Vec<(RoomName, Offset)> {
+        let closed = self.list.iter_mut().flat_map(Subscription::take_closed);
+        closed
+            .filter(|(room, _)| !self.excluded.contains(room))
+            .collect()
+    }
+
+    /// Returns true if there will be no more messages: all subscriptions are to closed rooms, and the client knows that.
+    pub(super) fn are_at_end(&self) -> bool {
+        self.iter().all(|one| {
+            let is_closed = one.source.room().is_some_and(|room| room.is_closed());
+            is_closed && !one.has_closed()
         })
     }
 

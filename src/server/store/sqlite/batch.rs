@@ -11,11 +11,16 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 
 use crate::protocol::{Key, Kind, MessageFields, Offset, RoomName, UserId};
 use crate::server::room::{DedupEntry, DedupWindow, Draft, Frame, Payload};
+use crate::server::store::changes::LogChange;
 use crate::server::store::sqlite::file::ReadConnection;
+use crate::server::store::sqlite::lifecycle_row;
 use crate::server::store::sqlite::retention;
 use crate::server::store::sqlite::room_index::{RoomIndex, RoomRow};
 use crate::server::store::sqlite::schema;
-use crate::server::store::{Retention, StoreError, Stored};
+use crate::server::store::{
+    AppendConditions, AppendOutcome, AppendRefusal, AppendResult, CreateOutcome, CreateResult,
+    Lifecycle, NewRoom, Retention, StoreError, Stored,
+};
 
 /// Empty rooms that one transaction drops at most.
 const MAX_EMPTY: usize = 4096;
@@ -29,6 +34,8 @@ pub(super) struct Batch<'a> {
     pub(super) retention: Retention,
     /// The current time by the store's clock.
     pub(super) now: u64,
+    /// The current time in milliseconds since 1970 UTC.
+    pub(super) wall: u64,
     pub(super) damage: &'a mut DamagedRooms,
     /// The largest number of rooms.
     pub(super) max_rooms: usize,
@@ -80,8 +87,15 @@ pub(super) struct BatchChanges {
     found: HashMap<(i64, UserId, Key), (Offset, u64)>,
     /// The number of new rooms.
     created: usize,
-    /// The dropped rooms and their ids.
-    dropped: HashMap<RoomName, i64>,
+    lifecycles: HashMap<RoomName, Lifecycle>,
+    /// The dropped and deleted rooms.
+    dropped: HashSet<RoomName>,
+    /// The ids of these rooms.
+    dropped_ids: Vec<i64>,
+    /// True if rooms were deleted whose messages are still in the file.
+    pub(super) has_deleted: bool,
+    /// The changes to send, besides the results of plain appends, until they are taken.
+    log: Vec<LogChange>,
     /// The highest offset of the dropped rooms.
     floor: u64,
     /// The newest offset of all rooms.
@@ -105,13 +119,167 @@ impl Batch<'_> {
             let limit = self.max_rooms;
             return Ok(Err(StoreError::TooManyRooms { limit }));
         };
+        if row.is_closed {
+            return Ok(Err(StoreError::RoomClosed));
+        }
 
-        let stored = drafts
-            .into_iter()
-            .map(|draft| self.append_one(&room, &mut row, draft, at))
-            .collect::<rusqlite::Result<_>>()?;
+        let stored = self.append_all(&room, &mut row, drafts, at)?;
         self.changes.rows.insert(room, row);
         Ok(Ok(stored))
+    }
+
+    /// Creates `room`, or compares it with the existing one.
+    pub(super) fn create(
+        &mut self,
+        room: &RoomName,
+        new: NewRoom,
+        at: u64,
+    ) -> rusqlite::Result<Result<CreateResult, StoreError>> {
+        self.delete_expired(room)?;
+        if let Some(row) = self.known(room) {
+            let result = CreateResult {
+                outcome: self.lifecycle(room).compare(&new),
+                head: Offset(row.head),
+            };
+            return Ok(Ok(result));
+        }
+        let Some(mut row) = self.row(room)? else {
+            let limit = self.max_rooms;
+            return Ok(Err(StoreError::TooManyRooms { limit }));
+        };
+
+        let lifecycle = Lifecycle::of(&new, self.now);
+        let stored = self.append_all(room, &mut row, new.drafts, at)?;
+        self.save_lifecycle(room, &mut row, lifecycle)?;
+        let result = CreateResult {
+            outcome: CreateOutcome::Created,
+            head: Offset(row.head),
+        };
+        self.changes.log(room, &row, &stored);
+        self.changes.rows.insert(room.clone(), row);
+        Ok(Ok(result))
+    }
+
+    /// Stores `drafts` in `room` if `conditions` are met.
+    pub(super) fn append_if(
+        &mut self,
+        room: &RoomName,
+        drafts: Vec<Draft>,
+        conditions: &AppendConditions,
+        at: u64,
+    ) -> rusqlite::Result<AppendResult> {
+        self.delete_expired(room)?;
+        let Some(mut row) = self.known(room) else {
+            return Ok(AppendResult {
+                outcome: AppendOutcome::Refused(AppendRefusal::NoRoom),
+                head: Offset(0),
+                is_closed: false,
+            });
+        };
+
+        let mut lifecycle = self.lifecycle(room);
+        let producer = conditions.producer.as_ref();
+        let newest = match producer {
+            Some(producer) => lifecycle_row::producer(self.connection, row.id, &producer.id)?,
+            None => None,
+        };
+        let outcome = conditions.check(&lifecycle, newest, !drafts.is_empty());
+        if outcome != AppendOutcome::Stored {
+            return Ok(AppendResult {
+                outcome,
+                head: Offset(row.head),
+                is_closed: row.is_closed,
+            });
+        }
+
+        let stored = self.append_all(room, &mut row, drafts, at)?;
+        if let Some(producer) = producer {
+            lifecycle_row::save_producer(self.connection, row.id, producer)?;
+        }
+        if lifecycle.record(conditions, self.now) {
+            self.save_lifecycle(room, &mut row, lifecycle)?;
+        }
+        let result = AppendResult {
+            outcome,
+            head: Offset(row.head),
+            is_closed: row.is_closed,
+        };
+        self.changes.log(room, &row, &stored);
+        self.changes.rows.insert(room.clone(), row);
+        Ok(result)
+    }
+
+    /// Deletes `room`. Returns false if it does not exist.
+    pub(super) fn delete_room(&mut self, room: &RoomName) -> rusqlite::Result<bool> {
+        self.delete_expired(room)?;
+        let row = self.known(room);
+        row.map_or(Ok(()), |row| self.remove(room, &row))?;
+        Ok(row.is_some())
+    }
+
+    /// Deletes `room` if it has expired.
+    pub(super) fn delete_expired(&mut self, room: &RoomName) -> rusqlite::Result<()> {
+        if let Some(row) = self.known(room)
+            && row.is_created
+            && self
+                .lifecycle(room)
+                .is_expired(row.clock, self.now, self.wall)
+        {
+            self.remove(room, &row)?;
+        }
+        Ok(())
+    }
+
+    /// Deletes `room`, whose state is `row`.
+    fn remove(&mut self, room: &RoomName, row: &RoomRow) -> rusqlite::Result<()> {
+        lifecycle_row::remove_room(self.connection, row.id)?;
+        lifecycle_row::mark_deleted(self.connection, row.id)?;
+        let is_committed = self.index.row(room).is_some() && !self.changes.dropped.contains(room);
+        self.changes.created -= usize::from(!is_committed);
+        self.changes.rows.remove(room);
+        self.changes.lifecycles.remove(room);
+        self.record_dropped(room.clone(), row);
+        self.save_floor()?;
+
+        self.changes.has_deleted = true;
+        let deleted = LogChange::RoomDeleted(room.clone(), Offset(row.head));
+        self.changes.log.push(deleted);
+        Ok(())
+    }
+
+    fn append_all(
+        &mut self,
+        room: &RoomName,
+        row: &mut RoomRow,
+        drafts: Vec<Draft>,
+        at: u64,
+    ) -> rusqlite::Result<Vec<Stored>> {
+        drafts
+            .into_iter()
+            .map(|draft| self.append_one(room, row, draft, at))
+            .collect()
+    }
+
+    /// Returns the lifecycle of `room` in this transaction.
+    fn lifecycle(&self, room: &RoomName) -> Lifecycle {
+        if let Some(lifecycle) = self.changes.lifecycles.get(room) {
+            return lifecycle.clone();
+        }
+        let is_dropped = self.changes.dropped.contains(room);
+        let committed = self.index.lifecycle(room).filter(|_| !is_dropped);
+        committed.unwrap_or_default()
+    }
+
+    fn save_lifecycle(
+        &mut self,
+        room: &RoomName,
+        row: &mut RoomRow,
+        lifecycle: Lifecycle,
+    ) -> rusqlite::Result<()> {
+        lifecycle_row::save(self.connection, row.id, &lifecycle)?;
+        row.set_lifecycle(&lifecycle);
+        self.changes.lifecycles.insert(room.clone(), lifecycle);
+        Ok(())
     }
 
     fn append_one(
@@ -222,6 +390,7 @@ impl Batch<'_> {
     /// Returns the state of `room` in this transaction. Creates the room if it does not exist, and drops an empty one
     /// if the limit of rooms is reached. Returns `None` if no room can be dropped either.
     fn row(&mut self, room: &RoomName) -> rusqlite::Result<Option<RoomRow>> {
+        self.delete_expired(room)?;
         if let Some(row) = self.known(room) {
             return Ok(Some(row));
         }
@@ -231,13 +400,7 @@ impl Batch<'_> {
         }
 
         let base = self.changes.floor.max(self.index.floor());
-        let insert =
-            "INSERT INTO rooms (name, base, gone, first, head, trimmed, count, bytes, clock)
-            VALUES (?1, ?2, ?2, 0, ?2, 0, 0, 0, 0) RETURNING id";
-        let id = self
-            .connection
-            .prepare_cached(insert)?
-            .query_row((room.as_str(), base), |row| row.get(0))?;
+        let id = lifecycle_row::insert_room(self.connection, room.as_str(), base)?;
         self.changes.created += 1;
         Ok(Some(RoomRow::new(id, base)))
     }
@@ -247,7 +410,7 @@ impl Batch<'_> {
         if let Some(row) = self.changes.rows.get(room) {
             return Some(*row);
         }
-        let is_dropped = self.changes.dropped.contains_key(room);
+        let is_dropped = self.changes.dropped.contains(room);
         self.index.row(room).filter(|_row| !is_dropped)
     }
 
@@ -261,27 +424,39 @@ impl Batch<'_> {
             let Some((name, row)) = self.empty.get_or_insert_with(load).next() else {
                 break;
             };
-            if self.changes.rows.contains_key(&name) {
+            if self.changes.rows.contains_key(&name) || self.changes.dropped.contains(&name) {
                 continue;
             }
 
-            for delete in [
-                "DELETE FROM rooms WHERE id = ?1",
-                "DELETE FROM keys WHERE room = ?1",
-                "DELETE FROM trimmed WHERE room = ?1",
-            ] {
-                self.connection.prepare_cached(delete)?.execute([row.id])?;
-            }
-            self.changes.floor = self.changes.floor.max(row.head);
-            self.changes.dropped.insert(name, row.id);
+            lifecycle_row::remove_room(self.connection, row.id)?;
+            self.record_dropped(name, &row);
             dropped += 1;
         }
 
         if dropped > 0 {
-            let floor = self.changes.floor.max(self.index.floor());
-            schema::set_number(self.connection, "floor", floor)?;
+            self.save_floor()?;
         }
         Ok(dropped)
+    }
+
+    /// Records that `room` was removed from the file.
+    fn record_dropped(&mut self, room: RoomName, row: &RoomRow) {
+        self.changes.floor = self.changes.floor.max(row.head);
+        self.changes.dropped_ids.push(row.id);
+        if self.index.row(&room).is_some() {
+            self.changes.dropped.insert(room);
+        }
+    }
+
+    /// Saves the offset after which new rooms begin.
+    fn save_floor(&self) -> rusqlite::Result<()> {
+        let floor = self.changes.floor.max(self.index.floor());
+        schema::set_number(self.connection, "floor", floor)
+    }
+
+    /// Returns the changes to send since this was last called.
+    pub(super) fn take_log(&mut self) -> Vec<LogChange> {
+        std::mem::take(&mut self.changes.log)
     }
 
     /// Returns the time, by the store's clock, since which keys are remembered.
@@ -362,13 +537,30 @@ impl BatchChanges {
         }
     }
 
+    /// Records that messages were `stored` in `room`, and whether it is closed now.
+    fn log(&mut self, room: &RoomName, row: &RoomRow, stored: &[Stored]) {
+        let frames: Vec<_> = stored.iter().filter_map(Stored::frame).cloned().collect();
+        if !frames.is_empty() {
+            self.log.push(LogChange::Appended(room.clone(), frames));
+        }
+        if row.is_closed {
+            self.log
+                .push(LogChange::Closed(room.clone(), Offset(row.head)));
+        }
+    }
+
     /// Applies the changes to the memory after the commit.
     pub(super) fn apply(self, index: &RoomIndex, keys: &mut HashMap<i64, DedupWindow>) {
-        let (dropped, numbers): (Vec<_>, Vec<_>) = self.dropped.into_iter().unzip();
-        index.commit(self.rows, &dropped, self.floor, self.saved);
+        index.commit(
+            self.rows,
+            self.lifecycles,
+            &self.dropped,
+            self.floor,
+            self.saved,
+        );
 
-        for number in numbers {
-            keys.remove(&number);
+        for id in self.dropped_ids {
+            keys.remove(&id);
         }
 
         for (room, keyed) in self.keyed {

@@ -22,6 +22,7 @@ mod lock;
 mod open_files;
 mod file;
 mod room_index;
+mod lifecycle_row;
 mod scan;
 mod reader;
 mod matching;
@@ -49,10 +50,11 @@ use tracing::error;
 use crate::protocol::{Epoch, Offset, RoomName, RoomPattern};
 use crate::server::room::Draft;
 use crate::server::store::changes::{Changes, StoreFuture};
-use crate::server::store::clock::{Clock, ClockLimits, SavedClock};
+use crate::server::store::clock::{Clock, ClockLimits, SavedClock, wall_now};
 use crate::server::store::{
-    Bounds, Damage, DatabaseCopy, Deleted, Health, Limit, MatchingPage, Page, Retention,
-    RoomFilter, RoomSummary, Span, Store, StoreError, Stored,
+    AppendConditions, AppendResult, Bounds, CreateResult, Damage, DatabaseCopy, Deleted, Health,
+    Lifecycle, Limit, MatchingPage, NewRoom, Page, Retention, RoomFilter, RoomSummary, Span, Store,
+    StoreError, Stored,
 };
 
 pub use backup::{BackupError, BackupReport, Restored, backup, restore};
@@ -61,7 +63,7 @@ pub use file::OpenError;
 pub use import::{ImportError, ImportLine, Imported, import};
 
 use file::File;
-use queue::{Append, Deletion, Queue, Write};
+use queue::{ConditionalDrafts, Deletion, PendingWrite, Queue, Write};
 use reader::Readers;
 use room_index::{RoomIndex, RoomRow};
 use writer::Writer;
@@ -96,6 +98,7 @@ pub struct SqliteStore {
     index: Arc<RoomIndex>,
     queue: Arc<Queue>,
     readers: Readers,
+    clock: Arc<Clock>,
     health: watch::Receiver<Health>,
     writer: Mutex<Option<JoinHandle<()>>>,
     path: PathBuf,
@@ -153,7 +156,7 @@ impl SqliteStore {
             queue.clone(),
             readers.clone(),
             settings,
-            clock,
+            clock.clone(),
             health,
         );
 
@@ -169,6 +172,7 @@ impl SqliteStore {
             index,
             queue,
             readers,
+            clock,
             health: watched,
             writer: Mutex::new(Some(writer)),
             path: settings.path.clone(),
@@ -213,8 +217,51 @@ impl Store for SqliteStore {
 
     fn append(&self, room: &RoomName, drafts: Vec<Draft>, at: u64) -> StoreFuture<Vec<Stored>> {
         let (call, result) = self.queue.changes.begin(room, drafts.len());
-        self.queue.push(Write::Append(Append { call, drafts, at }));
+        self.queue
+            .push(Write::Append(PendingWrite::new(call, drafts, at)));
         result
+    }
+
+    fn lifecycle(&self, room: &RoomName) -> Result<Option<Lifecycle>, StoreError> {
+        let row = self.index.row(room).filter(RoomRow::is_known);
+        let lifecycle = row.map(|row| {
+            let lifecycle = self.index.lifecycle(room).unwrap_or_default();
+            let is_expired = lifecycle.is_expired(row.clock, self.clock.now(), wall_now());
+            (!is_expired).then_some(lifecycle)
+        });
+        Ok(lifecycle.flatten())
+    }
+
+    fn create_room(&self, room: &RoomName, new: NewRoom, at: u64) -> StoreFuture<CreateResult> {
+        let (call, result) = self.queue.changes.begin(room, new.drafts.len());
+        self.queue
+            .push(Write::Create(PendingWrite::new(call, Some(new), at)));
+        result
+    }
+
+    fn append_if(
+        &self,
+        room: &RoomName,
+        drafts: Vec<Draft>,
+        conditions: AppendConditions,
+        at: u64,
+    ) -> StoreFuture<AppendResult> {
+        let (call, result) = self.queue.changes.begin(room, drafts.len());
+        let write = ConditionalDrafts { drafts, conditions };
+        self.queue
+            .push(Write::AppendIf(PendingWrite::new(call, write, at)));
+        result
+    }
+
+    fn delete_room(&self, room: &RoomName) -> StoreFuture<bool> {
+        let (call, result) = self.queue.changes.begin(room, 0);
+        self.queue
+            .push(Write::DeleteRoom(PendingWrite::new(call, (), 0)));
+        result
+    }
+
+    fn touch(&self, room: &RoomName) {
+        self.index.touch(room, self.clock.now());
     }
 
     fn delete(&self, room: &RoomName, offset: Offset, at: u64) -> StoreFuture<Deleted> {
@@ -265,7 +312,7 @@ impl Store for SqliteStore {
         limit: usize,
         filter: RoomFilter,
     ) -> StoreFuture<Vec<RoomSummary>> {
-        let is_selected = |room: &RoomName, row: &RoomRow| row.count > 0 && filter(room);
+        let is_selected = |room: &RoomName, row: &RoomRow| row.is_known() && filter(room);
         let rooms = self.index.list(pattern, after, limit, is_selected);
         let summary = |(room, row): (RoomName, RoomRow)| RoomSummary {
             room,

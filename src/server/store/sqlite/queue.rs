@@ -8,8 +8,12 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::protocol::Offset;
 use crate::server::room::Draft;
+use crate::server::spans::CommitId;
 use crate::server::store::changes::{Call, ChangeSender, LogChange};
-use crate::server::store::{Deleted, StoreError, Stored};
+use crate::server::store::sqlite::batch::Batch;
+use crate::server::store::{
+    AppendConditions, AppendResult, CreateResult, Deleted, NewRoom, StoreError, Stored,
+};
 
 /// The largest number of waiting bytes when the disk is too slow; more are refused.
 const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
@@ -17,18 +21,24 @@ const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
 /// the next one.
 const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 
-/// Messages to be stored consecutively in one room.
-pub(super) struct Append {
-    pub(super) call: Call<Vec<Stored>>,
-    pub(super) drafts: Vec<Draft>,
-    /// The time at which they were received, in milliseconds since 1970 UTC.
+/// A call that waits for its transaction, and then for its result to be sent.
+pub(super) struct PendingWrite<W, T> {
+    pub(super) call: Call<T>,
+    /// What is to be written; empty when it is written.
+    write: W,
+    /// The time of the call, in milliseconds since 1970 UTC.
     pub(super) at: u64,
+    /// The changes before the result.
+    changes: Vec<LogChange>,
+    /// The result, once it is written.
+    result: Option<Result<T, StoreError>>,
 }
 
-impl Append {
-    fn size(&self) -> usize {
-        self.drafts.iter().map(Draft::size).sum()
-    }
+/// Messages to be stored under conditions.
+#[derive(Default)]
+pub(super) struct ConditionalDrafts {
+    pub(super) drafts: Vec<Draft>,
+    pub(super) conditions: AppendConditions,
 }
 
 /// A message to be deleted.
@@ -41,18 +51,137 @@ pub(super) struct Deletion {
 
 /// A call that changes the log.
 pub(super) enum Write {
-    Append(Append),
+    Append(PendingWrite<Vec<Draft>, Vec<Stored>>),
+    AppendIf(PendingWrite<ConditionalDrafts, AppendResult>),
+    Create(PendingWrite<Option<NewRoom>, CreateResult>),
+    DeleteRoom(PendingWrite<(), bool>),
     Delete(Deletion),
     /// A request that makes the writer thread panic.
     #[cfg(test)]
     Fault,
 }
 
+impl<W, T> PendingWrite<W, T> {
+    pub(super) const fn new(call: Call<T>, write: W, at: u64) -> Self {
+        Self {
+            call,
+            write,
+            at,
+            changes: Vec::new(),
+            result: None,
+        }
+    }
+
+    /// Returns the result, or `failure` if there is one.
+    fn take_result(&mut self, failure: Option<&StoreError>) -> Result<T, StoreError> {
+        match (failure, self.result.take()) {
+            (None, Some(result)) => result,
+            (failure, _) => Err(failure.cloned().unwrap_or_else(|| {
+                StoreError::Unavailable("the transaction has no result".to_owned())
+            })),
+        }
+    }
+}
+
 impl Write {
     fn size(&self) -> usize {
+        let drafts = match self {
+            Self::Append(append) => &append.write,
+            Self::AppendIf(append) => &append.write.drafts,
+            Self::Create(create) => match &create.write {
+                Some(new) => &new.drafts,
+                None => return 0,
+            },
+            _ => return 0,
+        };
+        drafts.iter().map(Draft::size).sum()
+    }
+
+    /// Returns the number of messages to be stored.
+    pub(super) fn messages(&self) -> usize {
         match self {
-            Self::Append(append) => append.size(),
+            Self::Append(append) => append.write.len(),
+            Self::AppendIf(append) => append.write.drafts.len(),
+            Self::Create(create) => create.write.as_ref().map_or(0, |new| new.drafts.len()),
             _ => 0,
+        }
+    }
+
+    /// Writes it in the transaction of `batch`. A deletion of a message has a transaction of its own.
+    pub(super) fn apply(&mut self, batch: &mut Batch<'_>) -> rusqlite::Result<()> {
+        match self {
+            Self::Append(append) => {
+                let drafts = std::mem::take(&mut append.write);
+                let room = append.call.room.clone();
+                append.result = Some(batch.append(room, drafts, append.at)?);
+                append.changes = batch.take_log();
+            }
+            Self::AppendIf(append) => {
+                let ConditionalDrafts { drafts, conditions } = std::mem::take(&mut append.write);
+                let room = &append.call.room;
+                let result = batch.append_if(room, drafts, &conditions, append.at)?;
+                append.result = Some(Ok(result));
+                append.changes = batch.take_log();
+            }
+            Self::Create(create) => {
+                if let Some(new) = create.write.take() {
+                    create.result = Some(batch.create(&create.call.room, new, create.at)?);
+                    create.changes = batch.take_log();
+                }
+            }
+            Self::DeleteRoom(delete) => {
+                delete.result = Some(Ok(batch.delete_room(&delete.call.room)?));
+                delete.changes = batch.take_log();
+            }
+            Self::Delete(_) => {}
+            #[cfg(test)]
+            Self::Fault => {}
+        }
+        Ok(())
+    }
+
+    /// Adds the changes and the result to `changes`; only the error `failure` if there is one. `commit` is the commit, if it
+    /// is traced.
+    pub(super) fn finish(
+        self,
+        failure: Option<&StoreError>,
+        commit: Option<&CommitId>,
+        changes: &mut Vec<LogChange>,
+    ) {
+        let mut send = |own: Vec<LogChange>, finished: LogChange| {
+            if failure.is_none() {
+                changes.extend(own);
+            }
+            changes.push(finished);
+        };
+        match self {
+            Self::Append(mut append) => {
+                let result = append.take_result(failure);
+                append.call.commit = commit.cloned();
+                let finished = LogChange::AppendFinished(append.call, result);
+                send(append.changes, finished);
+            }
+            Self::AppendIf(mut append) => {
+                let result = append.take_result(failure);
+                append.call.commit = commit.cloned();
+                send(append.changes, append.call.finish_append(result));
+            }
+            Self::Create(mut create) => {
+                let result = create.take_result(failure);
+                send(create.changes, create.call.finish(result));
+            }
+            Self::DeleteRoom(mut delete) => {
+                let result = delete.take_result(failure);
+                send(delete.changes, delete.call.finish(result));
+            }
+            Self::Delete(delete) => {
+                let result = Err(failure.cloned().unwrap_or_else(|| {
+                    StoreError::Unavailable("the deletion was not written".to_owned())
+                }));
+                send(Vec::new(), LogChange::DeleteFinished(delete.call, result));
+            }
+            #[cfg(test)]
+            Self::Fault => {}
         }
     }
 }
@@ -78,8 +207,8 @@ struct Waiting {
 
 /// The next work for the writer.
 pub(super) enum Dequeued {
-    /// Appends for one transaction, at least one.
-    Batch(Vec<Append>),
+    /// Writes for one transaction, at least one.
+    Batch(Vec<Write>),
     /// Deletions, at least one.
     Deletions(Vec<Deletion>),
     /// No work before the timeout.
@@ -111,16 +240,11 @@ impl Queue {
 
     /// Refuses `writes`: sends `reason` as their error.
     pub(super) fn refuse(&self, writes: impl IntoIterator<Item = Write>, reason: &str) {
-        let refusal = || StoreError::Unavailable(reason.to_owned());
+        let refusal = StoreError::Unavailable(reason.to_owned());
         let mut refused = Vec::new();
 
         for write in writes {
-            refused.push(match write {
-                Write::Append(append) => LogChange::AppendFinished(append.call, Err(refusal())),
-                Write::Delete(delete) => LogChange::DeleteFinished(delete.call, Err(refusal())),
-                #[cfg(test)]
-                Write::Fault => continue,
-            });
+            write.finish(Some(&refusal), None, &mut refused);
         }
 
         self.changes.send(refused);
@@ -140,18 +264,25 @@ impl Queue {
         while let Some(write) = waiting.writes.pop_front() {
             let size = write.size();
             match (write, &mut work) {
-                (Write::Append(append), Dequeued::Nothing) => work = Dequeued::Batch(vec![append]),
-                (Write::Append(append), Dequeued::Batch(batch))
-                    if bytes + size <= MAX_BATCH_BYTES =>
-                {
-                    batch.push(append);
-                }
                 (Write::Delete(delete), Dequeued::Nothing) => {
                     work = Dequeued::Deletions(vec![delete]);
                 }
                 (Write::Delete(delete), Dequeued::Deletions(deletions)) => deletions.push(delete),
                 #[cfg(test)]
                 (Write::Fault, Dequeued::Nothing) => panic!("a fault"),
+                #[cfg(test)]
+                (Write::Fault, _) => {
+                    waiting.writes.push_front(Write::Fault);
+                    break;
+                }
+                (write @ Write::Delete(_), _) => {
+                    waiting.writes.push_front(write);
+                    break;
+                }
+                (write, Dequeued::Nothing) => work = Dequeued::Batch(vec![write]),
+                (write, Dequeued::Batch(batch)) if bytes + size <= MAX_BATCH_BYTES => {
+                    batch.push(write);
+                }
                 (write, _) => {
                     waiting.writes.push_front(write);
                     break;
@@ -196,11 +327,7 @@ mod tests {
         let append = || {
             let (call, _result) = queue.changes.begin(&RoomName::lobby(), 1);
             let drafts = vec![Draft::text(UserId::guest(1), None, "x")];
-            queue.push(Write::Append(Append {
-                call,
-                drafts,
-                at: 0,
-            }));
+            queue.push(Write::Append(PendingWrite::new(call, drafts, 0)));
         };
 
         append();

@@ -7,7 +7,7 @@
 //! `saved` in `meta` is the offset up to which all rows are complete; when a file is opened, later messages are added to
 //! the rows.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::ops::Bound;
 
 use parking_lot::Mutex;
@@ -16,9 +16,10 @@ use rusqlite::{Connection, Row};
 use crate::protocol::{Epoch, Offset, RoomName, RoomPattern};
 use crate::server::store::sqlite::OpenError;
 use crate::server::store::sqlite::file::File;
+use crate::server::store::sqlite::lifecycle_row;
 use crate::server::store::sqlite::scan::is_damaged_row;
 use crate::server::store::sqlite::schema;
-use crate::server::store::{Bounds, Retention};
+use crate::server::store::{Bounds, Lifecycle, Retention};
 
 /// The number of rooms that one step of a list reads, so that the writer is not blocked for long.
 const NAMES_AT_ONCE: usize = 512;
@@ -48,6 +49,10 @@ pub(super) struct RoomRow {
     pub(super) oldest: u64,
     /// The newest offset when the row was last saved.
     pub(super) saved: u64,
+    /// True if the room was created with settings, so that it keeps its messages until it expires or is deleted.
+    pub(super) is_created: bool,
+    /// True if the room accepts no more messages.
+    pub(super) is_closed: bool,
 }
 
 /// The columns of a [`RoomRow`] in the table `rooms`, for [`RoomRow::of`].
@@ -68,6 +73,8 @@ impl RoomRow {
             clock: 0,
             oldest: 0,
             saved: base,
+            is_created: false,
+            is_closed: false,
         }
     }
 
@@ -81,12 +88,28 @@ impl RoomRow {
         self.count - self.trimmed
     }
 
+    /// Returns true if the room has, or had, messages, or was created.
+    pub(super) const fn is_known(&self) -> bool {
+        self.count > 0 || self.is_created
+    }
+
+    /// Returns true if the room may be dropped: it keeps no messages and no state besides them.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.kept() == 0 && !self.is_created && !self.is_closed
+    }
+
+    /// Sets the flags that are stored with `lifecycle`.
+    pub(super) const fn set_lifecycle(&mut self, lifecycle: &Lifecycle) {
+        self.is_created = lifecycle.settings.is_some();
+        self.is_closed = lifecycle.is_closed;
+    }
+
     /// Returns true if messages in the room may be past the limits. `now` is the current time by the store's clock.
     pub(super) fn is_due(&self, retention: &Retention, now: u64) -> bool {
         let is_over = self.kept() > retention.messages as u64
             || (self.bytes > retention.bytes as u64 && self.kept() > 1);
         let is_old = u128::from(now.saturating_sub(self.oldest)) > retention.age.as_millis();
-        self.kept() > 0 && (is_over || is_old)
+        self.kept() > 0 && !self.is_created && (is_over || is_old)
     }
 
     /// Adds a message of `bytes` bytes at `offset`, stored at `clock`.
@@ -101,7 +124,7 @@ impl RoomRow {
         self.clock = clock;
     }
 
-    /// Reads the state from a row of [`COLUMNS`].
+    /// Reads the state from a row of [`COLUMNS`], without the flags of its lifecycle.
     pub(super) fn of(row: &Row<'_>) -> rusqlite::Result<Self> {
         let head = row.get(4)?;
         Ok(Self {
@@ -116,6 +139,8 @@ impl RoomRow {
             clock: row.get(8)?,
             oldest: 0,
             saved: head,
+            is_created: false,
+            is_closed: false,
         })
     }
 
@@ -140,6 +165,27 @@ impl RoomRow {
     /// Returns true if the row lacks messages in the file.
     const fn is_unsaved(&self) -> bool {
         self.saved < self.head
+    }
+}
+
+/// A lifecycle, and the time of use that is saved in the file.
+#[derive(Debug)]
+struct SavedLifecycle {
+    lifecycle: Lifecycle,
+    used: u64,
+}
+
+impl SavedLifecycle {
+    const fn new(lifecycle: Lifecycle) -> Self {
+        let used = lifecycle.used;
+        Self { lifecycle, used }
+    }
+
+    /// Returns true if the time of use is to be saved. A read is not, unless a tenth of the time to live has passed since
+    /// the last one that was.
+    fn is_due(&self) -> bool {
+        let after = lifecycle_row::save_after(&self.lifecycle);
+        after > 0 && self.lifecycle.used - self.used >= after
     }
 }
 
@@ -194,6 +240,8 @@ pub(super) struct RoomIndex {
 #[derive(Debug, Default)]
 struct RoomIndexState {
     rooms: HashMap<RoomName, RoomRow>,
+    /// The lifecycles of the rooms that were created or closed, or have a writer sequence.
+    lifecycles: HashMap<RoomName, SavedLifecycle>,
     /// The names of all rooms.
     names: BTreeSet<RoomName>,
     /// The rooms that keep no messages, by the time of their last message and their id.
@@ -213,7 +261,7 @@ impl RoomIndexState {
         } else {
             self.names.insert(name.clone());
         }
-        if row.kept() == 0 {
+        if row.is_empty() {
             self.empty.insert((row.clock, row.id), name);
         }
         self.newest = self.newest.max(row.head);
@@ -222,6 +270,7 @@ impl RoomIndexState {
     fn remove(&mut self, name: &RoomName) {
         if let Some(row) = self.rooms.remove(name) {
             self.names.remove(name);
+            self.lifecycles.remove(name);
             self.empty.remove(&(row.clock, row.id));
         }
     }
@@ -242,6 +291,7 @@ impl RoomIndex {
             ))
         };
         let (rooms, floor, messages) = read().map_err(|error| file.wrong(&error))?;
+        let mut lifecycles = lifecycle_row::load(connection).map_err(|error| file.wrong(&error))?;
 
         let mut inner = RoomIndexState {
             floor,
@@ -259,6 +309,11 @@ impl RoomIndex {
             }
 
             last = last.max(row.clock);
+            if let Some(lifecycle) = lifecycles.remove(&row.id) {
+                row.set_lifecycle(&lifecycle);
+                let lifecycle = SavedLifecycle::new(lifecycle);
+                inner.lifecycles.insert(name.clone(), lifecycle);
+            }
             if row.is_unsaved() {
                 inner.unsaved.push_back((row.saved, name.clone()));
             }
@@ -294,8 +349,55 @@ impl RoomIndex {
             head: Offset(row.head),
             gone: Offset(row.gone),
             newest: Offset(inner.newest),
-            is_known: row.count > 0,
+            is_known: row.is_known(),
         }
+    }
+
+    /// Returns the lifecycle of `room`, if it has one.
+    pub(super) fn lifecycle(&self, room: &RoomName) -> Option<Lifecycle> {
+        let inner = self.inner.lock();
+        inner
+            .lifecycles
+            .get(room)
+            .map(|saved| saved.lifecycle.clone())
+    }
+
+    /// Records a read of `room` at `clock`, if it has a time to live.
+    pub(super) fn touch(&self, room: &RoomName, clock: u64) {
+        if let Some(saved) = self.inner.lock().lifecycles.get_mut(room)
+            && lifecycle_row::save_after(&saved.lifecycle) > 0
+        {
+            saved.lifecycle.used = saved.lifecycle.used.max(clock);
+        }
+    }
+
+    /// Returns at most `count` rooms with times of use that must be saved, each with its id and that time, and records that
+    /// they are saved.
+    pub(super) fn take_unsaved_uses(&self, count: usize) -> Vec<(i64, u64)> {
+        let inner = &mut *self.inner.lock();
+        let rooms = &inner.rooms;
+        let due = inner
+            .lifecycles
+            .iter_mut()
+            .filter(|(_, saved)| saved.is_due());
+        due.take(count)
+            .filter_map(|(name, saved)| {
+                saved.used = saved.lifecycle.used;
+                Some((rooms.get(name)?.id, saved.used))
+            })
+            .collect()
+    }
+
+    /// Returns at most `count` rooms that have expired. `clock` is the time by the store's clock, and `wall` that since 1970
+    /// UTC in milliseconds.
+    pub(super) fn expired(&self, clock: u64, wall: u64, count: usize) -> Vec<RoomName> {
+        let inner = self.inner.lock();
+        let is_expired = |(name, saved): &(&RoomName, &SavedLifecycle)| {
+            let row = inner.rooms.get(*name);
+            row.is_some_and(|row| saved.lifecycle.is_expired(row.clock, clock, wall))
+        };
+        let expired = inner.lifecycles.iter().filter(is_expired).take(count);
+        expired.map(|(name, _)| name.clone()).collect()
     }
 
     /// Returns the number of rooms.
@@ -410,12 +512,22 @@ impl RoomIndex {
     pub(super) fn commit(
         &self,
         rows: impl IntoIterator<Item = (RoomName, RoomRow)>,
-        dropped: &[RoomName],
+        lifecycles: impl IntoIterator<Item = (RoomName, Lifecycle)>,
+        dropped: &HashSet<RoomName>,
         floor: u64,
         saved: usize,
     ) {
         let mut inner = self.inner.lock();
         dropped.iter().for_each(|name| inner.remove(name));
+        for (name, mut lifecycle) in lifecycles {
+            // A reader may have used the room since the transaction read its state.
+            if let Some(before) = inner.lifecycles.get(&name) {
+                lifecycle.used = lifecycle.used.max(before.lifecycle.used);
+            }
+            inner
+                .lifecycles
+                .insert(name, SavedLifecycle::new(lifecycle));
+        }
         inner.unsaved.drain(..saved);
 
         let newest = inner.newest;

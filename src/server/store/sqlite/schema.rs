@@ -26,6 +26,10 @@ pub(super) const APPLICATION_ID: i32 = 0x4641_4e46;
 /// - `trimmed`: the offsets and numbers of messages that were trimmed, to count those that a reader has missed. A row
 ///   stands for a run of consecutive offsets.
 /// - `keys`: the keys of trimmed messages, which are still needed to recognize a repeated publish.
+/// - `lifecycles`: the state of created and closed rooms: see [`Lifecycle`](crate::server::store::Lifecycle).
+///   `content_type` is NULL if the room was not created.
+/// - `producers`: the newest append of each producer in each room.
+/// - `deleted_rooms`: the ids of deleted rooms whose messages are still in the file.
 /// - `probe`: a table that is written to find out if the disk accepts writes again.
 pub(super) const MIGRATIONS: &[&str] = &[
     "
@@ -121,6 +125,17 @@ pub(super) const MIGRATIONS: &[&str] = &[
     ALTER TABLE messages ADD COLUMN kind TEXT;
     ALTER TABLE messages ADD COLUMN reply_to INTEGER;
     ALTER TABLE messages ADD COLUMN edits INTEGER;
+",
+    // Rooms are created, closed and deleted.
+    "
+    CREATE TABLE lifecycles (
+        room INTEGER PRIMARY KEY, content_type TEXT, ttl INTEGER, expires_at INTEGER, is_closed INTEGER NOT NULL,
+        writer_seq TEXT, used INTEGER NOT NULL
+    );
+    CREATE TABLE producers (
+        room INTEGER NOT NULL, id TEXT NOT NULL, epoch INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (room, id)
+    ) WITHOUT ROWID;
+    CREATE TABLE deleted_rooms (id INTEGER PRIMARY KEY);
 ",
 ];
 /// The first version with one sequence of offsets for all rooms. The offsets of older files change.

@@ -2,7 +2,7 @@
 //! then sends their results in one message. Between transactions it trims old messages, probes a failed disk, and
 //! moves the write-ahead log into the database.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,23 +11,23 @@ use tracing::{error, info, warn};
 
 use crate::protocol::{Offset, RoomName};
 use crate::server::metrics;
-use crate::server::room::{DedupWindow, Draft};
+use crate::server::room::DedupWindow;
 use crate::server::spans::{CommitId, CommitSpan};
-use crate::server::store::changes::LogChange;
-use crate::server::store::clock::{Clock, ClockLimits, SavedClock};
+use crate::server::store::clock::{Clock, ClockLimits, SavedClock, wall_now};
 use crate::server::store::panic_guard;
 use crate::server::store::sqlite::SqliteSettings;
 use crate::server::store::sqlite::batch::{Batch, BatchChanges, DamagedRooms};
 use crate::server::store::sqlite::erase;
 use crate::server::store::sqlite::fault::Fault;
 use crate::server::store::sqlite::file::{File, WriteError};
-use crate::server::store::sqlite::queue::{Append, Deletion, Dequeued, Queue, Write};
+use crate::server::store::sqlite::lifecycle_row;
+use crate::server::store::sqlite::queue::{Deletion, Dequeued, Queue, Write};
 use crate::server::store::sqlite::reader::Readers;
 use crate::server::store::sqlite::retention;
 use crate::server::store::sqlite::room_index::RoomIndex;
 use crate::server::store::sqlite::scan::is_damage;
 use crate::server::store::sqlite::schema;
-use crate::server::store::{Deleted, Health, Retention, StoreError, Stored};
+use crate::server::store::{Deleted, Health, Retention, StoreError};
 
 /// The time between two rounds of maintenance, which trim old messages and retry a failed disk.
 const MAINTAIN_EVERY: Duration = Duration::from_millis(500);
@@ -48,9 +48,6 @@ const CHECKPOINT_PAGES: usize = 4000;
 /// Bytes that the probe writes: the size of one large message.
 const PROBE_BYTES: i64 = 64 * 1024;
 
-/// The result of each append of a batch.
-type AppendResults = Vec<Result<Vec<Stored>, StoreError>>;
-
 /// The state of the writer thread. See the [module docs](self).
 pub(super) struct Writer {
     file: File,
@@ -67,6 +64,8 @@ pub(super) struct Writer {
     keys: HashMap<i64, DedupWindow>,
     /// True if the write-ahead log may contain the bytes of deleted messages.
     must_cut_log: bool,
+    /// True if the file may have messages of deleted rooms.
+    has_deleted: bool,
     damage: DamagedRooms,
     save_clock_at: Instant,
 }
@@ -92,6 +91,7 @@ impl Writer {
             health,
             keys: HashMap::new(),
             must_cut_log: true,
+            has_deleted: true,
             damage: DamagedRooms::default(),
             save_clock_at: Instant::now(),
         }
@@ -113,7 +113,7 @@ impl Writer {
         loop {
             let timeout = maintain_at.saturating_duration_since(Instant::now());
             match self.queue.next(timeout) {
-                Dequeued::Batch(appends) => self.store(appends),
+                Dequeued::Batch(writes) => self.store(writes),
                 Dequeued::Deletions(deletions) => self.delete(deletions),
                 Dequeued::Nothing => {}
                 Dequeued::Closed => break,
@@ -157,57 +157,43 @@ impl Writer {
         matches!(*self.health.borrow(), Health::Corrupt(_))
     }
 
-    fn store(&mut self, appends: Vec<Append>) {
-        let (calls, appends): (Vec<_>, Vec<_>) = appends
-            .into_iter()
-            .map(|Append { call, drafts, at }| {
-                let room = call.room.clone();
-                (call, (room, drafts, at))
-            })
-            .unzip();
-        let (stored, commit) = self.commit(appends);
-
-        let results = match stored {
-            Ok(results) => {
+    fn store(&mut self, mut writes: Vec<Write>) {
+        let (stored, commit) = self.commit(&mut writes);
+        let failure = match stored {
+            Ok(()) => {
                 self.mark_healthy();
-                results
+                None
             }
             Err(fault) => {
                 self.mark_failed(&fault);
-                vec![Err(StoreError::Unavailable(fault.into_reason())); calls.len()]
+                Some(StoreError::Unavailable(fault.into_reason()))
             }
         };
-        let finished = calls.into_iter().zip(results).map(|(mut call, result)| {
-            call.commit.clone_from(&commit);
-            LogChange::AppendFinished(call, result)
-        });
-        self.queue.changes.send(finished.collect());
+
+        let mut changes = Vec::with_capacity(writes.len());
+        for write in writes {
+            write.finish(failure.as_ref(), commit.as_ref(), &mut changes);
+        }
+        self.queue.changes.send(changes);
 
         self.checkpoint();
     }
 
-    /// Stores all of `appends` in one transaction or none of them, and updates metrics and traces.
-    fn commit(
-        &mut self,
-        appends: Vec<(RoomName, Vec<Draft>, u64)>,
-    ) -> (Result<AppendResults, Fault>, Option<CommitId>) {
+    /// Stores all of `writes` in one transaction or none of them, and updates metrics and traces.
+    fn commit(&mut self, writes: &mut [Write]) -> (Result<(), Fault>, Option<CommitId>) {
         if let Health::Corrupt(reason) = &*self.health.borrow() {
             return (Err(Fault::Fatal(reason.clone())), None);
         }
 
         let span = CommitSpan::begin();
         let began = Instant::now();
-        let messages = appends.iter().map(|(_, drafts, _)| drafts.len()).sum();
-        let store = |batch: &mut Batch<'_>| {
-            let stored = appends
-                .into_iter()
-                .map(|(room, drafts, at)| batch.append(room, drafts, at));
-            stored.collect()
-        };
+        let messages = writes.iter().map(Write::messages).sum();
+        let store =
+            |batch: &mut Batch<'_>| writes.iter_mut().try_for_each(|write| write.apply(batch));
         let stored = self.write(store).map_err(|error| self.fault(error));
 
         let error = match &stored {
-            Ok(_) => {
+            Ok(()) => {
                 metrics::record_commit(began.elapsed(), messages);
                 None
             }
@@ -272,8 +258,13 @@ impl Writer {
             .file
             .write(|transaction| erase::erase(transaction, index, room, offset, at))?;
 
-        self.index
-            .commit(row.map(|row| (room.clone(), row)), &[], 0, 0);
+        self.index.commit(
+            row.map(|row| (room.clone(), row)),
+            [],
+            &HashSet::new(),
+            0,
+            0,
+        );
         Ok(deleted)
     }
 
@@ -300,6 +291,7 @@ impl Writer {
                 keys: &mut self.keys,
                 retention: self.retention,
                 now,
+                wall: wall_now(),
                 damage: &mut self.damage,
                 max_rooms: self.max_rooms,
                 empty: None,
@@ -309,6 +301,7 @@ impl Writer {
             Ok((value, batch.finish()?))
         })?;
 
+        self.has_deleted |= changes.has_deleted;
         changes.apply(&self.index, &mut self.keys);
         Ok(value)
     }
@@ -381,6 +374,8 @@ impl Writer {
             !window.is_empty()
         });
 
+        let uses = self.index.take_unsaved_uses(ROWS_AT_ONCE);
+        let expired = self.index.expired(now, wall_now(), ROOMS_AT_ONCE);
         let due = self.index.due(&self.retention, now, ROOMS_AT_ONCE);
         let empty_since = now.saturating_sub(self.empty_room_age());
         let has_empty = !self.index.empty(empty_since, 1).is_empty();
@@ -388,19 +383,35 @@ impl Writer {
         let has_keys = retention::has_old_keys(self.file.connection(), keys, now)?;
         let saved_until = self.index.newest().saturating_sub(UNSAVED_MESSAGES);
         let has_unsaved = !self.index.unsaved(saved_until, 1).0.is_empty();
-        if due.is_empty() && !has_empty && !has_keys && !has_unsaved {
+        let is_idle = uses.is_empty() && expired.is_empty() && !self.has_deleted;
+        if is_idle && due.is_empty() && !has_empty && !has_keys && !has_unsaved {
             return Ok(false);
         }
 
-        let is_full = due.len() == ROOMS_AT_ONCE;
-        let (saved, dropped, forgotten) = self.write(|batch| {
+        let is_full = due.len() == ROOMS_AT_ONCE || expired.len() == ROOMS_AT_ONCE;
+        let has_deleted = self.has_deleted;
+        let (saved, dropped, forgotten, purged, changes) = self.write(|batch| {
             let saved = batch.save_rows(saved_until, ROWS_AT_ONCE)?;
+            lifecycle_row::save_uses(batch.connection, &uses)?;
             batch.touch(due);
+            for room in &expired {
+                batch.delete_expired(room)?;
+            }
+            let purged = has_deleted && lifecycle_row::purge(batch.connection)?;
             let dropped = batch.drop_empty(empty_since, EMPTY_ROOMS_AT_ONCE)?;
-            Ok((saved, dropped, batch.forget_keys()?))
+            let forgotten = batch.forget_keys()?;
+            Ok((saved, dropped, forgotten, purged, batch.take_log()))
         })?;
+        if has_deleted {
+            // Rooms that this transaction has deleted are purged by the next one.
+            self.has_deleted = purged || !expired.is_empty();
+            self.must_cut_log |= purged;
+        }
+        if !changes.is_empty() {
+            self.queue.changes.send(changes);
+        }
 
-        let is_full = is_full || saved == ROWS_AT_ONCE;
+        let is_full = is_full || saved == ROWS_AT_ONCE || self.has_deleted;
         Ok(is_full || dropped == EMPTY_ROOMS_AT_ONCE || forgotten == retention::KEYS_AT_ONCE)
     }
 
@@ -491,9 +502,7 @@ impl Writer {
 fn refuse_until_closed(queue: &Queue, reason: &str) {
     loop {
         match queue.next(MAINTAIN_EVERY) {
-            Dequeued::Batch(appends) => {
-                queue.refuse(appends.into_iter().map(Write::Append), reason);
-            }
+            Dequeued::Batch(writes) => queue.refuse(writes, reason),
             Dequeued::Deletions(deletions) => {
                 queue.refuse(deletions.into_iter().map(Write::Delete), reason);
             }
