@@ -158,6 +158,13 @@ if [ "$purpose" = test ]; then
   have nats-server || apt_install "NATS, for the tests with several nodes" nats-server
   have c++ || apt_install "a C++ compiler, for the fuzzer" g++
   npm_install "$ROOT/end2end/browser" "Playwright, for the browser tests"
+  npm_install "$ROOT/end2end/streams" "the conformance suite and the client of Durable Streams"
+  if [ ! -d "target/python/$STREAMS_CLIENT" ]; then
+    say "Installing $STREAMS_CLIENT from PyPI (the Python client of Durable Streams)"
+    { python3 -m pip install --quiet --target "target/python/new" "$STREAMS_CLIENT" >/dev/null 2>&1 &&
+      mv target/python/new "target/python/$STREAMS_CLIENT"; } ||
+      say "python3 -m pip cannot install it: the Python client will not be tested"
+  fi
   install_browser
   if [ ! -x /usr/sbin/nginx ] || [ ! -x /usr/sbin/haproxy ] || ! have caddy; then
     apt_install_stopped "nginx, Caddy and HAProxy, for the tests behind a proxy" nginx-light caddy haproxy

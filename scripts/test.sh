@@ -41,6 +41,10 @@ browser_types() {
   (cd end2end/browser && npx tsc --noEmit)
 }
 
+stream_tests() {
+  (cd end2end/streams && FANFARE_PYTHONPATH="$ROOT/target/python/$STREAMS_CLIENT" npx vitest run)
+}
+
 browser_tests() {
   (cd end2end/browser && npx playwright test)
 }
@@ -77,5 +81,6 @@ if [ "$mode" = long ]; then
   check "long Rust tests, with thousands of clients" cargo test --quiet --locked --features ssr --test server -- --ignored --skip attack
 fi
 check "fuzzing of the decoders and the session" scripts/fuzz.sh "$([ "$mode" = long ] && echo 600 || echo 5)"
+check "conformance and clients of Durable Streams" stream_tests
 check "browser tests (Chromium)" browser_tests
 say "all checks passed in $((SECONDS - began)) s"

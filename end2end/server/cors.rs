@@ -36,6 +36,7 @@ async fn an_allowed_origin_may_use_every_method_and_header_of_the_api() {
     for path in [
         "/api/v1/rooms/lobby/messages",
         "/api/v1/rooms/lobby/stream",
+        "/streams/lobby",
         "/favicon.svg",
     ] {
         let response = preflight(&server, path, SHOP).await;
@@ -43,7 +44,7 @@ async fn an_allowed_origin_may_use_every_method_and_header_of_the_api() {
         assert_eq!(header(&response, "access-control-allow-origin"), SHOP);
         assert_eq!(
             header(&response, "access-control-allow-methods"),
-            "GET,POST,DELETE"
+            "GET,POST,PUT,DELETE"
         );
 
         let headers = header(&response, "access-control-allow-headers");
@@ -79,10 +80,10 @@ async fn an_allowed_origin_may_read_responses_and_errors() {
             SHOP,
             "{path}"
         );
-        assert_eq!(
-            header(&response, "access-control-expose-headers"),
-            "retry-after,last-event-id"
-        );
+        let exposed = header(&response, "access-control-expose-headers");
+        for name in ["retry-after", "last-event-id", "stream-next-offset"] {
+            assert!(exposed.split(',').any(|one| one == name), "{exposed}");
+        }
         assert!(
             response
                 .headers()

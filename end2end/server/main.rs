@@ -25,6 +25,8 @@ mod original;
 mod plain;
 /// The dialect `fanfare.v1`, frame by frame.
 mod typed;
+/// The Durable Streams protocol.
+mod streams;
 /// Many rooms on one connection.
 mod subscriptions;
 /// Signals, which are not stored.

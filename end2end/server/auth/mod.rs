@@ -8,6 +8,8 @@ mod sockets;
 mod edits;
 /// Signals and states.
 mod signals;
+/// Streams.
+mod streams;
 /// The admin API on the public listener.
 mod admins;
 /// The admin page on the public listener.

@@ -47,6 +47,17 @@ pub struct ServedHost {
     pub(super) scheme: Option<Scheme>,
 }
 
+impl ServedHost {
+    /// Returns the URL of `path` on this host. The scheme is `http` unless `--public-host` names another.
+    pub fn url(&self, path: &str) -> String {
+        let scheme = match self.scheme {
+            Some(Scheme::Https) => "https",
+            Some(Scheme::Http) | None => "http",
+        };
+        format!("{scheme}://{}{path}", self.authority)
+    }
+}
+
 /// The hosts that a listener accepts.
 #[derive(Clone, Debug)]
 pub struct HostPolicy {

@@ -11,6 +11,7 @@ use axum::http::{HeaderName, Method, header};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use crate::server::auth::WebPolicy;
+use crate::server::http::streams::EXPOSED_HEADERS;
 
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -28,11 +29,13 @@ pub(super) fn layer(web: &WebPolicy) -> CorsLayer {
         AllowOrigin::mirror_request()
     };
 
+    let exposed = [header::RETRY_AFTER, LAST_EVENT_ID].into_iter();
+
     CorsLayer::new()
         .allow_origin(origin)
-        .allow_methods([Method::GET, Method::POST, Method::DELETE])
+        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([header::RETRY_AFTER, LAST_EVENT_ID])
+        .expose_headers(exposed.chain(EXPOSED_HEADERS).collect::<Vec<_>>())
         .max_age(MAX_AGE)
         // All responses depend on it, because requests of other origins are refused.
         .vary([header::ORIGIN])

@@ -16,6 +16,7 @@ use crate::server::http::error_page::ErrorText;
 use crate::server::http::middleware::request_limit::{
     MAX_HEAD_BYTES, MAX_HEADERS, MAX_TARGET_BYTES,
 };
+use crate::server::http::streams::StreamError;
 use crate::server::hub::{DeleteError, ReferenceError, Refusal};
 use crate::server::metrics;
 use crate::server::moderation::Denied;
@@ -200,6 +201,9 @@ pub(super) enum ApiError {
     /// The client cannot delete the message.
     #[error(transparent)]
     Delete(#[from] DeleteError),
+    /// An error of a stream.
+    #[error(transparent)]
+    Stream(#[from] StreamError),
     /// The message refers to one that it may not refer to.
     #[error(transparent)]
     Reference(ReferenceError),
@@ -311,6 +315,10 @@ impl ApiError {
             | Self::Store(StoreError::TooManyRooms { .. }) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "too_many_rooms")
             }
+            Self::Store(StoreError::RoomClosed) => (StatusCode::CONFLICT, "stream_closed"),
+            Self::Store(StoreError::Unsupported(_)) => {
+                (StatusCode::NOT_IMPLEMENTED, "not_implemented")
+            }
             Self::Refused(Refusal::StoreUnavailable)
             | Self::Store(_)
             | Self::Delete(DeleteError::Store(_)) => {
@@ -345,6 +353,7 @@ impl ApiError {
             Self::Denied(Denied::Banned { .. }) => (StatusCode::FORBIDDEN, "banned"),
             Self::Denied(Denied::Closed { .. }) => (StatusCode::FORBIDDEN, "room_closed"),
             Self::Admin(error) => error.status_and_code(),
+            Self::Stream(error) => error.status_and_code(),
             Self::NotFound | Self::OutsideBase { .. } => (StatusCode::NOT_FOUND, "not_found"),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::MediaType | Self::NotJson | Self::ContentCoding { .. } | Self::Charset { .. } => {
@@ -409,6 +418,7 @@ impl ApiError {
             Self::TooFast(RateLimited { wait, .. }) | Self::ConnectsTooFast { wait, .. } => {
                 Some(*wait)
             }
+            Self::Store(StoreError::RoomClosed | StoreError::Unsupported(_)) => None,
             Self::Refused(_) | Self::Store(_) | Self::Delete(DeleteError::Store(_)) => {
                 Some(RETRY_AFTER)
             }

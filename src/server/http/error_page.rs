@@ -19,7 +19,7 @@ use crate::server::http::{AppState, headers};
 const FORMS: [Offer<bool>; 2] = [(&["application/json"], false), (&["text/html"], true)];
 
 /// The first segments of paths that always answer with JSON, because only programs request them.
-const PROGRAM_PATHS: [&str; 3] = ["api", "ws", "pkg"];
+const PROGRAM_PATHS: [&str; 4] = ["api", "streams", "ws", "pkg"];
 
 /// The code and the message of an error, which its response carries as an extension.
 #[derive(Clone, Debug)]

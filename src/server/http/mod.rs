@@ -24,6 +24,7 @@ mod base_path;
 mod shares;
 mod site;
 mod socket;
+mod streams;
 
 pub use api::record_samples;
 pub use middleware::listener::{ListenerSettings, serve};

@@ -16,7 +16,7 @@ use crate::server::http::renderer::Renderer;
 use crate::server::http::site::Site;
 use crate::server::http::{
     admin_page, api, base_path, cors, error, error_page, headers, page, qr_code, request_content,
-    socket,
+    socket, streams,
 };
 use crate::server::hub::Hub;
 use crate::server::metrics::RateHistory;
@@ -88,6 +88,7 @@ pub fn router(state: AppState) -> Router {
         .route("/qr.svg", get(qr_code::qr_code))
         .route("/ws", get(socket::open))
         .merge(api::router())
+        .merge(streams::router())
         .merge(admin_page::router())
         .merge(state.site.versioned_files())
         .fallback_service(state.site.files())

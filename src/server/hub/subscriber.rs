@@ -159,11 +159,12 @@ impl Readers {
 
     /// Ends the subscription of each reader to `room`, which was deleted.
     pub(super) async fn unsubscribe(self, room: &RoomName) {
+        let room = RoomSelector::from(room.clone());
         for (number, reader) in self.iter().enumerate() {
             if number % WRITES_PER_TURN == WRITES_PER_TURN - 1 {
                 tokio::task::yield_now().await;
             }
-            reader.unsubscribe(room, UnsubscribeCode::RoomDeleted);
+            reader.unsubscribe(&room, UnsubscribeCode::RoomDeleted);
         }
     }
 

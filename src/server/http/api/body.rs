@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::body::{Body, Bytes, HttpBody};
+use axum::body::{Body, BodyDataStream, Bytes, HttpBody};
 use axum::extract::{FromRequest, Request};
+use axum::http::header;
 use axum::http::request::Parts;
 use bytes::BytesMut;
 use futures::StreamExt;
@@ -15,6 +16,10 @@ use crate::server::memory::{Memory, MemoryReservation};
 use crate::server::run_clock::RunClock;
 use crate::server::transport::{Activity, message_timeout};
 
+/// The most bytes of a body that is too long that are read, so that a client that reads the response only after it has sent
+/// everything gets the error. The connection breaks for longer bodies.
+const MAX_DISCARDED_BYTES: usize = 16 * 1024 * 1024;
+
 /// The unread body of a request. Handlers read it after they have checked the head.
 #[derive(Debug)]
 pub(in crate::server::http) struct RequestBody {
@@ -23,6 +28,8 @@ pub(in crate::server::http) struct RequestBody {
     share: Option<Arc<AddressShare>>,
     /// The activity of the connection, an extension set by the listener.
     activity: Option<Arc<Activity>>,
+    /// True if the client waits for permission to send the body (RFC 9110 section 10.1.1).
+    expects_continue: bool,
     clock: RunClock,
 }
 
@@ -33,6 +40,7 @@ impl RequestBody {
             body,
             share: parts.extensions.get().cloned(),
             activity: parts.extensions.get().cloned(),
+            expects_continue: parts.headers.contains_key(header::EXPECT),
             clock: state.hub.clock().clone(),
         }
     }
@@ -51,11 +59,17 @@ impl RequestBody {
             body,
             share,
             activity,
+            expects_continue,
             clock,
         } = self;
 
         let size = body.size_hint();
         if size.lower() > limit as u64 {
+            if !expects_continue {
+                let discarding = discard(body.into_data_stream());
+                // The error is the same if the client does not send everything in time.
+                let _ = clock.timeout(message_timeout(limit), discarding).await;
+            }
             return Err(too_big(limit));
         }
 
@@ -97,6 +111,8 @@ async fn read_to_end(body: Body, limit: usize) -> Result<(BytesMut, MemoryReserv
     while let Some(chunk) = chunks.next().await {
         let chunk: Bytes = chunk.map_err(|_| ApiError::BrokenOff)?;
         if bytes.len() + chunk.len() > limit {
+            drop(bytes);
+            discard(chunks).await;
             return Err(too_big(limit));
         }
         bytes.extend_from_slice(&chunk);
@@ -104,6 +120,16 @@ async fn read_to_end(body: Body, limit: usize) -> Result<(BytesMut, MemoryReserv
     }
 
     Ok((bytes, reservation))
+}
+
+/// Reads the rest of a body that is too long, at most [`MAX_DISCARDED_BYTES`].
+async fn discard(mut chunks: BodyDataStream) {
+    let mut discarded = 0;
+    while let Some(Ok(chunk)) = chunks.next().await
+        && discarded < MAX_DISCARDED_BYTES
+    {
+        discarded += chunk.len();
+    }
 }
 
 const fn too_big(limit: usize) -> ApiError {

@@ -20,7 +20,7 @@ use crate::server::http::AppState;
 pub(super) use admin::ops_router;
 pub use admin::stats::record_samples;
 pub(super) use body::RequestBody;
-pub(super) use publish::store;
+pub(super) use publish::{admit_drafts, store};
 pub(super) use search::MAX_SEARCHES;
 
 /// Returns all routes of the API.

@@ -172,12 +172,7 @@ pub(in crate::server::http) async fn store(
     name: &RoomName,
     drafts: Vec<Draft>,
 ) -> Result<(Arc<Room>, Vec<Stored>), ApiError> {
-    for draft in &drafts {
-        let id = client.principal.ban_id(Some(draft.from()));
-        let request = AccessRequest::new(id, client.address, name);
-        state.moderation.admit(&request)?;
-    }
-    check_rate_limits(state, client, &drafts)?;
+    admit_drafts(state, client, name, &drafts)?;
 
     let room = state.hub.room(name).await?;
     if room.is_new() && !client.principal.may(Right::Admin, name) {
@@ -189,6 +184,25 @@ pub(in crate::server::http) async fn store(
     }
     let stored = room.publish_batch(drafts).await?;
     Ok((room, stored))
+}
+
+/// Checks that the senders of `drafts` may publish in the room `name`, and counts the messages in the rate limits of `client`.
+/// Without drafts, one message is counted.
+///
+/// # Errors
+/// If a sender is banned, or a limit is exceeded.
+pub(in crate::server::http) fn admit_drafts(
+    state: &AppState,
+    client: &AuthenticatedClient,
+    name: &RoomName,
+    drafts: &[Draft],
+) -> Result<(), ApiError> {
+    for draft in drafts {
+        let id = client.principal.ban_id(Some(draft.from()));
+        let request = AccessRequest::new(id, client.address, name);
+        state.moderation.admit(&request)?;
+    }
+    check_rate_limits(state, client, drafts)
 }
 
 fn no_result() -> StoreError {
@@ -212,6 +226,10 @@ fn check_rate_limits(
     let mut counts: HashMap<&UserId, u32> = HashMap::new();
     for draft in drafts {
         *counts.entry(draft.from()).or_default() += 1;
+    }
+    let anonymous = UserId::anonymous();
+    if drafts.is_empty() {
+        counts.insert(client.principal.proven().unwrap_or(&anonymous), 1);
     }
     let host = client.host();
     let key = |id: &UserId| rate_limit_key(&client.principal, id.clone(), host);

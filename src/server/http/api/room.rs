@@ -34,9 +34,9 @@ pub(super) struct RoomDescription {
     head: Offset,
     /// The number of members on all nodes.
     count: usize,
-    /// True if an operator has closed the room: it accepts no joins and no messages.
+    /// True if the room accepts no messages: it was closed for ever, or an operator has closed it.
     closed: bool,
-    /// The media type of the messages; null if messages of any kind are accepted.
+    /// The media type of a room that was created as a stream; otherwise null.
     content_type: Option<String>,
     /// The time at which the room expires, in milliseconds since 1970 UTC; null if it does not.
     expires_at: Option<u64>,
@@ -125,15 +125,20 @@ pub(super) async fn list(
 
     let more = bounds.len() > limit;
     let closed = state.moderation.closed_rooms();
-    let describe = |(room, (first, head))| RoomDescription {
-        count: members.get(&room).copied().unwrap_or_default(),
-        closed: closed.contains(&room),
-        epoch: store.epoch(),
-        first,
-        head,
-        room,
-        content_type: None,
-        expires_at: None,
+    let describe = |(room, (first, head))| {
+        let lifecycle = store.lifecycle(&room).ok().flatten().unwrap_or_default();
+        let settings = lifecycle.settings;
+
+        RoomDescription {
+            count: members.get(&room).copied().unwrap_or_default(),
+            closed: lifecycle.is_closed || closed.contains(&room),
+            epoch: store.epoch(),
+            first,
+            head,
+            room,
+            expires_at: settings.as_ref().and_then(|settings| settings.expires_at),
+            content_type: settings.map(|settings| settings.content_type),
+        }
     };
     let rooms = bounds.into_iter().take(limit).map(describe).collect();
     Ok(Json(RoomPage { rooms, more }))
@@ -166,7 +171,9 @@ pub(super) async fn describe(
     let Bounds {
         epoch, first, head, ..
     } = state.hub.store().bounds(&name)?;
-    let closed = state.moderation.closed_rooms().contains(&name);
+    let lifecycle = state.hub.store().lifecycle(&name)?.unwrap_or_default();
+    let closed = lifecycle.is_closed || state.moderation.closed_rooms().contains(&name);
+    let settings = lifecycle.settings;
 
     Ok(Json(RoomDescription {
         room: name,
@@ -175,7 +182,7 @@ pub(super) async fn describe(
         head,
         count,
         closed,
-        content_type: None,
-        expires_at: None,
+        expires_at: settings.as_ref().and_then(|settings| settings.expires_at),
+        content_type: settings.map(|settings| settings.content_type),
     }))
 }

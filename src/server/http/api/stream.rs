@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::State as Shared;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use tracing::info;
@@ -21,7 +21,7 @@ use crate::server::http::extract::{self, InRoom, InRooms, Query};
 use crate::server::http::middleware::authenticated::AuthenticatedClient;
 use crate::server::http::middleware::listener::Endless;
 use crate::server::http::negotiation::{self, Offer};
-use crate::server::hub::Refusal;
+use crate::server::hub::{PendingSubscription, Refusal};
 use crate::server::moderation::AccessRequest;
 use crate::server::room::Dialect;
 use crate::server::transport::{PendingConnection, Permissions};
@@ -60,9 +60,9 @@ pub(super) struct StreamParams {
 /// Follow a room.
 ///
 /// Each message is an event of the default type whose data is the JSON of a `message` frame. A `gap` event announces
-/// messages that will not be delivered, a `drain` event that the server stops and when to reconnect. After each
-/// `--heartbeat` without a message, a comment is sent, or an empty line in NDJSON. A reader that reconnects with the `id`
-/// of its last event receives everything after it, or a `gap`.
+/// messages that will not be delivered, a `closed` event that there will be no more, and a `drain` event that the server
+/// stops and when to reconnect. After each `--heartbeat` without a message, a comment is sent, or an empty line in NDJSON. A
+/// reader that reconnects with the `id` of its last event receives everything after it, or a `gap`.
 #[utoipa::path(
     get,
     path = "/api/v1/rooms/{room}/stream",
@@ -80,6 +80,7 @@ pub(super) struct StreamParams {
             content((String = "text/event-stream"), (String = "application/x-ndjson")),
             headers(("Last-Event-ID" = String, description = "EPOCH:OFFSET after which it begins")),
         ),
+        (status = 204, description = "The room is closed for ever, and the reader has read all of it"),
         (status = 400, description = "`bad_name`, `bad_parameter`, with its name", body = ErrorBody),
         (status = 401, description = "`no_token`, `bad_token`, with the reason", body = ErrorBody),
         (status = 403, description = "`origin_not_allowed`, `not_allowed`, `banned`, `room_closed`", body = ErrorBody),
@@ -130,6 +131,7 @@ pub(super) async fn stream(
             content((String = "text/event-stream"), (String = "application/x-ndjson")),
             headers(("Last-Event-ID" = String, description = "EPOCH:OFFSET after which it begins")),
         ),
+        (status = 204, description = "All rooms are closed for ever, and the reader has read all of them"),
         (status = 400, description = "`bad_name`, `bad_parameter`, with its name", body = ErrorBody),
         (status = 401, description = "`no_token`, `bad_token`, with the reason", body = ErrorBody),
         (status = 403, description = "`origin_not_allowed`, `not_allowed`, `banned`, `room_closed`, with the room", body = ErrorBody),
@@ -205,6 +207,10 @@ async fn open(
     let admission = state.hub.admit(address).inspect_err(refused)?;
     let subscriptions = state.hub.enter_all(rooms, resume.as_ref()).await;
     let subscriptions = subscriptions.inspect_err(refused)?;
+    if resume.is_some() && subscriptions.iter().all(PendingSubscription::is_at_end) {
+        // The browser's EventSource reconnects unless the status is 204 (HTML section 9.2.3).
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
     permit.release();
 
     let pending = PendingConnection {

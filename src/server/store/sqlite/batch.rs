@@ -219,15 +219,17 @@ impl Batch<'_> {
 
     /// Deletes `room` if it has expired.
     pub(super) fn delete_expired(&mut self, room: &RoomName) -> rusqlite::Result<()> {
-        if let Some(row) = self.known(room)
-            && row.is_created
-            && self
-                .lifecycle(room)
-                .is_expired(row.clock, self.now, self.wall)
-        {
-            self.remove(room, &row)?;
+        match self.known(room) {
+            Some(row) if self.is_expired(room, &row) => self.remove(room, &row),
+            _ => Ok(()),
         }
-        Ok(())
+    }
+
+    /// Returns true if `room`, whose state is `row`, has expired.
+    fn is_expired(&self, room: &RoomName, row: &RoomRow) -> bool {
+        let is_expired =
+            |lifecycle: Lifecycle| lifecycle.is_expired(row.clock, self.now, self.wall);
+        row.is_created && is_expired(self.lifecycle(room))
     }
 
     /// Deletes `room`, whose state is `row`.
@@ -390,9 +392,11 @@ impl Batch<'_> {
     /// Returns the state of `room` in this transaction. Creates the room if it does not exist, and drops an empty one
     /// if the limit of rooms is reached. Returns `None` if no room can be dropped either.
     fn row(&mut self, room: &RoomName) -> rusqlite::Result<Option<RoomRow>> {
-        self.delete_expired(room)?;
         if let Some(row) = self.known(room) {
-            return Ok(Some(row));
+            if !self.is_expired(room, &row) {
+                return Ok(Some(row));
+            }
+            self.remove(room, &row)?;
         }
         let rooms = self.index.len() + self.changes.created - self.changes.dropped.len();
         if rooms >= self.max_rooms && self.drop_empty(self.oldest_key(), 1)? == 0 {
