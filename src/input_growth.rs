@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::app::link::pieces;
 use crate::app::live::MessageList;
-use crate::app::{InitialHistory, Locale};
+use crate::app::{HistoryPage, Locale};
 use crate::protocol::{
     Body, Command, Epoch, Key, MessageFields, Offset, Publication, RoomName, UserId,
 };
@@ -125,12 +125,15 @@ fn search(text: String, query: String) -> Box<dyn Fn()> {
         body: Body::Text(text),
         fields: MessageFields::default(),
     };
-    let list = MessageList::new(Some(InitialHistory {
-        epoch: Epoch::new(1),
-        head: Offset(1),
-        messages: vec![publication],
-        more: false,
-    }));
+    let list = MessageList::new(
+        Some(HistoryPage {
+            epoch: Epoch::new(1),
+            head: Offset(1),
+            messages: vec![publication],
+            more: false,
+        }),
+        None,
+    );
 
     Box::new(move || drop(list.search(&query)))
 }

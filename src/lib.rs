@@ -16,6 +16,9 @@
 //! A floor names only floors below it. Only this file and the `mod` lines of the admin page depend on the side that
 //! is compiled. `end2end/server/shape.rs` checks both rules.
 
+// The types of views nest as deeply as their elements do.
+#![recursion_limit = "256"]
+
 pub mod protocol;
 pub mod client;
 pub mod browser;

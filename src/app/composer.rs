@@ -1,4 +1,5 @@
-//! The message input. Enter sends and Shift+Enter starts a new line. No text is dropped without a notice.
+//! The message input. Enter sends and Shift+Enter starts a new line; on a touch keyboard Enter starts a new line, and only the
+//! button sends. ArrowUp in an empty input edits the user's last message, and Escape ends that. No text is dropped without a notice.
 //!
 //! The text is stored in the element, not in a signal. Text typed before hydration is therefore kept, and the browser
 //! restores text typed before the page was left. The text leaves the element when it becomes a row of the log, which
@@ -6,14 +7,15 @@
 //!
 //! Without JavaScript the form is posted, and the server responds with the page.
 
-use leptos::ev::{KeyboardEvent, SubmitEvent};
-use leptos::html::Textarea;
+use leptos::ev::{self, KeyboardEvent, SubmitEvent};
+use leptos::html::{Input, Textarea};
 use leptos::prelude::*;
 
 use super::i18n::use_text;
-use super::live::{RoomState, SendResult};
+use super::live::{Composing, ConnectionStatus, Refusal, RoomAccess, RoomState, SendResult};
 use super::snapshot::Form;
-use crate::protocol::{BasePath, RoomName};
+use crate::browser::{dom, token};
+use crate::protocol::UserId;
 
 /// The maximum number of visible lines. Longer text scrolls.
 const MAX_LINES: usize = 8;
@@ -25,14 +27,13 @@ const INPUT_METHOD_KEY: u32 = 229;
 /// The message form, with `#msg` and `#send`.
 #[component]
 pub fn Composer(
-    /// The room that messages are sent to.
-    room: RoomName,
     /// The initial values of the form.
     form: Form,
 ) -> impl IntoView {
     let text = use_text();
     let live = expect_context::<RoomState>();
-    let address = expect_context::<BasePath>().join(&format!("/r/{room}"));
+    let room = live.name();
+    let address = live.page.path(&room);
     let label = (text.message_to)(&room);
 
     let input = NodeRef::<Textarea>::new();
@@ -63,10 +64,11 @@ pub fn Composer(
         }
         match live.send(&typed) {
             SendResult::Queued => write(""),
-            SendResult::Refused => notice.set(Some(text.kept_refused)),
+            SendResult::Refused => notice.set(Some(text.kept_refused.to_owned())),
         }
         measure();
     };
+    let cancel = move || live.composing.set(Composing::New);
 
     let on_submit = move |event: SubmitEvent| {
         event.prevent_default();
@@ -74,16 +76,38 @@ pub fn Composer(
         focus();
     };
     let on_keydown = move |event: KeyboardEvent| {
-        let is_composing = event.is_composing() || event.key_code() == INPUT_METHOD_KEY;
-        if event.key() == "Enter" && !event.shift_key() && !is_composing {
-            event.prevent_default();
-            send();
+        if event.is_composing() || event.key_code() == INPUT_METHOD_KEY {
+            return;
+        }
+        match event.key().as_str() {
+            "Enter" if !event.shift_key() && !dom::has_touch_keyboard() => {
+                event.prevent_default();
+                send();
+            }
+            "Escape" => cancel(),
+            "ArrowUp" if read().is_some_and(|typed| typed.is_empty()) && live.edit_last() => {
+                event.prevent_default();
+            }
+            _ => {}
         }
     };
     let on_input = move |_| {
         notice.set(None);
         measure();
+        if read().is_some_and(|typed| !typed.is_empty()) {
+            live.signal_typing();
+        }
     };
+    let typing = move || {
+        live.typing.with(|typing| {
+            let names: Vec<String> = typing.names().map(UserId::shown).collect();
+            (!names.is_empty()).then(|| (text.typing)(&names))
+        })
+    };
+    let is_refused = Memo::new(move |_| {
+        live.access.get() != RoomAccess::Granted
+            || live.page.connection.get() == ConnectionStatus::Refused(Refusal::NoToken)
+    });
 
     // Text typed before hydration wins over a draft from an earlier visit.
     Effect::new(move |_| {
@@ -94,6 +118,46 @@ pub fn Composer(
         }
         measure();
     });
+
+    // The text before an edit comes back after it.
+    let before_edit = StoredValue::new(String::new());
+    Effect::new(move |was_edit: Option<bool>| {
+        let composing = live.composing.get();
+        let is_edit = matches!(composing, Composing::Edit { .. });
+        if was_edit == Some(true) {
+            write(&before_edit.get_value());
+        }
+        if let Composing::Edit { text, .. } = &composing {
+            before_edit.set_value(read().unwrap_or_default());
+            write(text);
+        }
+        if composing != Composing::New {
+            focus();
+        }
+        if is_edit || was_edit == Some(true) {
+            measure();
+        }
+        is_edit
+    });
+
+    // Keys typed anywhere in the page go to the input.
+    let on_key_anywhere = window_event_listener(ev::keydown, move |event| {
+        let is_text = event.key().chars().count() == 1 && event.key() != " ";
+        let has_modifier = event.ctrl_key() || event.meta_key() || event.alt_key();
+        if is_text && !has_modifier && dom::is_focus_free() {
+            focus();
+        }
+    });
+    on_cleanup(move || on_key_anywhere.remove());
+
+    // The user has chosen another room.
+    if live.page.awake.get_untracked() {
+        Effect::new(move |_| {
+            if !dom::has_touch_keyboard() {
+                focus();
+            }
+        });
+    }
 
     // A withdrawn message is put before the current text.
     Effect::new(move |_| {
@@ -107,11 +171,22 @@ pub fn Composer(
     });
 
     view! {
-        <form class="compose" method="post" action=address on:submit=on_submit>
+        <div class="compose refused" hidden=move || !is_refused.get()>
+            <RefusalNotice/>
+        </div>
+        <form class="compose" method="post" action=address hidden=is_refused on:submit=on_submit>
             <input type="hidden" name="key" value=form.key/>
             <label class="unscripted as">
                 {text.your_name} " " <input name="from" maxlength="64" value=form.name/>
             </label>
+            <p class="composing" hidden=move || live.composing.get() == Composing::New>
+                {move || match live.composing.get() {
+                    Composing::New => String::new(),
+                    Composing::Reply { from, .. } => (text.replying_to)(&from.shown()),
+                    Composing::Edit { .. } => text.editing.to_owned(),
+                }}
+                <button class="act" type="button" on:click=move |_| cancel()>{text.cancel}</button>
+            </p>
             <div class="box">
                 <textarea
                     id="msg"
@@ -121,7 +196,7 @@ pub fn Composer(
                     aria-label=label
                     aria-describedby="notice"
                     autocomplete="off"
-                    enterkeyhint="send"
+                    autofocus
                     node_ref=input
                     on:keydown=on_keydown
                     on:input=on_input
@@ -131,8 +206,42 @@ pub fn Composer(
             </div>
             <p class="hint">
                 <span class="notice" id="notice" role="status">{notice}</span>
-                <span class="keys">{text.keys}</span>
+                <span class="typing">{typing}</span>
+                <span class="keys" hidden=move || typing().is_some()>{text.keys}</span>
             </p>
+        </form>
+    }
+}
+
+/// The reason why the user cannot write, in the place of the form. Without a token, there is a field for one.
+#[component]
+fn RefusalNotice() -> impl IntoView {
+    let text = use_text();
+    let live = expect_context::<RoomState>();
+    let field = NodeRef::<Input>::new();
+
+    let needs_token =
+        move || live.page.connection.get() == ConnectionStatus::Refused(Refusal::NoToken);
+    let reason = move || match live.access.get() {
+        RoomAccess::Granted => String::new(),
+        RoomAccess::Refused { message, .. } => message,
+    };
+    let join = move |event: SubmitEvent| {
+        event.prevent_default();
+        if let Some(field) = field.get_untracked() {
+            token::enter(field.value().trim());
+        }
+    };
+
+    view! {
+        <p role="status">
+            {move || if needs_token() { text.needs_token } else { text.no_access }}
+            " " <bdi>{reason}</bdi>
+        </p>
+        <form class="own" hidden=move || !needs_token() on:submit=join>
+            <label for="token">{text.token}</label>
+            <input id="token" type="password" required autocomplete="off" node_ref=field/>
+            <button class="tool" type="submit">{text.join}</button>
         </form>
     }
 }

@@ -2,8 +2,9 @@
 
 use leptos::prelude::*;
 
+use super::close_panel::ClosePanel;
 use super::i18n::use_text;
-use super::live::{MessageList, RoomState};
+use super::live::RoomState;
 
 /// The id of the panel, for the button that opens it.
 pub const PANEL: &str = "health";
@@ -14,7 +15,7 @@ pub fn Health() -> impl IntoView {
     let text = use_text();
     let live = expect_context::<RoomState>();
 
-    let round_trip = move || match live.stats.get().round_trip {
+    let round_trip = move || match live.page.stats.get().round_trip {
         Some(time) => format!("{} ms", time.as_millis()),
         None => text.unknown.to_owned(),
     };
@@ -26,7 +27,8 @@ pub fn Health() -> impl IntoView {
     };
 
     view! {
-        <section class="panel" id=PANEL popover="auto" aria-label=text.connection>
+        <section class="panel beside" id=PANEL popover="auto" aria-label=text.connection>
+            <ClosePanel panel=PANEL/>
             <h2>{text.connection}</h2>
             <dl>
                 <dt>{text.round_trip}</dt>
@@ -34,12 +36,12 @@ pub fn Health() -> impl IntoView {
                 <dt>{text.position}</dt>
                 <dd id="position">{position}</dd>
                 <dt>{text.resumes}</dt>
-                <dd id="resumes">{move || live.stats.get().resumes}</dd>
+                <dd id="resumes">{move || live.page.stats.get().resumes}</dd>
                 <dt>{text.unsent}</dt>
-                <dd id="waiting">{move || live.messages.with(MessageList::pending_count)}</dd>
+                <dd id="waiting">{move || live.page.pending_count()}</dd>
             </dl>
-            <button class="tool" type="button" on:click=move |_| live.check()>{text.measure}</button>
-            <button class="tool" type="button" on:click=move |_| live.disconnect()>
+            <button class="tool" type="button" on:click=move |_| live.page.check()>{text.measure}</button>
+            <button class="tool" type="button" on:click=move |_| live.page.disconnect()>
                 {text.break_off}
             </button>
         </section>

@@ -1,13 +1,15 @@
-//! The layout of the room page: header, side panel, log, composer. It has no state and no logic of its own.
+//! The layout of the page: header, side panel, log, composer. It has no state and no logic of its own.
 //!
 //! Panels are popovers of the browser: they need no script, close with Escape, and restore the focus.
 
+use leptos::context::Provider;
 use leptos::prelude::*;
 
+use super::alerts::Alerts;
 use super::composer::Composer;
 use super::health::{self, Health};
 use super::i18n::{Locale, use_locale, use_text};
-use super::live::RoomState;
+use super::live::{MessageList, PageState, RoomState};
 use super::presence::{PresenceCount, Roster};
 use super::rooms::Rooms;
 use super::search::{self, SearchPanel};
@@ -16,36 +18,52 @@ use super::snapshot::Form;
 use super::status::StatusBadge;
 use super::theme::{Theme, ThemeSwitch};
 use super::timeline::Timeline;
-use crate::protocol::RoomName;
 
 /// The id of the side panel, for the button that opens it.
 const SIDE: &str = "side";
 
-/// The page of one room.
+/// The page. It shows one of the user's rooms.
 #[component]
 pub fn Home(
-    /// The room that the page shows.
-    room: RoomName,
     /// The theme in which the server has rendered the page.
     theme: Theme,
     /// The initial values of the form.
     form: Form,
 ) -> impl IntoView {
     let text = use_text();
-    let live = expect_context::<RoomState>();
+    let page = expect_context::<PageState>();
+    let form = StoredValue::new(form);
+
+    let unread = Memo::new(move |_| page.unread());
+    Effect::new(move |_| {
+        let unread = unread.get();
+        let count = match unread {
+            0 => String::new(),
+            unread => format!("({unread}) "),
+        };
+        document().set_title(&format!("{count}{} - Fanfare", page.shown.get()));
+        page.set_icon(unread > 0);
+    });
 
     view! {
         <div class="page">
             <header class="head">
-                <button class="menu" type="button" popovertarget=SIDE aria-label=text.menu><Mark/></button>
-                <h1 class="room">{room.to_string()}</h1>
-                <PresenceCount/>
-                <StatusBadge/>
+                <button class="menu" type="button" popovertarget=SIDE aria-label=text.menu>
+                    <span class="bars" aria-hidden="true"></span>
+                </button>
+                <Mark/>
+                <ShownRoom>
+                    <RoomHeading/>
+                    <PresenceCount/>
+                    <StatusBadge/>
+                </ShownRoom>
                 <button class="tool scripted" type="button" popovertarget=search::PANEL>{text.search}</button>
             </header>
             <nav class="side" id=SIDE popover="auto" aria-label=text.menu>
-                <Rooms room=room.clone()/>
-                <Roster/>
+                <Rooms/>
+                <ShownRoom>
+                    <Roster/>
+                </ShownRoom>
                 <div class="tools">
                     <button class="tool scripted" type="button" popovertarget=share::PANEL>{text.share}</button>
                     <button
@@ -53,24 +71,66 @@ pub fn Home(
                         id="connection"
                         type="button"
                         popovertarget=health::PANEL
-                        on:click=move |_| live.check()
+                        on:click=move |_| page.check()
                     >
                         {text.connection}
                     </button>
+                    <Alerts/>
                     <ThemeSwitch theme/>
                     <Languages/>
                 </div>
             </nav>
             <main class="main">
-                <p class="unscripted note">{text.unscripted}</p>
-                <Timeline room=room.clone()/>
-                <Composer room form/>
+                <ShownRoom>
+                    <PageLinks/>
+                    <Timeline/>
+                    <Composer form=form.get_value()/>
+                </ShownRoom>
             </main>
-            <SearchPanel/>
-            <Share/>
-            <Health/>
+            <ShownRoom>
+                <SearchPanel/>
+                <Share/>
+                <Health/>
+            </ShownRoom>
         </div>
     }
+}
+
+/// Provides the state of the shown room to `children`, and builds them again when another room is shown.
+#[component]
+fn ShownRoom(children: ChildrenFn) -> impl IntoView {
+    let page = expect_context::<PageState>();
+
+    move || {
+        let room = page.shown_room();
+        let children = children.clone();
+        view! { <Provider value=room>{children()}</Provider> }
+    }
+}
+
+/// The note for browsers without JavaScript, with links to the rest of the log.
+#[component]
+fn PageLinks() -> impl IntoView {
+    let text = use_text();
+    let live = expect_context::<RoomState>();
+    let name = live.name();
+    let (oldest, newest) = live.messages.with_untracked(MessageList::limits);
+    let link = |path: String, text| view! { " " <a href=path>{text}</a> };
+
+    view! {
+        <p class="unscripted note">
+            {text.unscripted}
+            {oldest.map(|oldest| link(live.page.permalink(&name, oldest), text.older_messages))}
+            {newest.map(|newest| link(live.page.permalink(&name, newest), text.newer_messages))}
+            {newest.map(|_| link(live.page.path(&name), text.newest_messages))}
+        </p>
+    }
+}
+
+#[component]
+fn RoomHeading() -> impl IntoView {
+    let room = expect_context::<RoomState>().name();
+    view! { <h1 class="room">{room.to_string()}</h1> }
 }
 
 /// The links to the page in the other languages.

@@ -3,26 +3,27 @@
 //! # Components
 //!
 //! ```text
-//! App                     reads the Snapshot, provides RoomState, Locale and BasePath as contexts
+//! App                     reads the Snapshot, provides PageState, Locale and BasePath as contexts
 //! └─ Home                 the layout
-//!    ├─ PresenceCount, StatusBadge
-//!    ├─ Rooms, Roster, ThemeSwitch     the side panel
-//!    ├─ Timeline          the log: a window of its rows
-//!    │  └─ LogRow         a message or a gap
-//!    ├─ Composer          the message form
-//!    └─ SearchPanel, Share, Health     panels that open over the page
+//!    ├─ Rooms, Alerts, ThemeSwitch     once for the page
+//!    └─ ShownRoom         provides the RoomState of the shown room to its children, which are built for each room
+//!       ├─ PresenceCount, StatusBadge, Roster
+//!       ├─ Timeline       the log: a window of its rows
+//!       │  └─ LogRow      a message or a gap, with its MessageActions
+//!       ├─ Composer       the message form
+//!       └─ SearchPanel, Share, Health   panels that open over the page
 //! ```
 //!
 //! # A message that arrives
 //!
 //! ```text
-//! WebSocket ─ Socket: Push ─ keep_connected: a batch ─ MessageList::receive ─ RoomState::messages (signal)
+//! WebSocket ─ Socket: Push ─ keep_connected: a batch ─ each room: MessageList::receive ─ RoomState::messages (signal)
 //!                                                                                  │
 //!                     one row's RowView (memo) ─ LogRow        Timeline: RowViews (memo) ─ <For>
 //! ```
 //!
-//! The task in `live::connection` decodes frames and passes them to the [`live::MessageList`], at most twenty times a
-//! second. The list is a signal. `Timeline` reads the rows that are near the visible part of the log, `<For>` adds and
+//! The task in `live::connection` decodes frames and passes them to the [`live::MessageList`] of their room, at most twenty
+//! times a second. The list is a signal. `Timeline` reads the rows that are near the visible part of the log, `<For>` adds and
 //! removes rows by their ids, and each `LogRow` changes with its own [`live::RowView`] alone.
 //!
 //! # A message that is sent
@@ -50,12 +51,17 @@ pub mod i18n;
 pub mod live;
 pub mod link;
 pub mod home;
+pub mod alerts;
 pub mod timeline;
 pub mod log_row;
+pub mod message_actions;
+pub mod message_text;
+pub mod json_view;
 pub mod composer;
 pub mod presence;
 pub mod rooms;
 pub mod search;
+pub mod close_panel;
 pub mod share;
 pub mod health;
 pub mod status;
@@ -68,14 +74,14 @@ pub use error_page::document as problem_document;
 pub use error_page::{Problem, ProblemKind, suggest_room};
 pub use i18n::Locale;
 pub use live::Reason;
-pub use snapshot::{Form, InitialHistory, Snapshot};
+pub use snapshot::{Form, HistoryPage, Snapshot};
 pub use theme::Theme;
 
 use leptos::hydration::{AutoReload, HydrationScripts};
 use leptos::prelude::*;
 
 use home::Home;
-use live::RoomState;
+use live::PageState;
 
 /// Returns the whole HTML document around [`App`], for the server.
 pub fn shell(options: LeptosOptions, snapshot: Snapshot) -> impl IntoView {
@@ -128,14 +134,15 @@ pub fn App() -> impl IntoView {
         theme,
         is_open,
         past,
+        at,
         form,
     } = Snapshot::of_page();
-    let live = RoomState::new(base.clone(), room.clone(), is_open, past);
+    let page = PageState::new(base.clone(), room, is_open, past, at);
 
     provide_context(base);
     provide_context(locale);
-    provide_context(live);
-    Effect::new(move |_| live.start());
+    provide_context(page);
+    Effect::new(move |_| page.start());
 
-    view! { <Home room theme form/> }
+    view! { <Home theme form/> }
 }

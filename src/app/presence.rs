@@ -7,7 +7,7 @@ use leptos::html::Input;
 use leptos::prelude::*;
 
 use super::i18n::use_text;
-use super::live::{MessageList, RoomState};
+use super::live::RoomState;
 use crate::protocol::UserId;
 
 /// The number of users, beside the name of the room.
@@ -40,13 +40,13 @@ pub fn Roster() -> impl IntoView {
                         <bdi>{name.shown()}</bdi>
                         " "
                         <span class="quiet">
-                            {move || (live.me.get().as_ref() == Some(&name)).then_some(text.you)}
+                            {move || (live.page.me.get().as_ref() == Some(&name)).then_some(text.you)}
                         </span>
                     </li>
                 </For>
             </ul>
             // With tokens, the name is fixed.
-            {live.is_open.then(|| view! { <OwnName/> })}
+            {live.page.is_open.then(|| view! { <OwnName/> })}
         </section>
     }
 }
@@ -67,11 +67,9 @@ fn OwnName() -> impl IntoView {
         notice.set(Some(match UserId::parse(field.value().trim()) {
             Err(_) => text.bad_name,
             // The server knows messages in flight by the old name and the key.
-            Ok(_) if live.messages.with_untracked(MessageList::pending_count) > 0 => {
-                text.rename_waits
-            }
+            Ok(_) if untrack(|| live.page.pending_count()) > 0 => text.rename_waits,
             Ok(name) => {
-                live.rename(name);
+                live.page.rename(name);
                 text.renamed
             }
         }));
@@ -85,7 +83,7 @@ fn OwnName() -> impl IntoView {
                 maxlength="64"
                 autocomplete="off"
                 node_ref=field
-                prop:value=move || live.me.get().map(|me| me.to_string())
+                prop:value=move || live.page.me.get().map(|me| me.to_string())
             />
             <button class="tool" type="submit">{text.change}</button>
             <p class="quiet" role="status">{notice}</p>

@@ -1,48 +1,50 @@
-//! Links to other rooms: recent rooms of this browser, and a form for any room. Only the recent rooms need a script.
+//! The user's rooms, with their unread messages, and a form for any other room. All of them are on the one connection of the
+//! page, so a click shows another room without a reload. Only this list needs a script; without one there is the form.
 
+use leptos::ev::{MouseEvent, SubmitEvent};
+use leptos::html::{Input, Ul};
 use leptos::prelude::*;
 
 use super::i18n::use_text;
-use super::live::RoomState;
-use crate::browser::storage::PageStorage;
+use super::live::{MessageList, PageState, RoomState};
+use crate::browser::dom;
 use crate::protocol::{BasePath, RoomName};
-
-/// The storage key of the recent rooms.
-const RECENT: &str = "fanfare.rooms";
-
-/// The maximum number of recent rooms.
-const MAX_RECENT: usize = 12;
 
 /// The list of rooms.
 #[component]
-pub fn Rooms(
-    /// The current room.
-    room: RoomName,
-) -> impl IntoView {
+pub fn Rooms() -> impl IntoView {
     let text = use_text();
-    let live = expect_context::<RoomState>();
-    let base = expect_context::<BasePath>();
-    let lobby = base.join("/");
+    let page = expect_context::<PageState>();
+    let lobby = expect_context::<BasePath>().join("/");
+    let list = NodeRef::<Ul>::new();
+    let field = NodeRef::<Input>::new();
 
-    let rooms = RwSignal::new(vec![room.clone()]);
-    let here = room.clone();
-    Effect::new(move |_| rooms.set(visit(&live.storage(), &room)));
-
-    let link = move |room: RoomName| {
-        let current = (room == here).then_some("page");
-        view! {
-            <li>
-                <a href=base.join(&format!("/r/{room}")) aria-current=current>{room.to_string()}</a>
-            </li>
+    let open = move |name: &RoomName| {
+        page.open(name);
+        if let Some(list) = list.get_untracked() {
+            dom::close_popover_around(&list);
+        }
+    };
+    // A name that is none is submitted, and the server answers with the rule for names.
+    let on_submit = move |event: SubmitEvent| {
+        let typed = field.get_untracked().map(|field| field.value());
+        if let Some(name) = typed.and_then(|typed| RoomName::parse(typed.trim()).ok()) {
+            event.prevent_default();
+            if let Some(field) = field.get_untracked() {
+                field.set_value("");
+            }
+            open(&name);
         }
     };
 
     view! {
         <h2>{text.rooms}</h2>
-        <ul class="rooms-list">
-            <For each=move || rooms.get() key=RoomName::clone children=link/>
+        <ul class="rooms-list" node_ref=list>
+            <For each=move || page.rooms.get() key=|room| room.name() let:room>
+                <RoomLink room open/>
+            </For>
         </ul>
-        <form class="own" method="get" action=lobby>
+        <form class="own" method="get" action=lobby on:submit=on_submit>
             <label for="other-room">{text.other_room}</label>
             <input
                 id="other-room"
@@ -53,25 +55,59 @@ pub fn Rooms(
                 autocomplete="off"
                 autocapitalize="none"
                 title=text.room_rule
+                node_ref=field
             />
             <button class="tool" type="submit">{text.go}</button>
         </form>
     }
 }
 
-/// Stores `room` as the latest of the recent rooms, and returns them, latest first.
-fn visit(storage: &PageStorage, room: &RoomName) -> Vec<RoomName> {
-    let stored = storage.read(RECENT).unwrap_or_default();
-    let others = stored
-        .split(' ')
-        .filter_map(|name| RoomName::parse(name).ok())
-        .filter(|other| other != room);
-    let rooms: Vec<RoomName> = std::iter::once(room.clone())
-        .chain(others)
-        .take(MAX_RECENT)
-        .collect();
+/// One room of the list: the link that shows it, its unread messages, and the button that removes it.
+#[component]
+fn RoomLink(
+    room: RoomState,
+    /// Shows the room of this name.
+    open: impl Fn(&RoomName) + Copy + 'static,
+) -> impl IntoView {
+    let text = use_text();
+    let page = room.page;
+    let name = room.name();
+    let path = page.path(&name);
+    let label = (text.leave)(&name);
 
-    let names: Vec<&str> = rooms.iter().map(RoomName::as_str).collect();
-    storage.write(RECENT, &names.join(" "));
-    rooms
+    let shown = room.name();
+    let is_shown = Memo::new(move |_| page.shown.with(|name| *name == shown));
+    let unread = Memo::new(move |_| room.messages.with(MessageList::unread));
+
+    let on_click = move |event: MouseEvent| {
+        // With a modifier key, the browser opens the link in another tab.
+        if !(event.ctrl_key() || event.meta_key() || event.shift_key() || event.alt_key()) {
+            event.prevent_default();
+            open(&room.name());
+        }
+    };
+
+    view! {
+        <li>
+            <a href=path aria-current=move || is_shown.get().then_some("page") on:click=on_click>
+                <span class="room-name">{name.to_string()}</span>
+                {move || (unread.get().count > 0).then(|| view! {
+                    <span class="unread">
+                        <span aria-hidden="true">{unread.get().to_string()}</span>
+                        <span class="heard">{(text.unread_in_room)(unread.get())}</span>
+                    </span>
+                })}
+            </a>
+            <button
+                class="leave"
+                type="button"
+                aria-label=label.clone()
+                title=label
+                hidden=is_shown
+                on:click=move |_| page.leave(&room.name())
+            >
+                "×"
+            </button>
+        </li>
+    }
 }

@@ -3,7 +3,9 @@
 use leptos::html::Input;
 use leptos::prelude::*;
 
+use super::close_panel::ClosePanel;
 use super::i18n::use_text;
+use super::live::PageState;
 use crate::browser::dom;
 use crate::protocol::BasePath;
 
@@ -14,6 +16,7 @@ pub const PANEL: &str = "share";
 #[component]
 pub fn Share() -> impl IntoView {
     let text = use_text();
+    let page = expect_context::<PageState>();
     let base = expect_context::<BasePath>();
     let field = NodeRef::<Input>::new();
     let is_copied = RwSignal::new(false);
@@ -33,8 +36,10 @@ pub fn Share() -> impl IntoView {
     };
 
     view! {
-        <section class="panel" id=PANEL popover="auto" aria-label=text.share>
+        <section class="panel beside" id=PANEL popover="auto" aria-label=text.share>
+            <ClosePanel panel=PANEL/>
             <h2>{text.share}</h2>
+            {(!page.is_open).then(|| view! { <p class="quiet">{text.share_needs_token}</p> })}
             <label for="link">{text.address}</label>
             <input id="link" readonly node_ref=field prop:value=link/>
             <button class="tool" type="button" on:click=copy>

@@ -27,22 +27,24 @@ pub struct Snapshot {
     pub theme: Theme,
     /// True if users choose their names; otherwise a token fixes the name.
     pub is_open: bool,
-    /// The newest messages; `None` if the store failed or the user has no right to read them.
-    pub past: Option<InitialHistory>,
+    /// The newest messages, or those around `at`; `None` if the store failed or the user has no right to read them.
+    pub past: Option<HistoryPage>,
+    /// The offset of the message that the URL links to.
+    pub at: Option<Offset>,
     /// The initial values of the form.
     pub form: Form,
 }
 
-/// The end of the room's log.
+/// A part of a room's log, as the API returns it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct InitialHistory {
+pub struct HistoryPage {
     /// The epoch of the log.
     pub epoch: Epoch,
     /// The newest offset.
     pub head: Offset,
-    /// The newest messages, oldest first.
+    /// The messages, oldest first; as the result of a search, newest first.
     pub messages: Vec<Publication>,
-    /// True if there are older messages.
+    /// True if there are more such messages.
     pub more: bool,
 }
 
@@ -97,7 +99,7 @@ mod tests {
             body: Body::Text(text.clone()),
             fields: MessageFields::default(),
         };
-        let past = InitialHistory {
+        let past = HistoryPage {
             epoch: Epoch::new(1),
             head: Offset(1),
             messages: vec![publication],
@@ -110,8 +112,12 @@ mod tests {
             theme: Theme::System,
             is_open: true,
             past: Some(past),
+            at: None,
             form: Form {
-                refused: Some(Reason::TooLong),
+                refused: Some(Reason::TooLong {
+                    size: 70_000,
+                    limit: 65_536,
+                }),
                 ..Form::default()
             },
         };

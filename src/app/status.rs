@@ -6,16 +6,27 @@
 use leptos::prelude::*;
 
 use super::i18n::use_text;
-use super::live::{ConnectionStatus, RoomState};
+use super::live::{ConnectionStatus, Refusal, RoomAccess, RoomState};
+use crate::protocol::UnsubscribeCode;
 
 /// The badge: connecting, live, delayed, reconnecting in 4 s, or offline.
 #[component]
 pub fn StatusBadge() -> impl IntoView {
     let text = use_text();
     let live = expect_context::<RoomState>();
-    let connection = live.connection;
+    let connection = live.page.connection;
+    // The server may refuse the room, and accept the connection.
+    let refusal = move || match live.access.get() {
+        RoomAccess::Granted => None,
+        RoomAccess::Refused {
+            code: Some(UnsubscribeCode::RoomClosed),
+            ..
+        } => Some(Refusal::Closed),
+        RoomAccess::Refused { .. } => Some(Refusal::NotAllowed),
+    };
 
     let class = move || match connection.get() {
+        ConnectionStatus::Live if refusal().is_some() => "badge down",
         ConnectionStatus::Live => "badge live",
         ConnectionStatus::Connecting
         | ConnectionStatus::Stalled
@@ -24,7 +35,7 @@ pub fn StatusBadge() -> impl IntoView {
     };
     let words = move || match connection.get() {
         ConnectionStatus::Connecting => text.connecting.to_owned(),
-        ConnectionStatus::Live => text.live.to_owned(),
+        ConnectionStatus::Live => refusal().map_or(text.live, text.refused).to_owned(),
         ConnectionStatus::Stalled => text.stalled.to_owned(),
         ConnectionStatus::Waiting { seconds } => (text.reconnecting_in)(seconds),
         ConnectionStatus::Offline => text.offline.to_owned(),
@@ -39,7 +50,7 @@ pub fn StatusBadge() -> impl IntoView {
             id="hurry"
             type="button"
             hidden=move || !is_paused()
-            on:click=move |_| live.connect()
+            on:click=move |_| live.page.connect()
         >
             {text.retry_now}
         </button>

@@ -6,7 +6,7 @@ use leptos::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::i18n::use_text;
-use super::live::RoomState;
+use super::live::PageState;
 use crate::browser::dom;
 
 /// The colour theme of the page.
@@ -60,7 +60,7 @@ pub fn ThemeSwitch(
     theme: Theme,
 ) -> impl IntoView {
     let text = use_text();
-    let live = expect_context::<RoomState>();
+    let page = expect_context::<PageState>();
     let theme = RwSignal::new(theme);
 
     let switch = move |event: MouseEvent| {
@@ -69,7 +69,7 @@ pub fn ThemeSwitch(
 
         let tag = theme.get_untracked().tag();
         dom::set_root_attribute(&format!("data-{}", Theme::NAME), tag);
-        live.storage().set_cookie(Theme::NAME, tag);
+        page.storage().set_cookie(Theme::NAME, tag);
     };
 
     view! {

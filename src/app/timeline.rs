@@ -8,17 +8,14 @@ use leptos::prelude::*;
 
 use super::i18n::use_text;
 use super::live::{MessageList, RoomState, ScrollTarget};
-use super::log_row::{COPY, FOUND, LogRow};
+use super::log_row::{FOUND, LogRow, MESSAGE, UNREAD};
+use super::share;
 use crate::browser::dom::move_focus;
 use crate::browser::scroll::ScrollAnchor;
-use crate::protocol::RoomName;
 
 /// The messages of the room, and the unsent messages of this page.
 #[component]
-pub fn Timeline(
-    /// The room, for the text of an empty log.
-    room: RoomName,
-) -> impl IntoView {
+pub fn Timeline() -> impl IntoView {
     let text = use_text();
     let live = expect_context::<RoomState>();
     let log = NodeRef::<Div>::new();
@@ -27,31 +24,34 @@ pub fn Timeline(
     let spaces = Memo::new(move |_| live.messages.with(MessageList::spaces));
     let is_empty = Memo::new(move |_| live.messages.with(MessageList::is_known_empty));
     let follows = Memo::new(move |_| live.messages.with(MessageList::follows));
-    let unread = Memo::new(move |_| live.messages.with(MessageList::unread));
+    let unread = Memo::new(move |_| live.messages.with(MessageList::unread).count);
+    let missed = Memo::new(move |_| live.messages.with(MessageList::missed));
+    let room = live.name();
 
-    Effect::new(move |_| {
-        let count = match unread.get() {
-            0 => String::new(),
-            unread => format!("({unread}) "),
-        };
-        document().set_title(&format!("{count}{} - Fanfare", live.room()));
-    });
     keep_position(log, live);
 
-    // The Tab key skips the buttons of rows, because there are too many.
+    // The Tab key skips the messages, because there are too many.
     let on_keydown = move |event: KeyboardEvent| {
         let by = match event.key().as_str() {
             "ArrowUp" => -1,
             "ArrowDown" => 1,
+            "Home" => {
+                event.prevent_default();
+                return live.to_start();
+            }
+            "End" => {
+                event.prevent_default();
+                return live.to_end();
+            }
             _ => return,
         };
         if let Some(log) = log.get_untracked() {
             event.prevent_default();
-            move_focus(&log, COPY, by);
+            move_focus(&log, MESSAGE, by);
         }
     };
     // Rows drawn while the user reads older ones are not announced, and neither are those of the server.
-    let is_announced = move || live.awake.get() && follows.get();
+    let is_announced = move || live.page.awake.get() && follows.get();
 
     view! {
         <div
@@ -81,7 +81,17 @@ pub fn Timeline(
         <div class="empty" hidden=move || !is_empty.get()>
             <p class="empty-title">{text.empty}</p>
             <p>{(text.empty_promise)(&room)}</p>
+            <p>{if live.page.is_open { text.open_to_all } else { text.open_to_tokens }}</p>
+            <button class="tool scripted" type="button" popovertarget=share::PANEL>{text.invite}</button>
         </div>
+        <button
+            class="more missed"
+            type="button"
+            hidden=move || missed.get().count == 0
+            on:click=move |_| live.to_unread()
+        >
+            {move || (text.to_unread)(missed.get())}
+        </button>
         // New messages are visible at the end of the log, so the button is hidden there.
         <button
             class="more"
@@ -104,8 +114,10 @@ fn keep_position(log: NodeRef<Div>, live: RoomState) {
         let Some(anchor) = anchor else { return };
 
         Effect::new(move |_| match live.scroll_to.get() {
+            Some(ScrollTarget::Start) => anchor.to_start(),
             Some(ScrollTarget::End) => anchor.to_end(),
             Some(ScrollTarget::Found) => anchor.to_row(FOUND),
+            Some(ScrollTarget::Unread) => anchor.to_row(UNREAD),
             None => {}
         });
     });

@@ -40,6 +40,13 @@ pub fn ahead_of_utc(at: u64) -> i64 {
     ahead
 }
 
+/// Returns the time at which the day `date`, as `YYYY-MM-DD`, begins in the local time zone, in milliseconds since 1970 UTC.
+pub fn start_of_day(date: &str) -> Option<u64> {
+    let time = Date::new(&JsValue::from_str(&format!("{date}T00:00:00"))).get_time();
+    // The time is NaN if the text is not a date.
+    (time >= 0.0).then_some(time as u64)
+}
+
 fn look_up(at: u64) -> i64 {
     let minutes = Date::new(&JsValue::from_f64(at as f64)).get_timezone_offset();
     // The offset is NaN if `at` is outside the range of dates.

@@ -8,7 +8,9 @@ pub mod scroll;
 pub mod storage;
 pub mod token;
 pub mod clock;
+pub mod alert;
 pub mod dom;
+pub mod http;
 
 /// Returns a random number in `0.0..1.0`, suited for spreading load and choosing names, but not for secrets.
 pub fn random() -> f64 {

@@ -18,7 +18,7 @@ use wasm_bindgen::JsCast;
 use wasm_bindgen::closure::Closure;
 use web_sys::{Element, MutationObserver, MutationObserverInit, ResizeObserver};
 
-use super::dom::listen;
+use super::dom::{Listener, listen};
 
 /// The distance from the end that counts as the end, in CSS pixels: half a line, to tolerate rounding.
 const NEAR: i32 = 12;
@@ -40,15 +40,31 @@ pub struct Viewport {
     pub below: f64,
     /// The height of the rows.
     pub rows: f64,
+    /// The index of the first visible row.
+    pub first: usize,
 }
 
-/// A handle on a scrolling element.
-#[derive(Clone)]
+/// A handle on a scrolling element. Dropping it ends the control.
 #[expect(
     missing_debug_implementations,
     reason = "that of an element has no information"
 )]
-pub struct ScrollAnchor(Rc<Inner>);
+pub struct ScrollAnchor {
+    inner: Rc<Inner>,
+    /// Removed when they are dropped.
+    _listeners: Vec<Listener>,
+    resizes: ResizeObserver,
+    changes: MutationObserver,
+    /// The callbacks of the observers.
+    _callbacks: [Closure<dyn Fn()>; 2],
+}
+
+impl Drop for ScrollAnchor {
+    fn drop(&mut self) {
+        self.resizes.disconnect();
+        self.changes.disconnect();
+    }
+}
 
 struct Inner {
     scroller: Element,
@@ -89,57 +105,74 @@ impl ScrollAnchor {
             goal: Cell::new(None),
             notify: Box::new(notify),
         });
-        inner.listen();
-        inner.settle();
-        Some(Self(inner))
+        let resized = inner.clone();
+        let resized = Closure::<dyn Fn()>::new(move || resized.settle());
+        // Rows may be added and removed without a change of size.
+        let changed = inner.clone();
+        let changed = Closure::<dyn Fn()>::new(move || changed.settle_in_next_frame());
+        // Fails only for a callback that is not a function.
+        let resizes = ResizeObserver::new(resized.as_ref().unchecked_ref()).ok()?;
+        let changes = MutationObserver::new(changed.as_ref().unchecked_ref()).ok()?;
+        inner.observe(&resizes, &changes);
+
+        let anchor = Self {
+            _listeners: inner.listen(),
+            resizes,
+            changes,
+            _callbacks: [resized, changed],
+            inner,
+        };
+        anchor.inner.settle();
+        Some(anchor)
     }
 
     /// Scrolls to the end, and follows it.
     pub fn to_end(&self) {
-        self.0.pinned.set(true);
-        self.0.goal.set(None);
-        self.0.settle();
+        self.inner.pinned.set(true);
+        self.inner.goal.set(None);
+        self.inner.settle();
+    }
+
+    /// Scrolls to the first row, once it is drawn.
+    pub fn to_start(&self) {
+        self.inner.pinned.set(false);
+        self.inner.anchors.borrow_mut().clear();
+        self.inner.goal.set(None);
+        self.inner.scroller.set_scroll_top(0);
     }
 
     /// Scrolls to the row that matches `selector`, once it is drawn.
     pub fn to_row(&self, selector: &'static str) {
-        self.0.pinned.set(false);
-        self.0.goal.set(Some(selector));
-        self.0.settle_in_next_frame();
+        self.inner.pinned.set(false);
+        self.inner.goal.set(Some(selector));
+        self.inner.settle_in_next_frame();
     }
 }
 
 impl Inner {
-    /// Adds the listeners, which live as long as the page.
-    fn listen(self: &Rc<Self>) {
+    /// Adds the listeners for scrolling.
+    fn listen(self: &Rc<Self>) -> Vec<Listener> {
         let inner = self.clone();
-        listen(&self.scroller, "scroll", move || inner.on_scroll());
-        for event in USER_EVENTS {
+        let scrolled = listen(&self.scroller, "scroll", move || inner.on_scroll());
+        let by_user = USER_EVENTS.map(|event| {
             let inner = self.clone();
-            listen(&self.scroller, event, move || inner.user_scrolls.set(true));
+            listen(&self.scroller, event, move || inner.user_scrolls.set(true))
+        });
+        by_user.into_iter().chain([scrolled]).collect()
+    }
+
+    /// Observes the sizes of the element and of its children, and the rows.
+    fn observe(&self, resizes: &ResizeObserver, changes: &MutationObserver) {
+        resizes.observe(&self.scroller);
+        let children = self.scroller.children();
+        for child in (0..children.length()).filter_map(|at| children.item(at)) {
+            resizes.observe(&child);
         }
 
-        let inner = self.clone();
-        let resized = Closure::<dyn Fn()>::new(move || inner.settle());
-        if let Ok(observer) = ResizeObserver::new(resized.as_ref().unchecked_ref()) {
-            observer.observe(&self.scroller);
-            let children = self.scroller.children();
-            for child in (0..children.length()).filter_map(|at| children.item(at)) {
-                observer.observe(&child);
-            }
-        }
-        resized.forget();
-
-        // Rows may be added and removed without a change of size.
-        let inner = self.clone();
-        let changed = Closure::<dyn Fn()>::new(move || inner.settle_in_next_frame());
-        if let Ok(observer) = MutationObserver::new(changed.as_ref().unchecked_ref()) {
-            let children = MutationObserverInit::new();
-            children.set_child_list(true);
-            // Fails only for options that observe nothing.
-            let _ = observer.observe_with_options(&self.rows, &children);
-        }
-        changed.forget();
+        let options = MutationObserverInit::new();
+        options.set_child_list(true);
+        // Fails only for options that observe nothing.
+        let _ = changes.observe_with_options(&self.rows, &options);
     }
 
     fn settle_in_next_frame(self: &Rc<Self>) {
@@ -187,6 +220,9 @@ impl Inner {
         } else if let Some(row) = goal {
             self.goal.set(None);
             self.shift(self.below_top(&row) - f64::from(self.scroller.client_height()) / 2.0);
+            // In a short log, the end stays in view.
+            let (top, (height, view)) = self.measure();
+            self.pinned.set(height - top - view <= NEAR);
         } else {
             let shift = self
                 .anchors
@@ -220,7 +256,8 @@ impl Inner {
             self.scroller.get_bounding_client_rect(),
             self.rows.get_bounding_client_rect(),
         );
-        *self.anchors.borrow_mut() = self.visible_rows(view.top());
+        let first = self.first_visible_row(view.top());
+        *self.anchors.borrow_mut() = self.anchors_from(first);
 
         // While the row to scroll to is not drawn, the visible part is temporary.
         if self.goal.get().is_some() {
@@ -232,16 +269,12 @@ impl Inner {
             above: view.top() - rows.top(),
             below: rows.bottom() - view.bottom(),
             rows: rows.height(),
+            first: first as usize,
         });
     }
 
-    /// Returns the first rows that end below `top`, and their distances from the top of the view. Empty while the end
-    /// is followed.
-    fn visible_rows(&self, top: f64) -> Vec<(Element, f64)> {
-        if self.pinned.get() {
-            return Vec::new();
-        }
-
+    /// Returns the index of the first row that ends below `top`.
+    fn first_visible_row(&self, top: f64) -> u32 {
         let children = self.rows.children();
         let (mut first, mut end) = (0, children.length());
         while first < end {
@@ -255,7 +288,17 @@ impl Inner {
                 end = middle
             }
         }
+        first
+    }
 
+    /// Returns the rows from the index `first`, and their distances from the top of the view. Empty while the end is
+    /// followed.
+    fn anchors_from(&self, first: u32) -> Vec<(Element, f64)> {
+        if self.pinned.get() {
+            return Vec::new();
+        }
+
+        let children = self.rows.children();
         let seen = (first..first + ANCHORS).filter_map(|at| children.item(at));
         seen.map(|row| (row.clone(), self.below_top(&row)))
             .collect()

@@ -35,13 +35,19 @@ pub fn token(storage: &PageStorage) -> Option<Token> {
 
 /// Reloads the page when its URL gets another token.
 pub fn watch() {
-    dom::listen(&window(), "hashchange", || {
+    dom::listen_for_ever(&window(), "hashchange", || {
         let location = window().location();
         if location.hash().is_ok_and(|hash| hash.starts_with(FRAGMENT)) {
             // Fails only in a page that is no longer shown.
             let _ = location.reload();
         }
     });
+}
+
+/// Reloads the page with `token`, as a link with it would.
+pub fn enter(token: &str) {
+    // Fails only in a page that is no longer shown.
+    let _ = window().location().set_hash(&format!("{FRAGMENT}{token}"));
 }
 
 /// Removes the token from the URL, and returns it.

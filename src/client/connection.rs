@@ -6,13 +6,16 @@
 use std::time::Duration;
 
 use super::{Backoff, Watchdog, WatchdogAction};
-use crate::protocol::{CloseCode, Push};
+use crate::protocol::{CloseCode, Command, Push};
 
 /// The time for opening a socket. The system alone would wait for minutes.
 pub const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The close code of a connection that ended without a Close frame, or never opened (RFC 6455 section 7.1.5).
 pub const NO_CLOSE_FRAME: u16 = 1006;
+
+/// The time for the answer to a publish. After it, the server gets a ping.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The longest pause that a server can request.
 const MAX_PAUSE: Duration = Duration::from_secs(60 * 60);
@@ -73,6 +76,8 @@ struct OpenConnection {
     watchdog: Watchdog,
     /// True if the caller requested a probe.
     is_doubted: bool,
+    /// The time at which a publish without an answer raises a doubt.
+    answer_due: Option<Duration>,
     /// The time of a ping without an answer.
     pinged: Option<Duration>,
     round_trip: Option<Duration>,
@@ -98,11 +103,18 @@ impl Connection {
             Phase::Open(open) => open,
         };
 
+        if open.answer_due.is_some_and(|due| now >= due) {
+            open.answer_due = None;
+            open.is_doubted = true;
+        }
         match open
             .watchdog
             .check(now, std::mem::take(&mut open.is_doubted))
         {
-            WatchdogAction::Wait(time) => Action::Wait(time),
+            WatchdogAction::Wait(time) => {
+                let until_doubt = open.answer_due.map(|due| due.saturating_sub(now));
+                Action::Wait(until_doubt.map_or(time, |until| until.min(time)))
+            }
             WatchdogAction::Probe(_) => {
                 open.pinged = Some(now);
                 Action::Ping
@@ -117,10 +129,20 @@ impl Connection {
             since: now,
             watchdog: Watchdog::new(now),
             is_doubted: false,
+            answer_due: None,
             pinged: None,
             round_trip: None,
             pause: None,
         });
+    }
+
+    /// Records that `command` was sent. A publish without an answer raises a doubt about the connection.
+    pub fn on_command(&mut self, command: &Command, now: Duration) {
+        if let Phase::Open(open) = &mut self.phase
+            && matches!(command, Command::Publish { .. })
+        {
+            open.answer_due.get_or_insert(now + ANSWER_TIMEOUT);
+        }
     }
 
     /// Records a frame that is no [`Push`], such as a WebSocket ping.
@@ -146,6 +168,7 @@ impl Connection {
                 let expire = Duration::from_millis(welcome.expire_ms);
                 open.watchdog.set_expire(expire);
             }
+            Push::Ack { .. } | Push::Error { .. } => open.answer_due = None,
             Push::Drain { reconnect_after_ms } => {
                 open.pause = Some(Duration::from_millis(*reconnect_after_ms));
             }
@@ -202,7 +225,7 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{Key, Offset, RoomName};
+    use crate::protocol::{Body, Key, MessageFields, Offset, RoomName};
 
     const fn at(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
@@ -240,6 +263,35 @@ mod tests {
 
         connection.on_push(&Push::Pong, at(4));
         assert_eq!(connection.round_trip(), Some(at(2)), "no ping was sent");
+    }
+
+    #[test]
+    fn a_publish_without_an_answer_raises_a_doubt_and_an_answered_one_does_not() {
+        let publish = Command::Publish {
+            room: None,
+            body: Body::Text("hello".to_owned()),
+            fields: MessageFields::default(),
+        };
+        let mut connection = open();
+        connection.on_push(&Push::Pong, at(1));
+        assert_eq!(connection.poll(at(1)), Action::Wait(at(5)));
+
+        connection.on_command(&publish, at(1));
+        assert_eq!(connection.poll(at(4)), Action::Wait(at(2)));
+        assert_eq!(connection.poll(at(6)), Action::Ping);
+        assert_eq!(connection.poll(at(11)), Action::Close(at(10)));
+
+        let mut connection = open();
+        assert_eq!(connection.poll(at(0)), Action::Wait(at(5)));
+        connection.on_command(&publish, at(1));
+        let ack = Push::Ack {
+            room: RoomName::lobby(),
+            key: Key::parse("k").expect("a key"),
+            offset: Offset(1),
+            duplicate: false,
+        };
+        connection.on_push(&ack, at(2));
+        assert_eq!(connection.poll(at(6)), Action::Wait(at(1)));
     }
 
     #[test]

@@ -43,6 +43,8 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 ///     from: UserId::parse("ann").unwrap(),
 ///     body: Body::Text("hello".to_owned()),
 ///     kind: None,
+///     reply_to: None,
+///     edits: None,
 /// });
 /// assert_eq!(outbox.next(&cursor, now), SendStep::Idle);
 ///
@@ -95,6 +97,10 @@ pub struct OutgoingMessage {
     pub body: Body,
     /// The application's own type of the message.
     pub kind: Option<Kind>,
+    /// The offset of the message that this one answers.
+    pub reply_to: Option<Offset>,
+    /// The offset of the sender's earlier message whose content this one replaces.
+    pub edits: Option<Offset>,
 }
 
 /// A message that is no longer in the outbox.
@@ -252,7 +258,9 @@ impl Outbox {
                     body: message.body.clone(),
                     fields: MessageFields {
                         kind: message.kind.clone(),
-                        ..MessageFields::keyed(Some(message.key.clone()))
+                        key: Some(message.key.clone()),
+                        reply_to: message.reply_to,
+                        edits: message.edits,
                     },
                 })
             }

@@ -90,3 +90,15 @@ pub enum Command {
         limit: Option<u16>,
     },
 }
+
+impl Command {
+    /// Returns the command with the room `name`, if it is about a room and names none.
+    pub fn in_room(mut self, name: &RoomName) -> Self {
+        if let Self::Publish { room, .. } | Self::Delete { room, .. } | Self::History { room, .. } =
+            &mut self
+        {
+            room.get_or_insert_with(|| name.clone());
+        }
+        self
+    }
+}

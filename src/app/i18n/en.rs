@@ -1,6 +1,7 @@
 //! English.
 
 use super::Text;
+use super::text::grouped;
 use crate::app::live::{Day, Reason, Refusal};
 
 const WEEKDAYS: [&str; 7] = [
@@ -38,6 +39,8 @@ pub(super) const EN: Text = Text {
     other_room: "Another room",
     room_rule: "1 to 128 of A-Z a-z 0-9 - _ . : @ ~ /",
     go: "Go",
+    leave: |room| format!("Remove {room} from the list"),
+    unread_in_room: |unread| format!("{unread} unread"),
     members: "Here now",
     here: |count| format!("{count} here"),
     you: "(you)",
@@ -47,19 +50,37 @@ pub(super) const EN: Text = Text {
     bad_name: "A name has 1 to 64 characters.",
     unverified: "Names are not verified here.",
     rename_waits: "Some of your messages are not sent yet. Change the name after that.",
+    notify: "Notify me of mentions",
+    notify_blocked: "The browser does not let this page show notifications.",
+    sound: "Sound for mentions",
+    on: "on",
+    off: "off",
+    close: "Close",
     theme: "Colours",
     theme_system: "as the system",
     theme_light: "light",
     theme_dark: "dark",
 
     search: "Search",
-    search_in: "Search the loaded messages",
-    older: "Older",
-    newer: "Newer",
-    no_match: "Nothing found",
-    matches: |at, count| format!("{at} of {count}"),
+    search_in: |room| format!("Words in the messages of {room}"),
+    date: "Go to a day",
+    searching: "Searching",
+    found: |count, more| match (count, more) {
+        (0, _) => "Nothing found in the messages that the server keeps".to_owned(),
+        (1, false) => "1 message found".to_owned(),
+        (count, false) => format!("{count} messages found"),
+        (count, true) => format!("The newest {count} messages found"),
+    },
+    found_in_loaded: |count| {
+        format!("{count} found. Only the loaded messages were searched: this server has no search.")
+    },
+    search_failed: "The search failed. Try again.",
+    none_since: "There are no messages since that day",
+    older: "Older matches",
 
     share: "Share",
+    invite: "Invite others",
+    share_needs_token: "This server needs a token. The address alone lets nobody in.",
     address: "Address of this room",
     qr: "QR code of the address",
     copy: "Copy",
@@ -75,22 +96,30 @@ pub(super) const EN: Text = Text {
     break_off: "Break my connection",
 
     messages: "Messages",
-    log_keys: "Arrow keys go from message to message.",
+    log_keys: "Arrow keys go from message to message, the Tab key to the actions of a message.",
     empty: "Nothing here yet",
     empty_promise: |room| {
-        format!("What is said in {room} from now on appears here, for everyone in the room.")
+        format!(
+            "This is {room}, a room of Fanfare. Everyone in it sees the same messages in the same order."
+        )
     },
+    open_to_all: "Everyone with the address of this page can read and write here. Messages are kept until the server removes old ones.",
+    open_to_tokens: "Everyone with a token for this room can read it. Messages are kept until the server removes old ones.",
     day: |Day {
               weekday,
               month,
               date,
           }| format!("{}, {} {date}", WEEKDAYS[weekday], MONTHS[month]),
     unread_line: "New since you looked away",
+    to_unread: |missed| format!("{missed} new: go to the first"),
     to_end: |count| match count {
         0 => "To the newest".to_owned(),
         1 => "1 new message".to_owned(),
         count => format!("{count} new messages"),
     },
+    older_messages: "Older messages",
+    newer_messages: "Newer messages",
+    newest_messages: "Newest messages",
     deleted: "message deleted",
     binary: |bytes| match bytes {
         1 => "Binary message, 1 byte".to_owned(),
@@ -114,16 +143,44 @@ pub(super) const EN: Text = Text {
     sending: "sending",
     sent: "sent",
     not_sent: |reason| match reason {
-        Reason::TooFast => "not sent, too many at once",
-        Reason::TooLong => "not sent, too long",
-        Reason::Unavailable => "not sent, the server could not store it",
-        Reason::NotAllowed => "not sent, you may only read here",
-        Reason::Refused => "not sent, refused by the server",
+        Reason::TooFast => "not sent, too many at once".to_owned(),
+        Reason::TooLong { size, limit } => {
+            let (size, limit) = (grouped(size), grouped(limit));
+            format!("not sent, too long: {size} bytes, at most {limit}")
+        }
+        Reason::Unavailable => "not sent, the server could not store it".to_owned(),
+        Reason::NotAllowed => "not sent, you may only read here".to_owned(),
+        Reason::Refused => "not sent, refused by the server".to_owned(),
     },
+    discard: "Discard",
+    actions: "Message actions",
+    copy_link: "Copy link",
+    reply: "Reply",
+    edit: "Edit",
+    delete: "Delete",
+    delete_for_all: "Delete for everyone",
+    edited: "(edited)",
+    answer_to: "In reply to",
+    earlier_message: "an earlier message",
+    show_more: "Show more",
+    show_less: "Show less",
+    skipped: "There are more messages here",
     retry: "Retry",
     take_back: "Edit",
 
     message_to: |room| format!("Message {room}"),
+    typing: |names| match names {
+        [one] => format!("{one} is typing"),
+        [one, other] => format!("{one} and {other} are typing"),
+        names => format!("{} people are typing", names.len()),
+    },
+    needs_token: "This server needs a token, and this page has none or an old one.",
+    token: "Token",
+    join: "Join",
+    no_access: "You cannot write here now.",
+    replying_to: |name| format!("Reply to {name}"),
+    editing: "Edit your message",
+    cancel: "Cancel",
     send: "Send",
     keys: "Enter sends, Shift+Enter for a new line",
     kept_refused: "The server refused the connection. Your text stays here; reload the page to try again.",
@@ -138,6 +195,7 @@ pub(super) const EN: Text = Text {
     refused: |why| match why {
         Refusal::NoToken => "Come in by a new link: this one has no token, or an old one",
         Refusal::NotAllowed => "You may not come into this room",
+        Refusal::Closed => "This room is closed",
         Refusal::Other => "Refused by the server",
     },
 };

@@ -3,7 +3,7 @@
 //! Texts with values in them are functions, because the order of words differs between languages. Buttons are labelled
 //! with a verb. No text claims anything that the page does not know.
 
-use crate::app::live::{Day, Reason, Refusal};
+use crate::app::live::{Day, Reason, Refusal, UnreadCount};
 use crate::protocol::RoomName;
 
 /// The texts of one language.
@@ -26,6 +26,10 @@ pub struct Text {
     pub room_rule: &'static str,
     /// The button that opens that room.
     pub go: &'static str,
+    /// The button that removes a room from the list.
+    pub leave: fn(&RoomName) -> String,
+    /// The number of unread messages beside the name of a room, for screen readers.
+    pub unread_in_room: fn(UnreadCount) -> String,
     /// The heading of the list of users.
     pub members: &'static str,
     /// The number of users in the room.
@@ -44,6 +48,18 @@ pub struct Text {
     pub unverified: &'static str,
     /// The note that the name cannot be changed now.
     pub rename_waits: &'static str,
+    /// The switch for notifications of mentions.
+    pub notify: &'static str,
+    /// The note that the browser shows no notifications.
+    pub notify_blocked: &'static str,
+    /// The switch for a sound at mentions.
+    pub sound: &'static str,
+    /// The state of a switch that is on.
+    pub on: &'static str,
+    /// The state of a switch that is off.
+    pub off: &'static str,
+    /// The button that closes a panel.
+    pub close: &'static str,
     /// The label of the choice of colours.
     pub theme: &'static str,
     /// The colours of the system.
@@ -55,19 +71,29 @@ pub struct Text {
 
     /// The search panel, and the button that opens it.
     pub search: &'static str,
-    /// The note on which messages the search covers.
-    pub search_in: &'static str,
-    /// The button for the previous match.
+    /// The label of the field for the words, with the room that is searched.
+    pub search_in: fn(&RoomName) -> String,
+    /// The label of the field for a day to go to.
+    pub date: &'static str,
+    /// The state of a search without a result yet.
+    pub searching: &'static str,
+    /// The number of matches on the server, and true if there are older ones.
+    pub found: fn(usize, bool) -> String,
+    /// The number of matches in the loaded messages, of a server that does not search.
+    pub found_in_loaded: fn(usize) -> String,
+    /// The state of a search that failed.
+    pub search_failed: &'static str,
+    /// The result for a day after the newest message.
+    pub none_since: &'static str,
+    /// The button that loads older matches.
     pub older: &'static str,
-    /// The button for the next match.
-    pub newer: &'static str,
-    /// The result of a search without matches.
-    pub no_match: &'static str,
-    /// The number of the current match, and the number of matches.
-    pub matches: fn(usize, usize) -> String,
 
     /// The panel for inviting others, and the button that opens it.
     pub share: &'static str,
+    /// The button in an empty room that opens the panel.
+    pub invite: &'static str,
+    /// The note that the URL is not enough to join.
+    pub share_needs_token: &'static str,
     /// The label of the room's URL.
     pub address: &'static str,
     /// The description of the QR code.
@@ -102,14 +128,26 @@ pub struct Text {
     pub empty: &'static str,
     /// The text below it, which explains what will appear.
     pub empty_promise: fn(&RoomName) -> String,
+    /// The note in an empty room on who may read and write, on a server without tokens.
+    pub open_to_all: &'static str,
+    /// The note in an empty room on who may read and write, on a server with tokens.
+    pub open_to_tokens: &'static str,
     /// The heading above the first message of a day.
     pub day: fn(Day) -> String,
     /// The line above the unread messages.
     pub unread_line: &'static str,
+    /// The button that scrolls to the first of the messages that arrived while the user was away.
+    pub to_unread: fn(UnreadCount) -> String,
     /// The button that scrolls to the end of the log, with the number of new messages.
     pub to_end: fn(usize) -> String,
     /// A message that is not text, by its size in bytes.
     pub binary: fn(usize) -> String,
+    /// The link to older messages, for browsers without JavaScript.
+    pub older_messages: &'static str,
+    /// The link to newer messages, for browsers without JavaScript.
+    pub newer_messages: &'static str,
+    /// The link to the newest messages, for browsers without JavaScript.
+    pub newest_messages: &'static str,
     /// The text in the place of a deleted message.
     pub deleted: &'static str,
     /// The row for a known number of missing messages.
@@ -135,14 +173,56 @@ pub struct Text {
     /// The state of a message that is stored, for screen readers.
     pub sent: &'static str,
     /// The state of a message that was rejected, with the reason.
-    pub not_sent: fn(Reason) -> &'static str,
+    pub not_sent: fn(Reason) -> String,
     /// The button that sends a rejected message again.
     pub retry: &'static str,
+    /// The button that drops a rejected message.
+    pub discard: &'static str,
+    /// The group of a message's actions.
+    pub actions: &'static str,
+    /// The button that copies the URL of a message.
+    pub copy_link: &'static str,
+    /// The button that begins an answer to a message.
+    pub reply: &'static str,
+    /// The button that begins an edit of an own message.
+    pub edit: &'static str,
+    /// The button that deletes an own message, after a confirmation.
+    pub delete: &'static str,
+    /// The confirmation of the deletion.
+    pub delete_for_all: &'static str,
+    /// The mark of an edited message.
+    pub edited: &'static str,
+    /// The text before the quote in an answer, for screen readers.
+    pub answer_to: &'static str,
+    /// The quote of a message that is not loaded.
+    pub earlier_message: &'static str,
+    /// The button that unfolds a long text.
+    pub show_more: &'static str,
+    /// The button that folds it again.
+    pub show_less: &'static str,
+    /// The row for a part of the log that the user has skipped.
+    pub skipped: &'static str,
     /// The button that moves the text of a rejected message back into the input.
     pub take_back: &'static str,
 
     /// The label and placeholder of the input.
     pub message_to: fn(&RoomName) -> String,
+    /// The users who are typing.
+    pub typing: fn(&[String]) -> String,
+    /// The note that the server needs a token.
+    pub needs_token: &'static str,
+    /// The label of the field for a token.
+    pub token: &'static str,
+    /// The button that joins with the token.
+    pub join: &'static str,
+    /// The note that the server does not let the user into the room, before its reason.
+    pub no_access: &'static str,
+    /// The note that the input is an answer to this user.
+    pub replying_to: fn(&str) -> String,
+    /// The note that the input is the new text of a message.
+    pub editing: &'static str,
+    /// The button that ends an answer or an edit.
+    pub cancel: &'static str,
     /// The send button.
     pub send: &'static str,
     /// The keys that work in the input.
@@ -168,8 +248,26 @@ pub struct Text {
     pub refused: fn(Refusal) -> &'static str,
 }
 
+/// Returns `number` with commas between groups of three digits.
+pub(super) fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .filter_map(|group| str::from_utf8(group).ok())
+        .collect();
+    groups.join(",")
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn numbers_have_groups_of_three_digits() {
+        let numbers = [7, 999, 1000, 65_536, 1_000_000].map(super::grouped);
+        assert_eq!(numbers, ["7", "999", "1,000", "65,536", "1,000,000"]);
+    }
+
     use super::*;
     use crate::app::Locale;
 
@@ -185,6 +283,14 @@ mod tests {
             assert!((text.gone)(12).contains("12"));
             assert!((text.here)(12).contains("12"));
             assert!((text.to_end)(12).contains("12"));
+            let unread = UnreadCount {
+                count: 12,
+                mentions: 0,
+                is_more: true,
+            };
+            assert!((text.to_unread)(unread).contains("12+"));
+            assert!((text.unread_in_room)(unread).contains("12+"));
+            assert!((text.leave)(&room).contains("class-7b"));
             assert!(
                 (text.day)(Day {
                     weekday: 3,
@@ -194,9 +300,9 @@ mod tests {
                 .contains("25")
             );
 
-            let position = (text.matches)(3, 17);
-            assert!(position.contains('3'));
-            assert!(position.contains("17"));
+            assert!((text.found)(17, true).contains("17"));
+            assert!((text.found_in_loaded)(17).contains("17"));
+            assert!((text.search_in)(&room).contains("class-7b"));
         }
     }
 

@@ -1,6 +1,7 @@
 //! Chinese, simplified characters.
 
 use super::Text;
+use super::text::grouped;
 use crate::app::live::{Day, Reason, Refusal};
 
 const WEEKDAYS: [&str; 7] = ["日", "一", "二", "三", "四", "五", "六"];
@@ -15,6 +16,8 @@ pub(super) const ZH_CN: Text = Text {
     other_room: "其他房间",
     room_rule: "1 到 128 个字符：A-Z a-z 0-9 - _ . : @ ~ /",
     go: "前往",
+    leave: |room| format!("从列表中移除 {room}"),
+    unread_in_room: |unread| format!("{unread} 条未读"),
     members: "在线成员",
     here: |count| format!("{count} 人在线"),
     you: "（你）",
@@ -24,19 +27,34 @@ pub(super) const ZH_CN: Text = Text {
     bad_name: "名字须为 1 到 64 个字符。",
     unverified: "这里的名字未经验证。",
     rename_waits: "还有消息没有发出，之后再更改名字。",
+    notify: "被提及时通知我",
+    notify_blocked: "浏览器不允许此页面显示通知。",
+    sound: "被提及时播放声音",
+    on: "开",
+    off: "关",
+    close: "关闭",
     theme: "配色",
     theme_system: "跟随系统",
     theme_light: "浅色",
     theme_dark: "深色",
 
     search: "搜索",
-    search_in: "在已加载的消息中搜索",
-    older: "更早",
-    newer: "更新",
-    no_match: "没有找到",
-    matches: |at, count| format!("第 {at} 条，共 {count} 条"),
+    search_in: |room| format!("搜索 {room} 的消息"),
+    date: "跳到某一天",
+    searching: "正在搜索",
+    found: |count, more| match (count, more) {
+        (0, _) => "在服务器保存的消息中没有找到".to_owned(),
+        (count, false) => format!("找到 {count} 条消息"),
+        (count, true) => format!("最近的 {count} 条匹配消息"),
+    },
+    found_in_loaded: |count| format!("找到 {count} 条。此服务器不支持搜索，只搜索了已加载的消息。"),
+    search_failed: "搜索失败，请重试。",
+    none_since: "那一天之后没有消息",
+    older: "更早的结果",
 
     share: "分享",
+    invite: "邀请他人",
+    share_needs_token: "此服务器需要令牌，只有地址不能进入。",
     address: "此房间的地址",
     qr: "地址二维码",
     copy: "复制",
@@ -52,21 +70,27 @@ pub(super) const ZH_CN: Text = Text {
     break_off: "断开我的连接",
 
     messages: "消息",
-    log_keys: "用方向键逐条浏览消息。",
+    log_keys: "用方向键逐条浏览消息，按 Tab 键使用消息的操作。",
     empty: "还没有消息",
     empty_promise: |room| {
-        format!("从现在起，{room} 里的消息会显示在这里，房间里的每个人都能看到。")
+        format!("这里是 Fanfare 的房间 {room}，每个人按同样的顺序看到同样的消息。")
     },
+    open_to_all: "任何知道此页地址的人都可以在这里阅读和发言。消息会一直保留，直到服务器清除旧消息。",
+    open_to_tokens: "持有此房间令牌的人可以阅读。消息会一直保留，直到服务器清除旧消息。",
     day: |Day {
               weekday,
               month,
               date,
           }| format!("{}月{date}日星期{}", month + 1, WEEKDAYS[weekday]),
     unread_line: "你离开后的新消息",
+    to_unread: |missed| format!("{missed} 条新消息，回到第一条"),
     to_end: |count| match count {
         0 => "回到最新".to_owned(),
         count => format!("{count} 条新消息"),
     },
+    older_messages: "更早的消息",
+    newer_messages: "较新的消息",
+    newest_messages: "最新的消息",
     deleted: "消息已删除",
     binary: |bytes| format!("二进制消息，{bytes} 字节"),
     missing: |count| format!("此处缺少 {count} 条消息"),
@@ -81,16 +105,44 @@ pub(super) const ZH_CN: Text = Text {
     sending: "正在发送",
     sent: "已送达",
     not_sent: |reason| match reason {
-        Reason::TooFast => "未发送，消息太频繁",
-        Reason::TooLong => "未发送，内容太长",
-        Reason::Unavailable => "未发送，服务器未能保存",
-        Reason::NotAllowed => "未发送，你在这里只能阅读",
-        Reason::Refused => "未发送，服务器拒绝",
+        Reason::TooFast => "未发送，消息太频繁".to_owned(),
+        Reason::TooLong { size, limit } => {
+            let (size, limit) = (grouped(size), grouped(limit));
+            format!("未发送，内容太长：{size} 字节，上限 {limit}")
+        }
+        Reason::Unavailable => "未发送，服务器未能保存".to_owned(),
+        Reason::NotAllowed => "未发送，你在这里只能阅读".to_owned(),
+        Reason::Refused => "未发送，服务器拒绝".to_owned(),
     },
+    discard: "丢弃",
+    actions: "消息操作",
+    copy_link: "复制链接",
+    reply: "回复",
+    edit: "编辑",
+    delete: "删除",
+    delete_for_all: "为所有人删除",
+    edited: "（已编辑）",
+    answer_to: "回复",
+    earlier_message: "较早的消息",
+    show_more: "展开",
+    show_less: "收起",
+    skipped: "此处还有更多消息",
     retry: "重试",
     take_back: "编辑",
 
     message_to: |room| format!("在 {room} 里发消息"),
+    typing: |names| match names {
+        [one] => format!("{one} 正在输入"),
+        [one, other] => format!("{one} 和 {other} 正在输入"),
+        names => format!("{} 人正在输入", names.len()),
+    },
+    needs_token: "此服务器需要令牌，而此页面没有令牌或令牌已过期。",
+    token: "令牌",
+    join: "进入",
+    no_access: "你现在不能在这里发言。",
+    replying_to: |name| format!("回复 {name}"),
+    editing: "编辑你的消息",
+    cancel: "取消",
     send: "发送",
     keys: "Enter 发送，Shift+Enter 换行",
     kept_refused: "服务器拒绝了连接。文字保留在这里，请重新加载页面再试。",
@@ -105,6 +157,7 @@ pub(super) const ZH_CN: Text = Text {
     refused: |why| match why {
         Refusal::NoToken => "请用新的链接进入：此链接没有令牌，或令牌已过期",
         Refusal::NotAllowed => "你不能进入这个房间",
+        Refusal::Closed => "这个房间已关闭",
         Refusal::Other => "服务器拒绝连接",
     },
 };

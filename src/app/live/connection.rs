@@ -1,5 +1,7 @@
 //! The task that keeps the page connected. [`Connection`] decides when to open, probe and close a socket; the task has the
-//! socket and the timers, and updates the [`RoomState`].
+//! socket and the timers, and updates the [`PageState`].
+//!
+//! The socket opens with the shown room. After the welcome, the task subscribes to the other rooms of the page.
 //!
 //! There is one socket at a time: the old one is closed before a new one opens. The task ends with the page, or when the
 //! server forbids a reconnect.
@@ -12,12 +14,16 @@ use futures::{FutureExt, StreamExt};
 use gloo_timers::future::TimeoutFuture;
 use leptos::prelude::*;
 
-use super::{ConnectionStatus, RoomPresence, RoomState};
+use super::connection_status::ConnectionStatus;
+use super::page_state::PageState;
+use super::room_presence::RoomPresence;
+use super::room_state::RoomAccess;
 use crate::browser::clock;
 use crate::browser::socket::{self, Socket};
 use crate::client::{Action, Connection, NO_CLOSE_FRAME};
 use crate::protocol::{
-    Command, ErrorCode, Member, Push, Recovery, Subscribed, Token, UserId, Welcome,
+    CloseCode, Command, ErrorCode, Member, Push, Recovery, RoomName, RoomSelector, Subscribed,
+    Token, UnsubscribeCode, UserId, Welcome,
 };
 
 /// The minimum time between two batches: messages are drawn at most twenty times a second.
@@ -40,18 +46,19 @@ pub(super) enum ConnectionCommand {
     Disconnect,
 }
 
-/// Keeps `live` connected, with `token` if there is one, and executes `commands`.
+/// Keeps `page` connected, with `token` if there is one, and executes `commands`.
 pub(super) async fn keep_connected(
-    live: RoomState,
+    page: PageState,
     token: Option<Token>,
     commands: UnboundedReceiver<ConnectionCommand>,
 ) {
     let mut task = Task {
-        live,
+        page,
         token,
         commands,
         connection: Connection::new(clock::since_start()),
         batch_due: Duration::ZERO,
+        first_room: None,
         was_subscribed: false,
     };
     let mut socket = None;
@@ -69,7 +76,7 @@ pub(super) async fn keep_connected(
                 None
             }
             Action::Close(_) => Some(CLOSED),
-            Action::Stop(code) => return live.on_refused(code),
+            Action::Stop(code) => return page.on_refused(code),
             Action::Wait(time) => match &mut socket {
                 Some(socket) => task.converse(socket, time).await,
                 None => {
@@ -88,12 +95,14 @@ pub(super) async fn keep_connected(
 }
 
 struct Task {
-    live: RoomState,
+    page: PageState,
     token: Option<Token>,
     commands: UnboundedReceiver<ConnectionCommand>,
     connection: Connection,
     /// The time of the next batch.
     batch_due: Duration,
+    /// The room in the URL of the socket.
+    first_room: Option<RoomName>,
     /// True after the first `subscribed`.
     was_subscribed: bool,
 }
@@ -106,8 +115,10 @@ const CLOSED: ConnectionEnd = (NO_CLOSE_FRAME, None);
 
 impl Task {
     async fn open(&mut self) -> Option<Socket> {
-        self.live.connection.set(ConnectionStatus::Connecting);
-        let address = socket::address(&self.live.base(), &self.live.query());
+        self.page.connection.set(ConnectionStatus::Connecting);
+        let (room, query) = self.page.query();
+        self.first_room = room;
+        let address = socket::address(&self.page.base(), &query);
 
         match Socket::open(&address, self.token.as_ref()).await {
             Ok(socket) => {
@@ -125,11 +136,19 @@ impl Task {
     fn on_end(&mut self, ended: ConnectionEnd) {
         // Waiting commands were intended for this connection.
         while self.commands.next().now_or_never().flatten().is_some() {}
-        self.live.on_disconnect();
+        self.page.on_disconnect();
         self.on_close(ended);
     }
 
-    fn on_close(&mut self, (code, pause): ConnectionEnd) {
+    fn on_close(&mut self, (mut code, mut pause): ConnectionEnd) {
+        // The server refused the room in the URL, and with it the connection. The other rooms need one without that room.
+        if code == CloseCode::NotAllowed.number()
+            && let Some(room) = self.first_room.take()
+            && self.page.refuse(&room)
+        {
+            (code, pause) = (NO_CLOSE_FRAME, Some(Duration::ZERO));
+        }
+
         let now = clock::since_start();
         self.connection
             .on_close(code, pause, now, crate::browser::random());
@@ -140,7 +159,10 @@ impl Task {
         let next = select(self.commands.next(), socket.next());
         match select(next, TimeoutFuture::new(millis(time))).await {
             Either::Left((Either::Left((Some(command), _)), _)) => match command {
-                ConnectionCommand::Send(command) => socket.send(&command),
+                ConnectionCommand::Send(command) => {
+                    self.connection.on_command(&command, clock::since_start());
+                    socket.send(&command);
+                }
                 ConnectionCommand::Probe => self.connection.request_probe(clock::since_start()),
                 ConnectionCommand::Disconnect => return Some(CLOSED),
                 ConnectionCommand::Connect => return Some((NO_CLOSE_FRAME, Some(Duration::ZERO))),
@@ -162,25 +184,17 @@ impl Task {
         let (pushes, is_over) = batch(first, socket, self.batch_due).await;
         let is_full = pushes.len() == MAX_BATCH;
         let now = clock::since_start();
-        let mut ended = None;
         for push in &pushes {
             self.connection.on_push(push, now);
-            self.on_push(push);
-            // The page reads one room, so its connection ends with the subscription.
-            if let Push::Unsubscribed { code, .. } = push {
-                ended = Some((code.close_code().number(), None));
-            }
+            self.on_push(push, socket);
         }
 
-        self.live.set_round_trip(self.connection.round_trip());
-        self.live.receive(pushes);
+        self.page.set_round_trip(self.connection.round_trip());
+        self.page.receive(&pushes);
 
         self.batch_due = clock::since_start() + BATCH_INTERVAL;
         if is_over {
             return Some((socket.close_code(), None));
-        }
-        if ended.is_some() {
-            return ended;
         }
         if is_full {
             // More frames may have arrived. The browser handles the user's input first.
@@ -189,63 +203,116 @@ impl Task {
         None
     }
 
-    /// Updates the state of the connection and the users in the room. The list handles messages.
-    fn on_push(&mut self, push: &Push) {
-        let live = self.live;
+    /// Updates the state of the connection, the access to the rooms and the users in them. The lists handle messages.
+    fn on_push(&mut self, push: &Push, socket: &mut Socket) {
+        let page = self.page;
         match push {
-            Push::Welcome(welcome) => self.on_welcome(welcome),
+            Push::Welcome(welcome) => {
+                self.on_welcome(welcome);
+                for command in page.subscriptions(self.first_room.as_ref()) {
+                    socket.send(&command);
+                }
+            }
             Push::Subscribed(subscribed) => self.on_subscribed(subscribed),
+            Push::Unsubscribed {
+                room,
+                code,
+                message,
+            } => self.on_unsubscribed(room.as_str(), *code, message, socket),
             Push::Presence {
+                room,
                 count,
                 joined,
                 left,
                 ..
             } => {
                 // The server sends presence again after an outage of the store.
-                live.end_stall();
-                live.present.update(|present| {
-                    if let Some(present) = present {
-                        present.update(*count, &ids(joined), left);
-                    }
-                });
+                page.end_stall();
+                if let Some(room) = page.room(room.as_str()) {
+                    room.present.update(|present| {
+                        if let Some(present) = present {
+                            present.update(*count, &ids(joined), left);
+                        }
+                    });
+                }
             }
             Push::Error {
                 code: ErrorCode::StoreUnavailable,
                 key: None,
                 ..
-            } => live.connection.set(ConnectionStatus::Stalled),
-            Push::Message(_) | Push::Ack { .. } => live.end_stall(),
+            } => page.connection.set(ConnectionStatus::Stalled),
+            Push::Error {
+                code: ErrorCode::NotAllowed,
+                key: None,
+                room,
+                message,
+                ..
+            } => {
+                // The answer to `subscribe`, or to the room in the URL.
+                let name = room.as_ref().map(RoomSelector::as_str);
+                let first = self.first_room.as_ref().map(RoomName::as_str);
+                if let Some(room) = name.or(first).and_then(|name| page.room(name))
+                    && !room.is_subscribed()
+                {
+                    room.on_refused(None, message);
+                }
+            }
+            Push::Message(_) | Push::Ack { .. } => page.end_stall(),
             _ => {}
         }
     }
 
     fn on_welcome(&mut self, welcome: &Welcome) {
-        let live = self.live;
-        live.connection.set(ConnectionStatus::Live);
-        if !live.is_open {
-            live.me.set(Some(welcome.id.clone()));
+        let page = self.page;
+        page.connection.set(ConnectionStatus::Live);
+        if !page.is_open {
+            page.me.set(Some(welcome.id.clone()));
         }
     }
 
     fn on_subscribed(&mut self, subscribed: &Subscribed) {
-        let live = self.live;
-        live.present.set(Some(RoomPresence {
+        let page = self.page;
+        let Some(room) = page.room(subscribed.room.as_str()) else {
+            return;
+        };
+        room.access.set(RoomAccess::Granted);
+        room.present.set(Some(RoomPresence {
             count: subscribed.count,
             names: subscribed.members.as_ref().map(|members| ids(members)),
         }));
 
         // The first connection continues after the rendered history, which is not a reconnect.
-        let is_first = !std::mem::replace(&mut self.was_subscribed, true);
-        if subscribed.recovery != Recovery::Fresh && !is_first {
-            live.stats.update(|stats| stats.resumes += 1);
+        let is_first_room = self.first_room.as_ref() == Some(&room.name());
+        if is_first_room {
+            let is_first = !std::mem::replace(&mut self.was_subscribed, true);
+            if subscribed.recovery != Recovery::Fresh && !is_first {
+                page.stats.update(|stats| stats.resumes += 1);
+            }
         }
+    }
+
+    fn on_unsubscribed(
+        &mut self,
+        name: &str,
+        code: UnsubscribeCode,
+        message: &str,
+        socket: &mut Socket,
+    ) {
+        let Some(room) = self.page.room(name) else {
+            // The user has left the room.
+            return;
+        };
+        room.on_refused(Some(code), message);
+
+        // A client that was removed from a room may come back. The others get the reason of the operator.
+        socket.send(&room.subscribe());
     }
 
     /// Waits for at most `time`: until the next second of the countdown, or a command.
     async fn pause(&mut self, time: Duration) {
         let seconds = time.as_secs_f64().ceil() as u32;
         let is_online = window().navigator().on_line();
-        self.live.connection.set(if is_online {
+        self.page.connection.set(if is_online {
             ConnectionStatus::Waiting { seconds }
         } else {
             ConnectionStatus::Offline

@@ -8,6 +8,7 @@
 //! - One message is in flight at a time. Messages are therefore stored in the order in which they were sent, even if
 //!   the server refuses some.
 //! - A gap is a row. The user can load it while the server has its messages.
+//! - The messages after the read mark of an earlier visit are loaded and counted, up to [`MAX_COUNTED`] of them.
 //! - After a disconnect, the drawn rows are requested again. Some may have been deleted, and the server sends only
 //!   the newest deletions to a client that reconnects.
 //!
@@ -19,11 +20,15 @@ mod send;
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::edits::Edits;
 use super::pending_message::PendingMessage;
-use super::row::{Entry, Gap, GapState, LAST, Message, MessageState, Missing, RowView};
+use super::row::{
+    Content, Entry, Gap, GapState, LAST, Message, MessageState, Missing, Quote, RowView,
+};
 use super::rows::{MAX_ROWS, Rows};
-use super::unread::Unread;
-use crate::app::snapshot::InitialHistory;
+use super::unread::{Unread, UnreadCount};
+use crate::app::message_text;
+use crate::app::snapshot::HistoryPage;
 use crate::browser::scroll::Viewport;
 use crate::client::{Cursor, Outbox, ReadPosition, SendMode};
 use crate::protocol::{Command, Key, Offset, UserId};
@@ -36,6 +41,12 @@ const READ_AHEAD: f64 = 800.0;
 
 /// The pause after the server refused a request for history.
 const HISTORY_PAUSE: Duration = Duration::from_secs(1);
+
+/// The length of the beginning of a message that an answer quotes, in characters.
+const EXCERPT: usize = 120;
+
+/// The number of loaded rows from which no older ones are loaded to count unread messages.
+const MAX_COUNTED: usize = 1000;
 
 /// The rows of a room, and the page's state in the protocol.
 #[derive(Clone, Debug)]
@@ -54,9 +65,19 @@ pub struct MessageList {
     is_requesting: bool,
     /// The time before which no request is sent.
     requests_paused_until: Option<Duration>,
+    /// True while the room is shown.
+    is_shown: bool,
     /// The number of connections that were lost.
     disconnects: u32,
+    /// The edits of messages.
+    edits: Edits,
     unread: Unread,
+    /// The read mark of an earlier visit, until the log is known to which it belongs.
+    restored_mark: Option<ReadPosition>,
+    /// True once the read mark of an earlier visit was applied.
+    has_read_mark: bool,
+    /// The first row in view.
+    first_in_view: Option<u64>,
     /// The row that a search found.
     found: Option<u64>,
 }
@@ -96,35 +117,57 @@ impl Default for MessageList {
             requests: VecDeque::new(),
             is_requesting: false,
             requests_paused_until: None,
+            is_shown: true,
             disconnects: 0,
+            edits: Edits::default(),
             unread: Unread::default(),
+            restored_mark: None,
+            has_read_mark: false,
+            first_in_view: None,
             found: None,
         }
     }
 }
 
 impl MessageList {
-    /// Creates the list of a page that the server has rendered with `history`.
-    pub fn new(history: Option<InitialHistory>) -> Self {
+    /// Creates the list of a page that the server has rendered with `history`: the newest messages, or those around `at`, which
+    /// is shown.
+    pub fn new(history: Option<HistoryPage>, at: Option<Offset>) -> Self {
         let mut list = Self::default();
-        if let Some(InitialHistory {
+        let Some(HistoryPage {
             epoch,
             head,
             messages,
             more,
         }) = history
-        {
-            list.cursor = Cursor::new(Some(ReadPosition {
-                epoch: Some(epoch),
-                offset: head,
-            }));
+        else {
+            return list;
+        };
 
-            list.has_older = more;
-            for publication in messages {
-                list.place(publication, &mut Effect::default());
+        list.cursor = Cursor::new(Some(ReadPosition {
+            epoch: Some(epoch),
+            offset: head,
+        }));
+        list.has_older = more;
+        match at {
+            None => {
+                for publication in messages {
+                    list.place(publication, &mut Effect::default());
+                }
             }
-            list.tidy();
+            Some(at) => {
+                list.insert(messages, &mut Effect::default());
+                list.show_message(at);
+            }
         }
+        list.tidy();
+        list
+    }
+
+    /// Creates the list of a room that is not shown.
+    pub fn in_background() -> Self {
+        let mut list = Self::default();
+        list.on_hidden();
         list
     }
 
@@ -142,6 +185,12 @@ impl MessageList {
                 new_day: today.is_some() && today != last_day,
                 unread: self.unread.first() == Some(row.id),
                 found: self.found == Some(row.id),
+                mentions_me: row
+                    .message()
+                    .is_some_and(|message| message.from != self.user && self.mentions_me(message)),
+                quote: row
+                    .message()
+                    .and_then(|message| self.quote(message.reply_to?)),
                 own: row
                     .message()
                     .is_some_and(|message| message.from == self.user || message.key.is_some()),
@@ -181,9 +230,43 @@ impl MessageList {
         self.rows.get(id).and_then(super::Row::message)
     }
 
+    /// Returns the offset of the stored message of the row `id`.
+    pub fn offset(&self, id: u64) -> Option<Offset> {
+        self.rows
+            .get(id)
+            .filter(|row| row.is_stored())
+            .map(|row| Offset(row.order))
+    }
+
+    /// Returns the offsets of the oldest and the newest message in the list, if there are older and newer ones.
+    pub fn limits(&self) -> (Option<Offset>, Option<Offset>) {
+        let oldest = self.rows.oldest().filter(|_| self.has_older);
+        let newest = self.rows.stored_before(self.end());
+        (oldest, newest.filter(|newest| *newest < self.newest()))
+    }
+
+    /// Returns true while the user sees the end of the log.
+    pub const fn is_attended(&self) -> bool {
+        self.unread.is_attended()
+    }
+
     /// Returns the number of unread messages.
-    pub const fn unread(&self) -> usize {
-        self.unread.count()
+    pub fn unread(&self) -> UnreadCount {
+        self.counted(self.unread.count())
+    }
+
+    /// Returns the number of messages that were unread when the user came back, until the user has seen the first of them.
+    pub fn missed(&self) -> UnreadCount {
+        self.counted(self.unread.missed())
+    }
+
+    /// Returns the position up to which the user has read; `None` until the read mark of an earlier visit was applied.
+    pub fn read_mark(&self) -> Option<ReadPosition> {
+        let position = self.position().filter(|_| self.has_read_mark)?;
+        Some(ReadPosition {
+            offset: self.unread.read(),
+            ..position.clone()
+        })
     }
 
     /// Returns the number of messages of this page that are not stored.
@@ -201,15 +284,56 @@ impl MessageList {
         self.user = user;
     }
 
-    /// Records whether the user sees the end of the log. Reports whether that changed.
+    /// Applies the read mark of an earlier visit, if there was one: the messages after it are unread.
+    pub fn restore_read_mark(&mut self, mark: Option<ReadPosition>) {
+        self.restored_mark = mark;
+        self.apply_read_mark();
+    }
+
+    /// Records that the user has read up to `mark` in another tab.
+    pub fn read_to(&mut self, mark: &ReadPosition) {
+        if self
+            .position()
+            .is_some_and(|position| position.epoch == mark.epoch)
+        {
+            self.unread.read_to(mark.offset);
+        }
+    }
+
+    /// Records that the room is shown.
+    pub fn on_shown(&mut self, now: Duration) -> Effect {
+        self.is_shown = true;
+        if self.rows.len() < usize::from(PAGE) {
+            self.request_older();
+        }
+
+        let mut effect = self.follow(now);
+        self.advance(now, &mut effect);
+        effect
+    }
+
+    /// Records that another room is shown.
+    pub fn on_hidden(&mut self) {
+        self.is_shown = false;
+        self.set_attended(false);
+    }
+
+    /// Records whether the user sees the end of the log, which is never so while another room is shown. Reports whether that
+    /// changed.
     pub fn set_attended(&mut self, is_attended: bool) -> bool {
-        self.unread.attend(is_attended)
+        let is_attended = is_attended && self.is_shown;
+        let is_changed = self.unread.attend(is_attended, self.newest());
+        self.visit_line();
+        is_changed
     }
 
     /// Records the visible part. Reports whether other rows are drawn now, and returns the effect.
     pub fn set_viewport(&mut self, viewport: Viewport, now: Duration) -> (bool, Effect) {
         let rows = self.rows.len();
-        let is_redrawn = self.rows.window.update(viewport, rows);
+        let first_in_view = self.rows.drawn().nth(viewport.first);
+        self.first_in_view = first_in_view.map(|(_, row)| row.id);
+        self.visit_line();
+        let is_redrawn = self.rows.update_window(viewport);
 
         let is_at_start = self.rows.window.range().start == 0 && viewport.above < READ_AHEAD;
         let has_room = rows + usize::from(PAGE) <= MAX_ROWS;
@@ -230,10 +354,42 @@ impl MessageList {
         }
     }
 
-    /// Draws the end of the log and follows it.
-    pub fn follow(&mut self) {
+    /// Draws the message at `offset`, or the first one after it, and its neighbours, as the result of a search. Returns false
+    /// if the message is not in the list.
+    pub fn show_message(&mut self, offset: Offset) -> bool {
+        let Some((id, found)) = self.rows.first_stored_from(offset) else {
+            return false;
+        };
+
+        self.show_found(Some(id));
+        found == offset
+    }
+
+    /// Draws the first rows of the list.
+    pub fn show_start(&mut self) {
+        self.rows.window.show(0, self.rows.len());
+    }
+
+    /// Draws the first unread message and its neighbours.
+    pub fn show_unread(&mut self) {
+        if let Some(first) = self.unread.first() {
+            self.rows.show(first);
+        }
+    }
+
+    /// Draws the end of the log and follows it. The newest messages are loaded if the user has skipped them.
+    pub fn follow(&mut self, now: Duration) -> Effect {
         let rows = self.rows.len();
         self.rows.window.follow(rows);
+        if let Some(id) = self.rows.skipped_end() {
+            return self.load_gap(id, now);
+        }
+        Effect::default()
+    }
+
+    /// Reports whether a message was found.
+    pub const fn has_found(&self) -> bool {
+        self.found.is_some()
     }
 
     /// Requests the missing messages of the row `id`.
@@ -254,6 +410,120 @@ impl MessageList {
         effect
     }
 
+    /// Records that the missing messages of the row `id` could not be loaded.
+    pub fn reopen_gap(&mut self, id: u64) {
+        if let Some(Entry::Gap(gap)) = self.rows.get(id).map(|row| &row.entry) {
+            let gap = Gap {
+                state: GapState::Open,
+                ..*gap
+            };
+            self.rows.replace(id, Entry::Gap(gap));
+        }
+    }
+
+    /// Returns the bounds of the gap of the row `id` that the user skipped, and marks it as requested. `None` for other rows.
+    pub fn request_skipped(&mut self, id: u64) -> Option<(Offset, Option<Offset>)> {
+        let row = self.rows.get(id)?;
+        let (after, Entry::Gap(gap)) = (Offset(row.order), &row.entry) else {
+            return None;
+        };
+        if !gap.is_skipped || gap.state != GapState::Open {
+            return None;
+        }
+
+        let before = gap.before;
+        let gap = Gap {
+            state: GapState::Requested,
+            ..*gap
+        };
+        self.rows.replace(id, Entry::Gap(gap));
+        Some((after, before))
+    }
+
+    /// Returns the row of the user's newest message that has text.
+    pub fn last_own(&self) -> Option<u64> {
+        self.rows.last_text_of(&self.user)
+    }
+
+    /// Keeps the row `id` drawn, because it has the focus; `None` ends that.
+    pub fn hold(&mut self, id: Option<u64>) {
+        self.rows.held = id;
+        self.rows.tidy();
+    }
+
+    fn quote(&self, offset: Offset) -> Option<Quote> {
+        let message = self.rows.stored(offset);
+        let excerpt = |message: &Message| {
+            let text = message.text()?.lines().next().unwrap_or_default();
+            Some((message.from.clone(), text.chars().take(EXCERPT).collect()))
+        };
+        Some(Quote {
+            offset,
+            message: message.and_then(excerpt),
+        })
+    }
+
+    fn mentions_me(&self, message: &Message) -> bool {
+        mentions(message, &self.user)
+    }
+
+    fn counted(&self, count: usize) -> UnreadCount {
+        UnreadCount {
+            count,
+            mentions: if count > 0 { self.unread.mentions() } else { 0 },
+            is_more: count > 0 && self.has_unloaded_unread(),
+        }
+    }
+
+    /// Reports whether messages that are not loaded may be unread.
+    fn has_unloaded_unread(&self) -> bool {
+        let oldest = self.rows.oldest();
+        let is_unread = |oldest| self.unread.extends_before(oldest);
+        self.has_older && is_unread(oldest.unwrap_or_else(|| self.newest()))
+    }
+
+    /// Applies the restored read mark, once the log is known. A mark of another epoch says nothing about this log.
+    fn apply_read_mark(&mut self) {
+        let Some(position) = self.position().cloned() else {
+            return;
+        };
+        let newest = position.offset;
+        let mark = self
+            .restored_mark
+            .take()
+            .filter(|mark| mark.epoch == position.epoch)
+            .map_or(newest, |mark| mark.offset.min(newest));
+
+        self.has_read_mark = true;
+        self.unread.restore(mark, newest);
+        for (id, offset, message) in self.rows.stored_after(mark) {
+            if message.from != self.user {
+                let is_mention = mentions(message, &self.user);
+                self.unread.add(id, offset, is_mention);
+            }
+        }
+    }
+
+    /// Records a visit of the line above the unread messages, if it is in view or below.
+    fn visit_line(&mut self) {
+        let (Some(line), Some(first_in_view)) = (self.unread.first(), self.first_in_view) else {
+            return;
+        };
+        if !self.has_unloaded_unread() && self.rows.is_at_or_after(line, first_in_view) {
+            self.unread.visit();
+        }
+    }
+
+    /// Returns the newest offset that was received.
+    fn newest(&self) -> Offset {
+        self.position().map_or(Offset(0), |known| known.offset)
+    }
+
+    /// Returns the offset after the newest one.
+    fn end(&self) -> Offset {
+        Offset(self.newest().0 + 1)
+    }
+
     fn request_older(&mut self) {
         if self.has_older && !self.requests.contains(&HistoryRequest::Older) {
             self.requests.push_back(HistoryRequest::Older);
@@ -271,9 +541,20 @@ impl MessageList {
         }
     }
 
+    /// Requests older messages while some of them may be unread.
+    fn request_unread(&mut self) {
+        if self.rows.len() < MAX_COUNTED && self.has_unloaded_unread() {
+            self.request_older();
+        }
+    }
+
     fn tidy(&mut self) {
         self.has_older |= self.rows.tidy();
     }
+}
+
+fn mentions(message: &Message, user: &UserId) -> bool {
+    matches!(&message.content, Content::Text(text) if message_text::mentions(text, user.as_str()))
 }
 
 #[cfg(test)]

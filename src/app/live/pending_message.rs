@@ -20,6 +20,10 @@ pub struct PendingMessage {
     pub at: u64,
     /// The text.
     pub text: String,
+    /// The offset of the message that this one answers.
+    pub reply_to: Option<Offset>,
+    /// The offset of the message that this one replaces.
+    pub edits: Option<Offset>,
     /// The position in the log at that time; `None` before the first connection.
     pub position: Option<ReadPosition>,
 }
@@ -37,6 +41,8 @@ impl PendingMessage {
             from,
             at,
             text,
+            reply_to,
+            edits,
             position,
         } = self;
 
@@ -45,16 +51,21 @@ impl PendingMessage {
             None => (None, String::new()),
         };
         let epoch = epoch.map_or("", Epoch::as_str);
+        let [reply_to, edits] = [reply_to, edits]
+            .map(|offset| offset.map(|offset| offset.to_string()).unwrap_or_default());
 
-        format!("{at}\n{from}\n{epoch}\n{offset}\n{text}")
+        format!("{at}\n{from}\n{epoch}\n{offset}\n{reply_to}\n{edits}\n{text}")
     }
 
     /// Parses the entry of the name `key`; `None` if it has another format.
     pub fn decode(key: &str, entry: &str) -> Option<Self> {
-        let mut fields = entry.splitn(5, '\n');
+        let mut fields = entry.splitn(7, '\n');
         let at = fields.next()?.parse().ok()?;
         let from = UserId::parse(fields.next()?).ok()?;
-        let (epoch, offset, text) = (fields.next()?, fields.next()?, fields.next()?);
+        let (epoch, offset) = (fields.next()?, fields.next()?);
+        let mut reference = || Some(fields.next()?.parse().ok().map(Offset));
+        let (reply_to, edits) = (reference()?, reference()?);
+        let text = fields.next()?;
 
         let epoch = Some(epoch.to_owned()).filter(|epoch| !epoch.is_empty());
         let position = offset.parse().ok().map(|offset| ReadPosition {
@@ -66,6 +77,8 @@ impl PendingMessage {
             from,
             at,
             text: text.to_owned(),
+            reply_to,
+            edits,
             position,
         })
     }
@@ -83,14 +96,14 @@ mod tests {
             "",
             "x",
             "1\nann",
-            "1\nann\ne\n1",
-            "late\nann\ne\n1\ntext",
-            "1\n\ne\n1\ntext",
+            "1\nann\ne\n1\n\n",
+            "late\nann\ne\n1\n\n\ntext",
+            "1\n\ne\n1\n\n\ntext",
         ] {
             assert_eq!(PendingMessage::decode("key", entry), None, "{entry:?}");
         }
 
-        assert_eq!(PendingMessage::decode("", "1\nann\ne\n1\ntext"), None);
+        assert_eq!(PendingMessage::decode("", "1\nann\ne\n1\n\n\ntext"), None);
     }
 
     #[test]
@@ -108,6 +121,8 @@ mod tests {
                 from: UserId::parse("李 雷").expect("a name"),
                 at,
                 text,
+                reply_to: offset.map(Offset),
+                edits: None,
                 position: offset.map(|offset| ReadPosition { epoch: Some(Epoch::new(7)), offset: Offset(offset) }),
             };
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::protocol::{Body, Key, Offset, UserId};
+use crate::protocol::{Body, Key, Kind, Offset, UserId};
 
 /// The order of messages that are not stored: after all others.
 pub(super) const LAST: u64 = u64::MAX;
@@ -41,10 +41,20 @@ pub struct Message {
     pub at: u64,
     /// The content.
     pub content: Content,
+    /// The application's own type of the message.
+    pub kind: Option<Kind>,
+    /// The offset of the message that this one answers.
+    pub reply_to: Option<Offset>,
+    /// The offset of the message that this outgoing one will replace.
+    pub edits: Option<Offset>,
+    /// The offset of the newest edit, which has replaced the content.
+    pub edited: Option<Offset>,
     /// The progress of an outgoing message.
     pub state: MessageState,
     /// The key, if this page sent the message.
     pub(super) key: Option<Key>,
+    /// The offset of the room's message before it, once the server has sent it.
+    pub(super) prev: Offset,
     /// The number of disconnects after which the server last sent it.
     pub(super) seen_after: u32,
 }
@@ -54,6 +64,8 @@ pub struct Message {
 pub enum Content {
     /// Text.
     Text(Arc<str>),
+    /// A JSON value, as compact text.
+    Json(Arc<str>),
     /// Bytes that are no text.
     Binary {
         /// The size.
@@ -88,7 +100,12 @@ pub enum Reason {
     /// Too many messages at once.
     TooFast,
     /// The message is longer than the server accepts.
-    TooLong,
+    TooLong {
+        /// The size in bytes.
+        size: usize,
+        /// The limit in bytes.
+        limit: usize,
+    },
     /// The server failed to store the message.
     Unavailable,
     /// The user may only read.
@@ -106,6 +123,8 @@ pub struct Gap {
     pub state: GapState,
     /// The first offset after the gap.
     pub(super) before: Option<Offset>,
+    /// True if the user has skipped this part of the log, so that it is loaded from its start.
+    pub is_skipped: bool,
 }
 
 /// The number of missing messages.
@@ -143,11 +162,39 @@ pub struct RowView {
     pub unread: bool,
     /// True for the result of a search.
     pub found: bool,
+    /// True if the message mentions the user.
+    pub mentions_me: bool,
+    /// The message that this one answers.
+    pub quote: Option<Quote>,
     /// True if this page, or its user, sent the message.
     pub own: bool,
 }
 
+/// The message that another one answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quote {
+    /// The offset of the message.
+    pub offset: Offset,
+    /// The sender and the beginning of the text; `None` if the message is not loaded or was deleted.
+    pub message: Option<(UserId, String)>,
+}
+
+impl Message {
+    /// Returns the text, or the JSON text.
+    pub fn text(&self) -> Option<&str> {
+        match &self.content {
+            Content::Text(text) | Content::Json(text) => Some(text),
+            Content::Binary { .. } | Content::Deleted => None,
+        }
+    }
+}
+
 impl Row {
+    /// Returns the offset of the message, if it is stored in this epoch.
+    pub fn offset(&self) -> Option<Offset> {
+        (self.is_stored() && self.order > 0).then_some(Offset(self.order))
+    }
+
     /// Returns whether the row starts a group if it follows `before`.
     pub(super) fn opens_after(&self, before: Option<&Self>) -> bool {
         match (self.message(), before.and_then(Self::message)) {
@@ -177,7 +224,7 @@ impl From<Body> for Content {
     fn from(body: Body) -> Self {
         match body {
             Body::Text(text) => Self::Text(text.into()),
-            Body::Json(json) => Self::Text(json.into_boxed_str().into()),
+            Body::Json(json) => Self::Json(json.into_boxed_str().into()),
             Body::Deleted(_) => Self::Deleted,
             Body::Data(base64) => {
                 // Four characters of base64 encode three bytes. The last group is padded.
@@ -205,6 +252,11 @@ mod tests {
             content: Content::Binary { bytes: 1 },
             state: MessageState::Stored,
             key: None,
+            prev: Offset(0),
+            kind: None,
+            reply_to: None,
+            edits: None,
+            edited: None,
             seen_after: 0,
         };
         Row {
@@ -227,6 +279,7 @@ mod tests {
             missing: Missing::Some,
             state: GapState::Open,
             before: None,
+            is_skipped: false,
         };
         let gap = Row {
             entry: Entry::Gap(missing),

@@ -77,17 +77,26 @@ impl Window {
         }
     }
 
-    /// Moves the window to the end if it follows it. Call it after changes to a log that now has `rows` rows.
-    pub(super) fn settle(&mut self, rows: usize) {
-        if self.follows {
-            self.range = rows.saturating_sub(FOLLOWED)..rows;
+    /// Moves the window to the end if it follows it. Call it after changes to a log that now has `rows` rows. The row at `held`
+    /// stays drawn: if it is far from the end, the window no longer follows.
+    pub(super) fn settle(&mut self, rows: usize, held: Option<usize>) {
+        if !self.follows {
+            return;
+        }
+
+        let start = rows.saturating_sub(FOLLOWED);
+        let start = held.map_or(start, |held| held.min(start));
+        if rows - start > 2 * WINDOW {
+            self.follows = false;
+        } else {
+            self.range = start..rows;
         }
     }
 
     /// Moves the window to the end, and follows it.
     pub(super) fn follow(&mut self, rows: usize) {
         self.follows = true;
-        self.settle(rows);
+        self.settle(rows, None);
     }
 
     /// Moves the window around the row `at`.
@@ -99,11 +108,13 @@ impl Window {
         self.range = start..(start + WINDOW).min(rows);
     }
 
-    /// Moves the window to the visible part of a log of `rows` rows, and returns whether other rows are drawn now.
-    pub(super) fn update(&mut self, viewport: Viewport, rows: usize) -> bool {
+    /// Moves the window to the visible part of a log of `rows` rows, and returns whether other rows are drawn now. The row at
+    /// `held` stays drawn at the end of the log.
+    pub(super) fn update(&mut self, viewport: Viewport, rows: usize, held: Option<usize>) -> bool {
         let before = self.range.clone();
         if viewport.at_end {
-            self.follow(rows);
+            self.follows = true;
+            self.settle(rows, held);
             return before != self.range;
         }
 
@@ -138,26 +149,40 @@ mod tests {
             above,
             below: rows - above - 600.0,
             rows,
+            first: 0,
         }
     }
 
     #[test]
     fn the_end_is_followed_until_the_user_reads_elsewhere() {
         let mut window = Window::default();
-        window.settle(1000);
+        window.settle(1000, None);
         assert_eq!(window.range(), 900..1000);
 
         window.inserted(1000);
-        window.settle(1001);
+        window.settle(1001, None);
         assert_eq!(window.range(), 901..1001);
 
         assert!(
-            !window.update(viewport(&window, 1000.0), 1001),
+            !window.update(viewport(&window, 1000.0), 1001, None),
             "there is enough above and below"
         );
         window.inserted(1001);
-        window.settle(1002);
+        window.settle(1002, None);
         assert_eq!((window.follows(), window.range()), (false, 901..1002));
+    }
+
+    #[test]
+    fn a_held_row_stays_drawn_and_ends_the_following_when_it_is_far_from_the_end() {
+        let mut window = Window::default();
+        window.settle(1000, Some(950));
+        assert_eq!(window.range(), 900..1000);
+
+        window.settle(1120, Some(950));
+        assert_eq!(window.range(), 950..1120);
+
+        window.settle(1300, Some(950));
+        assert_eq!((window.follows(), window.range()), (false, 950..1120));
     }
 
     #[test]
@@ -182,13 +207,13 @@ mod tests {
         let mut window = Window::default();
         window.show(500, 1000);
 
-        assert!(window.update(viewport(&window, 100.0), 1000));
+        assert!(window.update(viewport(&window, 100.0), 1000, None));
         assert!(window.range().contains(&428), "{:?}", window.range());
         assert!(window.range().start < 400);
 
         // A view that begins a thousand pixels above what is drawn.
         let start = window.range().start;
-        assert!(window.update(viewport(&window, -1000.0), 1000));
+        assert!(window.update(viewport(&window, -1000.0), 1000, None));
         assert!(
             window.range().contains(&(start - 20)),
             "{:?}",
@@ -202,9 +227,9 @@ mod tests {
             rows in 0..5000_usize, above in -200_000.0..200_000.0_f64, at in 0..5000_usize,
         ) {
             let mut window = Window::default();
-            window.settle(rows);
+            window.settle(rows, None);
             window.show(at.min(rows), rows);
-            window.update(viewport(&window, above), rows);
+            window.update(viewport(&window, above), rows, None);
             let range = window.range();
             prop_assert!(range.start <= range.end && range.end <= rows);
             prop_assert_eq!(range.len(), rows.min(WINDOW));

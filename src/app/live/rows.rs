@@ -8,9 +8,10 @@
 
 use std::collections::VecDeque;
 
-use super::row::{Content, Entry, LAST, Message, MessageState, Row};
+use super::row::{Content, Entry, GapState, LAST, Message, MessageState, Row};
 use super::row_window::Window;
-use crate::protocol::Offset;
+use crate::browser::scroll::Viewport;
+use crate::protocol::{Offset, UserId};
 
 /// The most rows that a page holds, about 20 MB. Older messages stay on the server.
 pub(super) const MAX_ROWS: usize = 100_000;
@@ -22,6 +23,8 @@ pub(super) struct Rows {
     newest_id: u64,
     /// The range of drawn rows.
     pub(super) window: Window,
+    /// The row that stays drawn, because it has the focus.
+    pub(super) held: Option<u64>,
 }
 
 impl Rows {
@@ -76,6 +79,84 @@ impl Rows {
         }
     }
 
+    /// Returns the row, the offset and the content of each message that is stored after `offset`.
+    pub(super) fn stored_after(
+        &self,
+        offset: Offset,
+    ) -> impl Iterator<Item = (u64, Offset, &Message)> {
+        let start = self.list.partition_point(|row| row.order <= offset.0);
+        let stored = self.list.range(start..).filter(|row| row.is_stored());
+        stored.filter_map(|row| Some((row.id, Offset(row.order), row.message()?)))
+    }
+
+    /// Returns the row and the offset of the first message that is stored at `offset` or after it.
+    pub(super) fn first_stored_from(&self, offset: Offset) -> Option<(u64, Offset)> {
+        let before = Offset(offset.0.saturating_sub(1));
+        let (id, offset, _) = self.stored_after(before).next()?;
+        Some((id, offset))
+    }
+
+    /// Returns the offset of the last message that is stored before `offset`.
+    pub(super) fn stored_before(&self, offset: Offset) -> Option<Offset> {
+        let end = self.list.partition_point(|row| row.order < offset.0);
+        let mut before = self.list.range(..end).rev();
+        let row = before.find(|row| row.is_stored() && row.order > 0)?;
+        Some(Offset(row.order))
+    }
+
+    /// Returns the row of the gap at the end of the stored messages, if the user has skipped them.
+    pub(super) fn skipped_end(&self) -> Option<u64> {
+        let end = self.list.partition_point(|row| row.order < LAST);
+        let last = self.list.get(end.checked_sub(1)?)?;
+        match &last.entry {
+            Entry::Gap(gap) if gap.is_skipped && gap.state == GapState::Open => Some(last.id),
+            _ => None,
+        }
+    }
+
+    /// Removes the gaps that begin at `start` or later, and before `end`.
+    pub(super) fn remove_gaps(&mut self, start: Offset, end: Offset) {
+        for id in self.gaps(start, end) {
+            self.remove(id);
+        }
+    }
+
+    /// Reports whether a gap begins at `start` or later, and before `end`.
+    pub(super) fn has_gap(&self, start: Offset, end: Offset) -> bool {
+        !self.gaps(start, end).is_empty()
+    }
+
+    fn gaps(&self, start: Offset, end: Offset) -> Vec<u64> {
+        let first = self.list.partition_point(|row| row.order < start.0);
+        self.list
+            .range(first..)
+            .take_while(|row| row.order < end.0)
+            .filter(|row| row.message().is_none())
+            .map(|row| row.id)
+            .collect()
+    }
+
+    /// Reports whether the row `id` is the row `other`, or after it.
+    pub(super) fn is_at_or_after(&self, id: u64, other: u64) -> bool {
+        self.position(id) >= self.position(other)
+    }
+
+    /// Returns the message that is stored at `offset`.
+    pub(super) fn stored(&self, offset: Offset) -> Option<&Message> {
+        let (id, found) = self.first_stored_from(offset)?;
+        self.get(id).filter(|_| found == offset)?.message()
+    }
+
+    /// Returns the row of the newest text of `user`.
+    pub(super) fn last_text_of(&self, user: &UserId) -> Option<u64> {
+        let is_own_text = |row: &&Row| {
+            row.message().is_some_and(|message| {
+                message.from == *user && matches!(message.content, Content::Text(_))
+            })
+        };
+        self.list.iter().rev().find(is_own_text).map(|row| row.id)
+    }
+
     /// Returns the newest drawn message that the server has not sent since the last of `disconnects`.
     pub(super) fn newest_outdated(&self, disconnects: u32) -> Option<Offset> {
         let is_outdated = |row: &&Row| {
@@ -118,7 +199,7 @@ impl Rows {
     pub(super) fn search(&self, words: &str) -> Vec<u64> {
         let words = words.to_ascii_lowercase();
         let holds = |row: &&Row| match row.message().map(|message| &message.content) {
-            Some(Content::Text(text)) => contains(text, &words),
+            Some(Content::Text(text) | Content::Json(text)) => contains(text, &words),
             _ => false,
         };
 
@@ -128,6 +209,12 @@ impl Rows {
             .filter(holds)
             .map(|row| row.id)
             .collect()
+    }
+
+    /// Draws the rows of the visible part. Returns whether other rows are drawn now.
+    pub(super) fn update_window(&mut self, viewport: Viewport) -> bool {
+        let held = self.held.and_then(|id| self.position(id));
+        self.window.update(viewport, self.list.len(), held)
     }
 
     /// Draws the row `id` and its neighbours.
@@ -201,7 +288,8 @@ impl Rows {
             self.window.removed(0);
             dropped = true;
         }
-        self.window.settle(self.list.len());
+        let held = self.held.and_then(|id| self.position(id));
+        self.window.settle(self.list.len(), held);
         dropped
     }
 

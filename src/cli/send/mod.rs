@@ -230,6 +230,8 @@ impl Sender {
                 from: self.from.clone(),
                 body,
                 kind: self.kind.clone(),
+                reply_to: None,
+                edits: None,
             }),
             Err(problem) => self.report.failed(number, &problem),
         }

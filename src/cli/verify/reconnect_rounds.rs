@@ -346,7 +346,7 @@ async fn publish(mut client: VerifyClient, every: Duration) -> anyhow::Result<Pu
                 let text = format!("{:032x}", fastrand::u128(..));
                 let (key, from) = (Key::parse(&text)?, from.clone());
                 let (body, kind) = (Body::Text(text), None);
-                outbox.enqueue(OutgoingMessage { id: 0, key, from, body, kind });
+                outbox.enqueue(OutgoingMessage { id: 0, key, from, body, kind, reply_to: None, edits: None });
             }
             () = sleep(wake.unwrap_or_default()), if wake.is_some() => {}
             () = sleep(time_left(deadline)), if deadline.is_some() => break,

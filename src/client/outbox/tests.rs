@@ -94,6 +94,8 @@ fn outgoing(number: u64, text: String) -> OutgoingMessage {
         from: user(),
         body: Body::Text(text),
         kind: None,
+        reply_to: None,
+        edits: None,
     }
 }
 

@@ -20,15 +20,16 @@ use leptos_axum::ResponseOptions;
 use tokio::runtime::Handle;
 use tracing::warn;
 
-use crate::app::{Form, InitialHistory, Snapshot, shell};
-use crate::protocol::RoomName;
+use crate::app::{Form, HistoryPage, Snapshot, shell};
+use crate::protocol::{Offset, RoomName};
 use crate::server::auth::Embedding;
 use crate::server::http::error::ApiError;
 use crate::server::http::extract::{InRoom, Query};
 use crate::server::http::middleware::authenticated::AuthenticatedClient;
 use crate::server::http::shares::AddressShare;
 use crate::server::http::{AppState, headers};
-use crate::server::store::Span;
+use crate::server::hub::Room;
+use crate::server::store::{Page, Span, StoreError};
 
 /// The number of messages in a page. Its scripts load older ones on demand.
 const MAX_MESSAGES: usize = 50;
@@ -86,7 +87,23 @@ async fn page(
         ..Form::default()
     };
     let may_read = client.check_read(state, &room).is_ok();
-    render(state, may_read, room, reader, form, StatusCode::OK).await
+    let view = PageView {
+        room,
+        at: choice.offset(),
+        may_read,
+        form,
+    };
+    render(state, view, reader, StatusCode::OK).await
+}
+
+/// The page to render.
+struct PageView {
+    room: RoomName,
+    /// The message around which the page begins; `None` for the newest messages.
+    at: Option<Offset>,
+    /// True if the client may read the room.
+    may_read: bool,
+    form: Form,
 }
 
 /// Returns a deduplication key for a form, so that a message that is posted twice is stored once.
@@ -96,18 +113,22 @@ fn new_key() -> String {
 
 async fn render(
     state: &AppState,
-    may_read: bool,
-    room: RoomName,
+    view: PageView,
     reader: &ReaderPreferences,
-    form: Form,
     status: StatusCode,
 ) -> Result<Response, ApiError> {
     // The messages are read after this, so that few requests at once hold them in memory.
     let permit = state.renderer.acquire(&reader.share).await?;
 
     // The page is shown without the right to read too: there the reader enters a token.
+    let PageView {
+        room,
+        at,
+        may_read,
+        form,
+    } = view;
     let past = if may_read {
-        recent_messages(state, &room).await
+        messages(state, &room, at).await
     } else {
         None
     };
@@ -118,6 +139,7 @@ async fn render(
         theme: reader.theme,
         is_open: state.verifier.is_open(),
         past,
+        at,
         form,
     };
 
@@ -152,8 +174,9 @@ async fn render(
     Ok(response)
 }
 
-/// Returns the newest messages of `room`; `None` if they cannot be read. Such a page loads them over its own connection.
-async fn recent_messages(state: &AppState, room: &RoomName) -> Option<InitialHistory> {
+/// Returns the messages of `room` around `at`, or the newest; `None` if they cannot be read. Such a page loads them over its
+/// own connection.
+async fn messages(state: &AppState, room: &RoomName, at: Option<Offset>) -> Option<HistoryPage> {
     let read = async {
         let room = state
             .hub
@@ -162,20 +185,24 @@ async fn recent_messages(state: &AppState, room: &RoomName) -> Option<InitialHis
             .map_err(|refusal| refusal.to_string())?;
         // Read before the messages: a message in between is then received twice, and not missed.
         let head = room.head();
-        let page = room
-            .history(Span::Newest, MAX_MESSAGES)
-            .await
-            .map_err(|error| error.to_string())?;
+        let page = match at {
+            None => room.history(Span::Newest, MAX_MESSAGES).await,
+            Some(at) => around(&room, at).await,
+        };
+        let page = page.map_err(|error| error.to_string())?;
 
-        let head = page.frames.last().map_or(head, |newest| newest.offset());
+        let newest = page.frames.last().map(|newest| newest.offset());
         let messages = page
             .frames
             .iter()
             .map(|frame| frame.publication())
             .collect();
-        Ok::<InitialHistory, String>(InitialHistory {
+        Ok::<HistoryPage, String>(HistoryPage {
             epoch: room.epoch().clone(),
-            head,
+            head: match at {
+                None => newest.unwrap_or(head),
+                Some(_) => newest.map_or(head, |newest| newest.max(head)),
+            },
             messages,
             more: page.more,
         })
@@ -184,6 +211,16 @@ async fn recent_messages(state: &AppState, room: &RoomName) -> Option<InitialHis
     read.await
         .inspect_err(|error| warn!(%room, error, "could not read the messages of a page"))
         .ok()
+}
+
+/// Returns the message at `at`, with half of the page before it and half after it.
+async fn around(room: &Room, at: Offset) -> Result<Page, StoreError> {
+    let mut page = room.history(Span::Before(at), MAX_MESSAGES / 2).await?;
+    let earlier = Offset(at.0.saturating_sub(1));
+    let later = room.history(Span::After(earlier), MAX_MESSAGES / 2).await?;
+
+    page.frames.extend(later.frames);
+    Ok(page)
 }
 
 /// Sets the page's Content-Security-Policy with the nonce of its scripts.

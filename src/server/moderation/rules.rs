@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::net::IpAddr;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::admin::{Ban, BanList, BanTarget, ClosedRoom};
@@ -65,9 +66,12 @@ impl fmt::Display for Denied {
                 until: Some(until),
                 reason,
             } => {
+                let until = Timestamp::from_millisecond(i64::try_from(*until).unwrap_or(i64::MAX));
+                let until = until.unwrap_or(Timestamp::MAX);
                 write!(
                     f,
-                    "you are banned until {until} (milliseconds since 1970 UTC)"
+                    "you are banned until {}",
+                    until.strftime("%Y-%m-%d %H:%M UTC")
                 )?;
                 reason
             }

@@ -1,6 +1,7 @@
 //! The handling of frames from the server.
 
 use super::*;
+use crate::app::live::edits::Edit;
 use crate::app::live::row::Reason;
 use crate::client::{SendOutcome, Settled, Update};
 use crate::protocol::{Body, Publication, Push};
@@ -31,7 +32,10 @@ impl MessageList {
             Push::Welcome(welcome) => self.user = welcome.id,
             Push::Subscribed(subscribed) if is_first => {
                 self.has_older = subscribed.head > Offset(0);
-                self.request_older();
+                self.apply_read_mark();
+                if self.is_shown {
+                    self.request_older();
+                }
             }
             Push::History { messages, more, .. } => self.on_history(messages, more, effect),
             // An error without a key is the response to the request for history.
@@ -48,16 +52,13 @@ impl MessageList {
             Update::Restarted => {
                 self.has_restarted = true;
                 self.has_older = false;
+                self.edits.clear();
+                self.unread.restart();
                 self.requests.clear();
                 self.rows.forget_offsets();
             }
             Update::Message(publication) => {
-                let is_own = publication.from == self.user;
-                if let Some(id) = self.place(publication, effect)
-                    && !is_own
-                {
-                    self.unread.add(id);
-                }
+                self.place(publication, effect);
             }
             Update::Deleted { offset, .. } => self.rows.erase(offset),
             Update::Gap {
@@ -81,6 +82,7 @@ impl MessageList {
             missing: count.map_or(missing, Missing::Count),
             state,
             before: Some(before),
+            is_skipped: false,
         };
         self.rows.add(Entry::Gap(gap), after.0);
     }
@@ -94,10 +96,14 @@ impl MessageList {
                 reason: code.into(),
                 retry,
             },
-            SendOutcome::TooLong(_) => MessageState::Failed {
-                reason: Reason::TooLong,
-                retry: false,
-            },
+            SendOutcome::TooLong(limit) => {
+                let text = self.message(id).and_then(Message::text);
+                let size = text.map_or(0, str::len);
+                MessageState::Failed {
+                    reason: Reason::TooLong { size, limit },
+                    retry: false,
+                }
+            }
         };
 
         self.rows.set_state(id, failed);
@@ -137,6 +143,92 @@ impl MessageList {
         self.rows.mark_current(start, before, self.disconnects);
     }
 
+    /// Adds `messages`, which follow each other in the log, between the rows of the list. Where others are missing before or
+    /// after them, a gap is added.
+    pub(super) fn insert(&mut self, messages: Vec<Publication>, effect: &mut Effect) {
+        let (Some(first), Some(last)) = (messages.first(), messages.last()) else {
+            return;
+        };
+        let (first, prev, last) = (first.offset, first.prev, last.offset);
+        for publication in messages {
+            self.place(publication, effect);
+        }
+
+        self.rows.remove_gaps(first, last);
+        match self.known_before(first) {
+            None => self.has_older = prev > Offset(0),
+            Some(before) => {
+                self.rows.remove_gaps(before, first);
+                if prev > before {
+                    self.add_unread_part(before, Some(first));
+                }
+            }
+        }
+        match self.rows.first_stored_from(Offset(last.0 + 1)) {
+            None if last < self.newest() => self.add_unread_part(last, None),
+            None => {}
+            Some((id, after)) => {
+                let is_next = self.message(id).is_none_or(|message| message.prev <= last);
+                if !is_next && !self.rows.has_gap(last, after) {
+                    self.add_unread_part(last, Some(after));
+                }
+            }
+        }
+    }
+
+    /// Returns the offset of the last message before `offset` that is in the list.
+    fn known_before(&self, offset: Offset) -> Option<Offset> {
+        self.rows
+            .stored_before(offset)
+            .max(self.edits.before(offset))
+    }
+
+    /// Adds `messages` like [`MessageList::insert`].
+    pub fn insert_page(&mut self, messages: Vec<Publication>) -> Effect {
+        let mut effect = Effect::default();
+        self.insert(messages, &mut effect);
+        self.tidy();
+        effect
+    }
+
+    /// Adds the row of a part of the log that is not loaded: the messages between the offsets `after` and `before`.
+    fn add_unread_part(&mut self, after: Offset, before: Option<Offset>) {
+        let gap = Gap {
+            missing: Missing::Some,
+            state: GapState::Open,
+            before,
+            is_skipped: true,
+        };
+        self.rows.add(Entry::Gap(gap), after.0);
+    }
+
+    /// Fills the gap of the row `id` from its start with `messages`. The log has `more` of them.
+    pub fn fill_gap(&mut self, id: u64, messages: Vec<Publication>, more: bool) -> Effect {
+        let mut effect = Effect::default();
+        let Some(row) = self.rows.get(id) else {
+            return effect;
+        };
+        let Entry::Gap(gap) = row.entry.clone() else {
+            return effect;
+        };
+
+        let end = messages.last().map(|last| last.offset);
+        self.rows.remove(id);
+        if let Some(end) = end.filter(|_| more) {
+            let gap = Gap {
+                state: GapState::Open,
+                ..gap
+            };
+            self.rows.add(Entry::Gap(gap), end.0);
+        }
+        for publication in messages {
+            self.place(publication, &mut effect);
+        }
+
+        self.tidy();
+        effect
+    }
+
     /// Shortens the gap of the row `id` by `messages`, which end where the gap ends. The server has `more` messages
     /// before.
     fn narrow_gap(&mut self, id: u64, messages: &[Publication], more: bool) {
@@ -160,14 +252,16 @@ impl MessageList {
             missing,
             state: if more { GapState::Open } else { GapState::Gone },
             before: messages.first().map(|oldest| oldest.offset).or(gap.before),
+            is_skipped: gap.is_skipped,
         };
         self.rows.replace(id, Entry::Gap(gap));
     }
 
-    /// Adds `publication` at its position, unless it is in the list. Returns the id of a new row.
-    pub(super) fn place(&mut self, publication: Publication, effect: &mut Effect) -> Option<u64> {
+    /// Adds `publication` at its position, unless it is in the list.
+    pub(super) fn place(&mut self, publication: Publication, effect: &mut Effect) {
         let Publication {
             offset,
+            prev,
             at,
             from,
             body,
@@ -187,28 +281,72 @@ impl MessageList {
         if let Some(message) = self.rows.find_stored(offset) {
             // An `ack` has no time, so the time of an own message is set here.
             message.at = at;
+            message.prev = prev;
             message.seen_after = self.disconnects;
             // The message may have been deleted during a disconnect.
             if matches!(body, Body::Deleted(_)) {
                 self.rows.erase(offset);
             }
-            return None;
+            return;
         }
 
+        if let Some(original) = fields.edits {
+            let edit = Edit {
+                original,
+                offset,
+                from,
+                content: body.into(),
+            };
+            return self.add_edit(edit);
+        }
+
+        let is_own = from == self.user;
         let message = Message {
             from,
             at,
             content: body.into(),
+            kind: fields.kind,
+            reply_to: fields.reply_to,
+            edits: None,
+            edited: None,
             state: MessageState::Stored,
             key: None,
+            prev,
             seen_after: self.disconnects,
         };
-        Some(self.rows.add(Entry::Message(message), offset.0))
+        let id = self.rows.add(Entry::Message(message), offset.0);
+        if is_own {
+            self.unread.add_own(offset);
+        } else {
+            let is_mention = self
+                .message(id)
+                .is_some_and(|message| self.mentions_me(message));
+            self.unread.add(id, offset, is_mention);
+        }
+        self.edits.apply(offset, &mut self.rows);
+    }
+
+    /// Replaces the content of the edited message, now or when it is loaded.
+    fn add_edit(&mut self, edit: Edit) {
+        let original = edit.original;
+        self.edits.add(edit);
+        self.edits.apply(original, &mut self.rows);
     }
 
     /// Records that the message of the row `id` is stored at `offset`.
     fn store(&mut self, id: u64, key: Key, offset: Offset, effect: &mut Effect) {
-        if self.rows.find_stored(offset).is_some() {
+        if let Some(message) = self.message(id)
+            && let Some(original) = message.edits
+        {
+            let edit = Edit {
+                original,
+                offset,
+                from: message.from.clone(),
+                content: message.content.clone(),
+            };
+            self.rows.remove(id);
+            self.add_edit(edit);
+        } else if self.rows.find_stored(offset).is_some() {
             self.rows.remove(id);
         } else {
             self.rows.store(id, offset, self.disconnects);

@@ -103,6 +103,7 @@ impl MessageList {
         if self.cursor.has_caught_up() {
             self.request_again();
         }
+        self.request_unread();
         self.send_request(now, effect);
 
         loop {
@@ -138,16 +139,12 @@ impl MessageList {
 
     /// Returns the offset before which the messages of `request` end.
     fn end_of(&self, request: HistoryRequest) -> Offset {
-        let newest = || {
-            let last = self.position().map_or(Offset(0), |known| known.offset);
-            Offset(last.0 + 1)
-        };
         match request {
             HistoryRequest::Again(before) => before,
-            HistoryRequest::Older => self.rows.oldest().unwrap_or_else(newest),
+            HistoryRequest::Older => self.rows.oldest().unwrap_or_else(|| self.end()),
             HistoryRequest::Gap(id) => match self.rows.get(id).map(|row| &row.entry) {
-                Some(Entry::Gap(gap)) => gap.before.unwrap_or_else(newest),
-                _ => newest(),
+                Some(Entry::Gap(gap)) => gap.before.unwrap_or_else(|| self.end()),
+                _ => self.end(),
             },
         }
     }
@@ -157,8 +154,13 @@ impl MessageList {
             from: pending.from,
             at: pending.at,
             content: Content::Text(pending.text.into()),
+            kind: None,
+            reply_to: pending.reply_to,
+            edits: pending.edits,
+            edited: None,
             state: MessageState::Queued,
             key: Some(pending.key),
+            prev: Offset(0),
             seen_after: self.disconnects,
         };
         let id = self.rows.add(Entry::Message(message.clone()), LAST);
@@ -173,6 +175,8 @@ impl MessageList {
                 from: message.from.clone(),
                 body: Body::Text(text.as_ref().to_owned()),
                 kind: None,
+                reply_to: message.reply_to,
+                edits: message.edits,
             });
         }
     }

@@ -102,6 +102,8 @@ fn pending(text: &str, given: &str, position: Option<ReadPosition>) -> PendingMe
         from: user("me"),
         at: 0,
         text: text.into(),
+        reply_to: None,
+        edits: None,
         position,
     }
 }
@@ -167,6 +169,7 @@ fn shown(page: &MessageList) -> Vec<String> {
         Entry::Message(Message { content, state, .. }) => match (content, state) {
             (Content::Deleted, _) => "deleted".to_owned(),
             (Content::Binary { .. }, _) => "binary".to_owned(),
+            (Content::Json(json), _) => json.to_string(),
             (Content::Text(text), MessageState::Stored) => text.to_string(),
             (Content::Text(text), MessageState::Queued) => format!("{text}?"),
             (Content::Text(text), MessageState::Sent) => format!("{text}>"),
@@ -219,6 +222,7 @@ const AT_TOP: Viewport = Viewport {
     above: 0.0,
     below: 2000.0,
     rows: 3000.0,
+    first: 0,
 };
 
 /// Returns the keys of the messages that `commands` send.

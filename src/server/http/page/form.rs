@@ -19,7 +19,7 @@ use crate::server::http::error::ApiError;
 use crate::server::http::extract::InRoom;
 use crate::server::http::middleware::authenticated::AuthenticatedClient;
 use crate::server::http::page::reader::{ReaderPreferences, name_cookie};
-use crate::server::http::page::{new_key, render};
+use crate::server::http::page::{PageView, new_key, render};
 use crate::server::http::shares::AddressShare;
 use crate::server::room::Draft;
 
@@ -121,7 +121,7 @@ async fn refuse(
     posted: PublishForm,
     error: ApiError,
 ) -> Result<Response, ApiError> {
-    let (reason, status) = refusal(&error).ok_or(error)?;
+    let (reason, status) = refusal(&error, posted.text.len()).ok_or(error)?;
     let form = Form {
         key: new_key(),
         name: posted.from,
@@ -130,7 +130,13 @@ async fn refuse(
     };
 
     let may_read = client.check_read(state, &room).is_ok();
-    render(state, may_read, room, reader, form, status).await
+    let view = PageView {
+        room,
+        at: None,
+        may_read,
+        form,
+    };
+    render(state, view, reader, status).await
 }
 
 /// Returns the redirect to the page of `room`.
@@ -138,12 +144,19 @@ fn redirect_to_page(state: &AppState, room: &RoomName) -> Redirect {
     Redirect::to(&state.site.base.join(&format!("/r/{room}")))
 }
 
-/// Returns the reason that the page shows for `error`, and its status; `None` if the page has no text for it.
-const fn refusal(error: &ApiError) -> Option<(Reason, StatusCode)> {
+/// Returns the reason that the page shows for `error` about a text of `size` bytes, and its status; `None` if the page has no
+/// text for it.
+const fn refusal(error: &ApiError, size: usize) -> Option<(Reason, StatusCode)> {
     match error {
         ApiError::TooFast(_) => Some((Reason::TooFast, StatusCode::TOO_MANY_REQUESTS)),
         ApiError::Auth(_) => Some((Reason::NotAllowed, StatusCode::FORBIDDEN)),
-        ApiError::TooBig { .. } => Some((Reason::TooLong, StatusCode::PAYLOAD_TOO_LARGE)),
+        ApiError::TooBig { limit, .. } => {
+            let limit = *limit;
+            Some((
+                Reason::TooLong { size, limit },
+                StatusCode::PAYLOAD_TOO_LARGE,
+            ))
+        }
         ApiError::Store(_) | ApiError::Refused(_) => {
             Some((Reason::Unavailable, StatusCode::SERVICE_UNAVAILABLE))
         }

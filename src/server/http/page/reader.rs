@@ -10,7 +10,7 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 use serde::Deserialize;
 
 use crate::app::{Locale, Theme};
-use crate::protocol::{BasePath, UserId};
+use crate::protocol::{BasePath, Offset, UserId};
 use crate::server::http::shares::AddressShare;
 
 /// The cookie with the reader's name.
@@ -56,9 +56,15 @@ pub(in crate::server::http) struct Choice {
     language: Option<String>,
     theme: Option<String>,
     pub(super) room: Option<String>,
+    at: Option<String>,
 }
 
 impl Choice {
+    /// Returns the offset of the message around which the page begins; `None` for the newest messages.
+    pub(super) fn offset(&self) -> Option<Offset> {
+        self.at.as_deref()?.parse().ok().map(Offset)
+    }
+
     /// Returns the cookies that store the choices, for pages under `base`; `None` if nothing was chosen.
     pub(in crate::server::http) fn cookies(
         &self,

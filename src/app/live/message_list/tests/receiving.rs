@@ -234,6 +234,7 @@ fn a_deletion_during_a_disconnect_is_shown_when_its_row_is_drawn() {
         above: 1500.0,
         below: 1500.0,
         rows: 4000.0,
+        first: 50,
     };
     assert_eq!(scroll(&mut page, viewport), [request(176)]);
     assert_eq!(scroll(&mut page, viewport), [], "it is requested once");
@@ -324,12 +325,80 @@ fn messages_of_others_are_unread_while_nobody_sees_the_end() {
 
     receive(&mut page, pushes);
 
-    assert_eq!(page.unread(), 2);
+    assert_eq!(page.unread().count, 2);
     let unread: Vec<bool> = page.views(|_| 0).iter().map(|view| view.unread).collect();
     assert_eq!(unread, [false, true, false]);
 
     assert!(page.set_attended(true));
-    assert_eq!(page.unread(), 0);
+    assert_eq!(page.unread().count, 0);
+}
+
+#[test]
+fn the_messages_after_the_read_mark_of_an_earlier_visit_are_loaded_and_counted() {
+    let mut page = MessageList::in_background();
+    page.restore_read_mark(Some(position(1, 240)));
+
+    let commands = receive(&mut page, vec![subscribed(1, 500, Recovery::Fresh)]);
+    assert_eq!(commands, [request(501)]);
+    assert_eq!(
+        receive(&mut page, vec![history(401..=500, true)]),
+        [request(401)]
+    );
+    assert!(page.unread().is_more);
+    receive(&mut page, vec![history(301..=400, true)]);
+    assert_eq!(receive(&mut page, vec![history(201..=300, true)]), []);
+
+    assert_eq!(page.unread().to_string(), "260");
+    assert_eq!(page.on_shown(NOW), Effect::default());
+    page.set_attended(true);
+    assert_eq!((page.unread().count, page.missed().count), (0, 260));
+    assert_eq!(page.read_mark(), Some(position(1, 500)));
+    page.show_unread();
+    let first = page.views(|_| 0).into_iter().find(|view| view.unread);
+    assert_eq!(first.map(|view| view.row.order), Some(241));
+}
+
+#[test]
+fn a_room_in_the_background_without_news_loads_nothing_until_it_is_shown() {
+    let mut page = MessageList::in_background();
+    page.restore_read_mark(Some(position(1, 500)));
+
+    let commands = receive(&mut page, vec![subscribed(1, 500, Recovery::Fresh)]);
+    assert_eq!(commands, []);
+
+    assert_eq!(page.on_shown(NOW).send, [request(501)]);
+}
+
+#[test]
+fn a_read_mark_of_another_epoch_is_ignored() {
+    let mut page = MessageList::in_background();
+    page.restore_read_mark(Some(position(2, 1)));
+
+    let commands = receive(&mut page, vec![subscribed(1, 500, Recovery::Fresh)]);
+
+    assert_eq!(commands, []);
+    assert_eq!(page.read_mark(), Some(position(1, 500)));
+}
+
+#[test]
+fn the_count_of_missed_messages_ends_when_the_line_is_in_view() {
+    let mut page = joined();
+    receive(&mut page, messages(1..=200));
+    page.restore_read_mark(Some(position(1, 180)));
+    assert_eq!(page.missed().count, 20);
+
+    let end = Viewport {
+        at_end: true,
+        above: 2700.0,
+        below: 0.0,
+        rows: 3000.0,
+        first: 90,
+    };
+    scroll(&mut page, end);
+    assert_eq!(page.missed().count, 20, "the end does not show the line");
+
+    scroll(&mut page, Viewport { first: 79, ..end });
+    assert_eq!(page.missed().count, 0);
 }
 
 #[test]

@@ -101,7 +101,7 @@ fn a_message_that_an_earlier_attempt_stored_is_not_sent_again() {
 
 #[test]
 fn a_page_with_pending_messages_continues_from_where_they_were_sent() {
-    let past = InitialHistory {
+    let past = HistoryPage {
         epoch: Epoch::new(1),
         head: Offset(60),
         messages: (11..=60)
@@ -109,7 +109,7 @@ fn a_page_with_pending_messages_continues_from_where_they_were_sent() {
             .collect(),
         more: true,
     };
-    let mut page = MessageList::new(Some(past));
+    let mut page = MessageList::new(Some(past), None);
     page.set_user(user("me"));
     page.restore(vec![
         pending("stored", "1", Some(position(1, 3))),

@@ -1,0 +1,523 @@
+//! The state of the page: the connection, the user, and the rooms.
+
+use std::time::Duration;
+
+use futures::channel::mpsc::{UnboundedSender, unbounded};
+use leptos::prelude::*;
+use leptos::task::spawn_local_scoped_with_cancellation;
+
+use super::connection::{ConnectionCommand, keep_connected};
+use super::connection_status::{ConnectionStats, ConnectionStatus, Refusal};
+use super::message_list::MessageList;
+use super::room_state::RoomState;
+use crate::app::snapshot::HistoryPage;
+use crate::browser::storage::PageStorage;
+use crate::browser::{alert, dom, token};
+use crate::client::ReadPosition;
+use crate::protocol::{BasePath, Command, Offset, Publication, Push, RoomName, Token, UserId};
+
+/// The storage key of the user's id.
+const ID: &str = "fanfare.id";
+
+/// The storage key of the user's rooms, the latest first.
+const ROOMS: &str = "fanfare.rooms";
+
+/// The storage key of the choice to be notified of mentions.
+const NOTIFIES: &str = "fanfare.notify";
+
+/// The storage key of the choice to hear mentions.
+const SOUNDS: &str = "fanfare.sound";
+
+/// The prefix of the storage keys of read marks.
+const READ: &str = "fanfare.read.";
+
+/// The most rooms of a page.
+const MAX_ROOMS: usize = 50;
+
+/// The cookie with the user's id, from which the server fills in the form.
+const NAME_COOKIE: &str = "name";
+
+/// The state of the page.
+#[derive(Clone, Copy, Debug)]
+pub struct PageState {
+    /// The status of the connection.
+    pub connection: RwSignal<ConnectionStatus>,
+    /// Figures of the connection.
+    pub stats: RwSignal<ConnectionStats>,
+    /// True if users may join under any name.
+    pub is_open: bool,
+    /// The user's own id; `None` until it was read from the browser.
+    pub me: RwSignal<Option<UserId>>,
+    /// True once the page responds and knows the time zone.
+    pub awake: RwSignal<bool>,
+    /// True if mentions are shown as notifications of the system.
+    pub notifies: RwSignal<bool>,
+    /// True if mentions play a sound.
+    pub sounds: RwSignal<bool>,
+    /// The rooms of the user, with the shown one.
+    pub rooms: RwSignal<Vec<RoomState>>,
+    /// The name of the shown room.
+    pub shown: RwSignal<RoomName>,
+    base: StoredValue<BasePath>,
+    storage: StoredValue<PageStorage>,
+    /// The owner of the signals of rooms that are added later.
+    owner: StoredValue<Owner>,
+    token: StoredValue<Option<Token>>,
+    /// The commands for the connection; `None` before the start.
+    commands: StoredValue<Option<UnboundedSender<ConnectionCommand>>>,
+}
+
+impl PageState {
+    /// Creates the state of a page as the server renders it: it shows `room` with `history`, at the message at the offset `at`
+    /// if there is one, and is not connected.
+    pub(in crate::app) fn new(
+        base: BasePath,
+        room: RoomName,
+        is_open: bool,
+        history: Option<HistoryPage>,
+        at: Option<Offset>,
+    ) -> Self {
+        let page = Self {
+            connection: RwSignal::new(ConnectionStatus::Connecting),
+            stats: RwSignal::new(ConnectionStats::default()),
+            is_open,
+            me: RwSignal::new(None),
+            awake: RwSignal::new(false),
+            notifies: RwSignal::new(false),
+            sounds: RwSignal::new(false),
+            rooms: RwSignal::new(Vec::new()),
+            shown: RwSignal::new(room.clone()),
+            storage: StoredValue::new(PageStorage::new(base.clone())),
+            base: StoredValue::new(base),
+            owner: StoredValue::new(Owner::current().unwrap_or_default()),
+            token: StoredValue::new(None),
+            commands: StoredValue::new(None),
+        };
+        let list = MessageList::new(history, at);
+        page.rooms.set(vec![RoomState::new(page, room, list)]);
+        page
+    }
+
+    /// Restores what the browser has stored, and connects. To be called in an effect, because until hydration has ended the
+    /// page must stay as the server has rendered it. The connection ends with the owner of the effect.
+    pub(in crate::app) fn start(self) {
+        let storage = self.storage();
+        for name in self.stored_rooms() {
+            self.add(name);
+        }
+        self.set_user(own_id(&storage));
+        self.notifies
+            .set(storage.read(NOTIFIES).is_some() && alert::may_notify());
+        self.sounds.set(storage.read(SOUNDS).is_some());
+        // Whether the user sees the room decides whether its messages are read.
+        self.on_visibility();
+        for room in self.rooms.get_untracked() {
+            room.restore();
+        }
+        self.store_visit(&self.shown.get_untracked());
+
+        dom::listen_for_ever(&window(), "online", move || self.on_visibility());
+        dom::listen_for_ever(&window(), "offline", move || self.disconnect());
+        dom::listen_for_ever(&document(), "visibilitychange", move || {
+            self.on_visibility();
+        });
+        dom::listen_for_ever(&window(), "popstate", move || self.on_navigation());
+        dom::listen_for_ever(&window(), "storage", move || self.on_stored());
+        token::watch();
+
+        let (commands, received) = unbounded();
+        self.commands.set_value(Some(commands));
+        self.token.set_value(token::token(&storage));
+        self.awake.set(true);
+        spawn_local_scoped_with_cancellation(keep_connected(self, self.token(), received));
+        // Tests and scripts use this attribute to detect that the page responds. The page does not depend on it.
+        dom::set_root_attribute("data-hydrated", "");
+    }
+
+    /// Returns the room `name`, if it is a room of the page.
+    pub(in crate::app) fn room(self, name: &str) -> Option<RoomState> {
+        self.rooms.with_untracked(|rooms| find(rooms, name))
+    }
+
+    /// Returns the state of the shown room.
+    pub(in crate::app) fn shown_room(self) -> RoomState {
+        // Only the name decides. The list of rooms may change without another room being shown.
+        self.shown
+            .with(|name| self.room(name.as_str()))
+            .expect("the shown room is one of the rooms")
+    }
+
+    /// Returns the path of the page of the room `name`.
+    pub(in crate::app) fn path(self, name: &RoomName) -> String {
+        self.base
+            .with_value(|base| base.join(&format!("/r/{name}")))
+    }
+
+    /// Returns the path of the permalink of the message at `offset` in the room `name`.
+    pub(in crate::app) fn permalink(self, name: &RoomName, offset: Offset) -> String {
+        format!("{}?at={offset}", self.path(name))
+    }
+
+    /// Shows the room `name`, and adds a history entry for it. The room is subscribed to if it is new.
+    pub(in crate::app) fn open(self, name: &RoomName) {
+        if self.shown.with_untracked(|shown| shown != name) {
+            dom::push_path(&self.path(name));
+            self.show(name);
+        }
+    }
+
+    /// Removes the room `name`, which is not shown, from the page.
+    pub(in crate::app) fn leave(self, name: &RoomName) {
+        if self.shown.with_untracked(|shown| shown == name) {
+            return;
+        }
+
+        self.rooms
+            .update(|rooms| rooms.retain(|room| room.name() != *name));
+        self.send(Command::Unsubscribe {
+            room: name.clone().into(),
+        });
+        self.store_rooms();
+    }
+
+    /// Returns the number of unread messages in all rooms.
+    pub(in crate::app) fn unread(self) -> usize {
+        self.rooms.with(|rooms| {
+            let unread = |room: &RoomState| room.messages.with(|list| list.unread().count);
+            rooms.iter().map(unread).sum()
+        })
+    }
+
+    /// Sets whether mentions are shown as notifications.
+    pub(in crate::app) fn set_notifies(self, is_on: bool) {
+        self.notifies.set(is_on);
+        self.store_choice(NOTIFIES, is_on);
+    }
+
+    /// Sets whether mentions play a sound.
+    pub(in crate::app) fn set_sounds(self, is_on: bool) {
+        self.sounds.set(is_on);
+        self.store_choice(SOUNDS, is_on);
+    }
+
+    /// Connects at once.
+    pub(in crate::app) fn connect(self) {
+        self.command(ConnectionCommand::Connect);
+    }
+
+    /// Measures the round trip, and so checks the connection.
+    pub(in crate::app) fn check(self) {
+        self.command(ConnectionCommand::Probe);
+    }
+
+    /// Drops the connection to demonstrate recovery.
+    pub(in crate::app) fn disconnect(self) {
+        self.command(ConnectionCommand::Disconnect);
+    }
+
+    /// Changes the user's id to `name`.
+    pub(in crate::app) fn rename(self, name: UserId) {
+        self.storage().write(ID, name.as_str());
+        self.set_user(name);
+        self.connect();
+    }
+
+    /// Sets the icon of the tab. It has a mark if there are unread messages.
+    pub(in crate::app) fn set_icon(self, is_unread: bool) {
+        let icon = if is_unread {
+            "/favicon-unread.svg"
+        } else {
+            "/favicon.svg"
+        };
+        dom::set_icon(&self.url(icon));
+    }
+
+    /// Shows `message`, which mentions the user, outside of the page.
+    pub(super) fn alert(self, message: &Publication, text: &str) {
+        if self.notifies.get_untracked() {
+            let title = format!("{} ({})", message.from.shown(), message.room);
+            alert::notify(&title, text, &message.offset.to_string());
+        }
+        if self.sounds.get_untracked() {
+            alert::play_sound();
+        }
+    }
+
+    /// Returns the number of messages of this page that are not stored.
+    pub(in crate::app) fn pending_count(self) -> usize {
+        self.rooms.with(|rooms| {
+            let pending = |room: &RoomState| room.messages.with(MessageList::pending_count);
+            rooms.iter().map(pending).sum()
+        })
+    }
+
+    /// Returns the storage of the page.
+    pub(in crate::app) fn storage(self) -> PageStorage {
+        self.storage.get_value()
+    }
+
+    /// Sends `command` to the server. Without a connection the command is dropped.
+    pub(super) fn send(self, command: Command) {
+        self.command(ConnectionCommand::Send(command));
+    }
+
+    /// Returns the stored read mark of the room `name`.
+    pub(super) fn read_mark(self, name: &RoomName) -> Option<ReadPosition> {
+        self.storage().read(&format!("{READ}{name}"))?.parse().ok()
+    }
+
+    /// Stores the read mark of the room `name`.
+    pub(super) fn store_read_mark(self, name: &RoomName, position: &ReadPosition) {
+        self.storage()
+            .write(&format!("{READ}{name}"), &position.to_string());
+    }
+
+    /// Returns the token of the user.
+    pub(super) fn token(self) -> Option<Token> {
+        self.token.get_value()
+    }
+
+    /// Returns the URL of `path` on the server of the page.
+    pub(super) fn url(self, path: &str) -> String {
+        self.base.with_value(|base| base.join(path))
+    }
+
+    /// Records frames of the server.
+    pub(super) fn receive(self, pushes: &[Push]) {
+        for room in self.rooms.get_untracked() {
+            let name = room.name();
+            let is_of_room = |push: &&Push| push.room().is_none_or(|other| other == name.as_str());
+            let pushes: Vec<Push> = pushes.iter().filter(is_of_room).cloned().collect();
+            if !pushes.is_empty() {
+                room.receive(pushes);
+            }
+        }
+    }
+
+    /// Returns the room and the query of the next connection. The other rooms are subscribed to after the welcome.
+    pub(super) fn query(self) -> (Option<RoomName>, String) {
+        // With tokens, the token determines the id.
+        let user = self.me.get_untracked().filter(|_| self.is_open);
+        let room = untrack(|| self.shown_room());
+
+        // A server that refuses the room would refuse the connection, and with it the other rooms.
+        if room.is_refused() && self.has_others() {
+            let mut query = form_urlencoded::Serializer::new(String::new());
+            query.extend_pairs(user.iter().map(|user| ("id", user.as_str())));
+            return (None, query.finish());
+        }
+
+        let name = room.name();
+        let query = room
+            .messages
+            .with_untracked(|list| list.cursor().query(&name, user.as_ref()));
+        (Some(name), query)
+    }
+
+    /// Returns the commands that subscribe to all rooms but `subscribed`.
+    pub(super) fn subscriptions(self, subscribed: Option<&RoomName>) -> Vec<Command> {
+        self.rooms.with_untracked(|rooms| {
+            let others = rooms.iter().filter(|room| Some(&room.name()) != subscribed);
+            others.map(|room| room.subscribe()).collect()
+        })
+    }
+
+    pub(super) fn on_disconnect(self) {
+        self.connection.set(ConnectionStatus::Connecting);
+        self.set_round_trip(None);
+        for room in self.rooms.get_untracked() {
+            room.on_disconnect();
+        }
+    }
+
+    pub(super) fn on_refused(self, code: u16) {
+        self.connection
+            .set(ConnectionStatus::Refused(Refusal::from(code)));
+        for room in self.rooms.get_untracked() {
+            room.messages.update(MessageList::on_refused);
+        }
+    }
+
+    /// Records that the server refuses the room `name`. Reports whether the page has others.
+    pub(super) fn refuse(self, name: &RoomName) -> bool {
+        if let Some(room) = self.room(name.as_str())
+            && !room.is_refused()
+        {
+            room.on_refused(None, "");
+        }
+        self.has_others()
+    }
+
+    /// Records a frame that the server sends only while its store is available.
+    pub(super) fn end_stall(self) {
+        if self.connection.get_untracked() == ConnectionStatus::Stalled {
+            self.connection.set(ConnectionStatus::Live);
+        }
+    }
+
+    pub(super) fn set_round_trip(self, round_trip: Option<Duration>) {
+        if self.stats.with_untracked(|stats| stats.round_trip) != round_trip {
+            self.stats.update(|stats| stats.round_trip = round_trip);
+        }
+    }
+
+    pub(super) fn base(self) -> BasePath {
+        self.base.get_value()
+    }
+
+    /// Reports whether the page has more than one room.
+    fn has_others(self) -> bool {
+        self.rooms.with_untracked(|rooms| rooms.len() > 1)
+    }
+
+    /// Shows the room `name`, which is added if it is new.
+    fn show(self, name: &RoomName) {
+        untrack(|| self.shown_room()).on_hidden();
+        let is_new = self.room(name.as_str()).is_none();
+        if is_new {
+            self.add(name.clone());
+        }
+
+        self.shown.set(name.clone());
+        let room = untrack(|| self.shown_room());
+        if is_new {
+            room.restore();
+            self.send(room.subscribe());
+        }
+        room.on_shown();
+        self.store_visit(name);
+    }
+
+    /// Adds the room `name`, unless it is a room of the page.
+    fn add(self, name: RoomName) {
+        if self.room(name.as_str()).is_some() {
+            return;
+        }
+
+        let owner = self.owner.get_value();
+        let room = owner.with(|| RoomState::new(self, name, MessageList::in_background()));
+        if let Some(user) = self.me.get_untracked() {
+            room.messages.update(|list| list.set_user(user));
+        }
+        self.rooms.update(|rooms| rooms.push(room));
+    }
+
+    /// Shows the room of the URL, after the user has moved in the history of the tab.
+    fn on_navigation(self) {
+        let path = dom::path();
+        let name = self
+            .base
+            .with_value(|base| Some(base.strip(&path)?.strip_prefix("/r/")?.to_owned()));
+        let name = name
+            .and_then(|name| RoomName::parse(&name).ok())
+            .unwrap_or_else(RoomName::lobby);
+        if self.shown.with_untracked(|shown| *shown != name) {
+            self.show(&name);
+        }
+        if let Some(offset) = dom::query_value("at").and_then(|at| at.parse().ok()) {
+            untrack(|| self.shown_room()).jump(Offset(offset));
+        }
+    }
+
+    /// Applies the name and the read marks that another tab has stored.
+    fn on_stored(self) {
+        let stored = self
+            .storage()
+            .read(ID)
+            .and_then(|id| UserId::parse(&id).ok());
+        if let Some(name) = stored
+            && self.is_open
+            && self.me.with_untracked(|me| me.as_ref() != Some(&name))
+        {
+            self.set_user(name);
+            self.connect();
+        }
+
+        for room in self.rooms.get_untracked() {
+            room.apply_read_mark();
+        }
+    }
+
+    /// Records that the tab was shown or hidden, or that the network has returned.
+    fn on_visibility(self) {
+        untrack(|| self.shown_room()).on_visibility();
+        if dom::is_visible() {
+            self.check();
+        }
+    }
+
+    fn command(self, command: ConnectionCommand) {
+        self.commands.with_value(|commands| {
+            if let Some(commands) = commands {
+                // Fails only after the connection's task has ended.
+                let _ = commands.unbounded_send(command);
+            }
+        });
+    }
+
+    fn set_user(self, user: UserId) {
+        self.storage().set_cookie(NAME_COOKIE, user.as_str());
+        for room in self.rooms.get_untracked() {
+            room.messages.update(|list| list.set_user(user.clone()));
+        }
+        self.me.set(Some(user));
+    }
+
+    fn store_choice(self, key: &str, is_on: bool) {
+        if is_on {
+            self.storage().write(key, "on");
+        } else {
+            self.storage().remove(key);
+        }
+    }
+
+    fn stored_rooms(self) -> Vec<RoomName> {
+        let stored = self.storage().read(ROOMS).unwrap_or_default();
+        let names = stored
+            .split(' ')
+            .filter_map(|name| RoomName::parse(name).ok());
+        names.take(MAX_ROOMS).collect()
+    }
+
+    /// Stores `name` as the latest of the rooms. The list on the page keeps its order, because it must not move while the user
+    /// clicks in it.
+    fn store_visit(self, name: &RoomName) {
+        let mut names = vec![name.clone()];
+        names.extend(
+            self.stored_rooms()
+                .into_iter()
+                .filter(|other| other != name),
+        );
+        self.write_rooms(&names);
+    }
+
+    /// Removes the rooms that were left from the storage.
+    fn store_rooms(self) {
+        let mut names = self.stored_rooms();
+        names.retain(|name| self.room(name.as_str()).is_some());
+        self.write_rooms(&names);
+    }
+
+    fn write_rooms(self, names: &[RoomName]) {
+        let names: Vec<&str> = names.iter().take(MAX_ROOMS).map(RoomName::as_str).collect();
+        self.storage().write(ROOMS, &names.join(" "));
+    }
+}
+
+fn find(rooms: &[RoomState], name: &str) -> Option<RoomState> {
+    rooms
+        .iter()
+        .find(|room| room.name().as_str() == name)
+        .copied()
+}
+
+/// Returns the id of this browser. Creates and stores one at the first visit.
+fn own_id(storage: &PageStorage) -> UserId {
+    if let Some(id) = storage.read(ID).and_then(|id| UserId::parse(&id).ok()) {
+        return id;
+    }
+
+    let id = UserId::guest((crate::browser::random() * f64::from(u32::MAX)) as u64);
+    storage.write(ID, id.as_str());
+    id
+}

@@ -1,0 +1,568 @@
+//! The state of one room.
+
+use std::time::Duration;
+
+use leptos::leptos_dom::helpers::{TimeoutHandle, set_timeout_with_handle};
+use leptos::prelude::*;
+
+use super::calendar::{self, Clock};
+use super::connection_status::ConnectionStatus;
+use super::message_list::{Effect, MessageList};
+use super::page_state::PageState;
+use super::pending_message::PendingMessage;
+use super::room_presence::RoomPresence;
+use super::row::{Message, MessageState, RowView};
+use super::typing::{SHOWN_FOR, SIGNAL_INTERVAL, TYPING, TypingUsers};
+use crate::app::message_text;
+use crate::browser::scroll::Viewport;
+use crate::browser::{clock, dom};
+use crate::client::ReadPosition;
+use crate::protocol::{
+    Body, Command, Json, Kind, Offset, Publication, Push, RoomName, Signal, UnsubscribeCode, UserId,
+};
+
+/// The most users of a room in which the others are notified that the user is typing.
+const MAX_SIGNALLED: usize = 50;
+
+/// The result of sending a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendResult {
+    /// The text is a row now. The row shows its progress.
+    Queued,
+    /// The text was not accepted, because the page will not reconnect.
+    Refused,
+}
+
+/// A part of the log to scroll to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScrollTarget {
+    /// The first row.
+    Start,
+    /// The end, which is followed from then on.
+    End,
+    /// The row that a search has found.
+    Found,
+    /// The line above the first unread message.
+    Unread,
+}
+
+/// The purpose of the text in the input.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Composing {
+    /// A new message.
+    #[default]
+    New,
+    /// The answer to a message.
+    Reply {
+        /// The offset of the message.
+        offset: Offset,
+        /// The sender of the message.
+        from: UserId,
+    },
+    /// The new text of an own message.
+    Edit {
+        /// The offset of the message.
+        offset: Offset,
+        /// The text before the edit.
+        text: String,
+    },
+}
+
+/// The access of the page to a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RoomAccess {
+    /// The page is subscribed, or will be with the next connection.
+    Granted,
+    /// The server refused the subscription, or ended it.
+    Refused {
+        /// The reason, if the subscription was ended.
+        code: Option<UnsubscribeCode>,
+        /// The server's explanation.
+        message: String,
+    },
+}
+
+/// The state of one room.
+#[derive(Clone, Copy, Debug)]
+pub struct RoomState {
+    /// The page that has the room.
+    pub page: PageState,
+    /// The access to the room.
+    pub access: RwSignal<RoomAccess>,
+    /// The users who are typing.
+    pub typing: RwSignal<TypingUsers>,
+    /// The users in the room, while connected.
+    pub present: RwSignal<Option<RoomPresence>>,
+    /// The messages, at first those that the server has rendered.
+    pub messages: RwSignal<MessageList>,
+    /// The purpose of the text in the input.
+    pub composing: RwSignal<Composing>,
+    /// The text of a withdrawn message, for the input.
+    pub taken_back: RwSignal<Option<String>>,
+    /// The part of the log that the page scrolls to.
+    pub scroll_to: RwSignal<Option<ScrollTarget>>,
+    name: StoredValue<RoomName>,
+    /// The time of the last signal that the user is typing.
+    signalled: StoredValue<Option<Duration>>,
+    /// The read mark as it is stored.
+    stored_read_mark: StoredValue<Option<ReadPosition>>,
+    /// The timer of [`Effect::wake_after`].
+    timer: StoredValue<Option<TimeoutHandle>>,
+}
+
+impl RoomState {
+    /// Creates the state of the room `name` of `page`, with `messages`.
+    pub(super) fn new(page: PageState, name: RoomName, messages: MessageList) -> Self {
+        // The message of a permalink is already found.
+        let scroll_to = messages.has_found().then_some(ScrollTarget::Found);
+        Self {
+            page,
+            access: RwSignal::new(RoomAccess::Granted),
+            typing: RwSignal::new(TypingUsers::default()),
+            present: RwSignal::new(None),
+            messages: RwSignal::new(messages),
+            composing: RwSignal::new(Composing::New),
+            taken_back: RwSignal::new(None),
+            scroll_to: RwSignal::new(scroll_to),
+            name: StoredValue::new(name),
+            signalled: StoredValue::new(None),
+            stored_read_mark: StoredValue::new(None),
+            timer: StoredValue::new(None),
+        }
+    }
+
+    /// Returns the name of the room.
+    pub(in crate::app) fn name(self) -> RoomName {
+        self.name.get_value()
+    }
+
+    /// Sends `text` to the room, now or once there is a connection.
+    pub(in crate::app) fn send(self, text: &str) -> SendResult {
+        if matches!(
+            self.page.connection.get_untracked(),
+            ConnectionStatus::Refused(_)
+        ) {
+            return SendResult::Refused;
+        }
+
+        let (reply_to, edits) = match self.composing.get_untracked() {
+            Composing::New => (None, None),
+            Composing::Reply { offset, .. } => (Some(offset), None),
+            Composing::Edit { offset, .. } => (None, Some(offset)),
+        };
+        self.composing.set(Composing::New);
+
+        let at = clock::now();
+        let key = PendingMessage::new_key(at, &crate::browser::random_name());
+        if let (Some(key), Some(from)) = (key, self.page.me.get_untracked()) {
+            let pending = PendingMessage {
+                key,
+                from,
+                at,
+                text: text.to_owned(),
+                reply_to,
+                edits,
+                position: self
+                    .messages
+                    .with_untracked(|list| list.position().cloned()),
+            };
+            // The message is stored before it is sent, so that a crash does not lose it.
+            let key = self.outbox_key(pending.key.as_str());
+            self.page.storage().write(&key, &pending.encode());
+
+            self.change(|list| list.send(pending, clock::since_start()));
+            self.to_end();
+        }
+        SendResult::Queued
+    }
+
+    /// Sends the failed message of the row `id` again.
+    pub(in crate::app) fn retry(self, id: u64) {
+        self.change(|list| list.retry(id, clock::since_start()));
+    }
+
+    /// Removes the failed message of the row `id`, and returns its text.
+    pub(in crate::app) fn discard(self, id: u64) -> Option<String> {
+        let (text, effect) = self
+            .messages
+            .try_update(|list| list.take_back(id))
+            .flatten()?;
+        self.apply(effect);
+        Some(text)
+    }
+
+    /// Moves the text of the failed message of the row `id` to the input.
+    pub(in crate::app) fn take_back(self, id: u64) {
+        if let Some(text) = self.discard(id) {
+            self.taken_back.set(Some(text));
+        }
+    }
+
+    /// Begins an answer to the message of the row `id`.
+    pub(in crate::app) fn reply(self, id: u64) {
+        let target = self
+            .messages
+            .with_untracked(|list| Some((list.offset(id)?, list.message(id)?.from.clone())));
+        if let Some((offset, from)) = target {
+            self.composing.set(Composing::Reply { offset, from });
+        }
+    }
+
+    /// Begins an edit of the own message of the row `id`.
+    pub(in crate::app) fn edit_message(self, id: u64) {
+        let target = self.messages.with_untracked(|list| {
+            let message = list
+                .message(id)
+                .filter(|message| self.may_change(message))?;
+            Some((list.offset(id)?, message.text()?.to_owned()))
+        });
+        if let Some((offset, text)) = target {
+            self.composing.set(Composing::Edit { offset, text });
+        }
+    }
+
+    /// Begins an edit of the user's last message. Returns false if there is none that the user may edit.
+    pub(in crate::app) fn edit_last(self) -> bool {
+        let Some(last) = self.messages.with_untracked(MessageList::last_own) else {
+            return false;
+        };
+        self.edit_message(last);
+        matches!(self.composing.get_untracked(), Composing::Edit { .. })
+    }
+
+    /// Deletes the own message at `offset`.
+    pub(in crate::app) fn delete(self, offset: Offset) {
+        let room = Some(self.name());
+        self.page.send(Command::Delete { room, offset });
+    }
+
+    /// Reports whether the user may edit and delete `message`: an own one, on a server that verifies names.
+    pub(in crate::app) fn may_change(self, message: &Message) -> bool {
+        !self.page.is_open
+            && message.state == MessageState::Stored
+            && self
+                .page
+                .me
+                .with_untracked(|me| me.as_ref() == Some(&message.from))
+    }
+
+    /// Keeps the row `id` drawn while it has the focus.
+    pub(in crate::app) fn hold(self, id: Option<u64>) {
+        self.messages.update(|list| list.hold(id));
+    }
+
+    /// Shows the message at `offset`, and its URL.
+    pub(in crate::app) fn open_message(self, offset: Offset) {
+        dom::push_path(&self.page.permalink(&self.name(), offset));
+        self.jump(offset);
+    }
+
+    /// Loads the missing messages of the row `id`.
+    pub(in crate::app) fn load(self, id: u64) {
+        let skipped = self.messages.try_update(|list| list.request_skipped(id));
+        match skipped.flatten() {
+            Some((after, before)) => self.fill(id, after, before),
+            None => self.change(|list| list.load_gap(id, clock::since_start())),
+        }
+    }
+
+    /// Scrolls to the first loaded message.
+    pub(in crate::app) fn to_start(self) {
+        self.messages.update(MessageList::show_start);
+        self.scroll_to.set(Some(ScrollTarget::Start));
+    }
+
+    /// Scrolls to the end of the log.
+    pub(in crate::app) fn to_end(self) {
+        self.change(|list| list.follow(clock::since_start()));
+        self.scroll_to.set(Some(ScrollTarget::End));
+    }
+
+    /// Scrolls to the first of the messages that were unread when the user came back.
+    pub(in crate::app) fn to_unread(self) {
+        self.messages.update(MessageList::show_unread);
+        self.scroll_to.set(Some(ScrollTarget::Unread));
+    }
+
+    /// Scrolls to the row `id` as the result of a search; `None` ends the search.
+    pub(in crate::app) fn find(self, id: Option<u64>) {
+        self.messages.update(|list| list.show_found(id));
+        if id.is_some() {
+            self.scroll_to.set(Some(ScrollTarget::Found));
+        }
+    }
+
+    /// Returns the draft that was stored when the user left the page.
+    pub(in crate::app) fn draft(self) -> Option<String> {
+        self.page.storage().read(&self.draft_key())
+    }
+
+    /// Stores `text` as a draft, in case the user leaves the page.
+    pub(in crate::app) fn keep_draft(self, text: &str) {
+        let (storage, key) = (self.page.storage(), self.draft_key());
+        if text.is_empty() {
+            storage.remove(&key);
+        } else {
+            storage.write(&key, text);
+        }
+    }
+
+    /// Notifies the others that the user is typing; not in a large room, and not at each key.
+    pub(in crate::app) fn signal_typing(self) {
+        let now = clock::since_start();
+        let is_due = self
+            .signalled
+            .with_value(|last| last.is_none_or(|last| now.saturating_sub(last) >= SIGNAL_INTERVAL));
+        let has_readers = self.present.with_untracked(|present| {
+            present
+                .as_ref()
+                .is_some_and(|present| (2..=MAX_SIGNALLED).contains(&present.count))
+        });
+
+        if is_due
+            && has_readers
+            && let (Ok(kind), Ok(json)) = (Kind::parse(TYPING), Json::parse("true"))
+        {
+            self.signalled.set_value(Some(now));
+            let room = Some(self.name());
+            self.page.send(Command::Signal { room, kind, json });
+        }
+    }
+
+    /// Records which part of the log is visible.
+    pub(in crate::app) fn on_scroll(self, viewport: Viewport) {
+        let change = |list: &mut MessageList| {
+            let (is_redrawn, effect) = list.set_viewport(viewport, clock::since_start());
+            let is_attended = list.set_attended(viewport.at_end && dom::is_visible());
+            (is_redrawn || is_attended || !effect.send.is_empty(), effect)
+        };
+        if let Some(effect) = self.messages.try_maybe_update(change) {
+            self.apply(effect);
+        }
+        self.store_read_mark();
+    }
+
+    /// Returns the drawn rows of the log, oldest first.
+    pub(in crate::app) fn views(self) -> Vec<RowView> {
+        let is_local = self.page.awake.get();
+        self.messages
+            .with(|list| list.views(|at| calendar::day(at, ahead_of_utc(at, is_local))))
+    }
+
+    /// Returns `at`, in milliseconds since 1970 UTC, in the local time zone, or in UTC until the page is awake.
+    pub(in crate::app) fn clock(self, at: u64) -> Clock {
+        let is_local = self.page.awake.get();
+        Clock::new(at, is_local.then(|| ahead_of_utc(at, is_local)))
+    }
+
+    /// Reports whether the server refuses the room.
+    pub(super) fn is_refused(self) -> bool {
+        self.access
+            .with_untracked(|access| *access != RoomAccess::Granted)
+    }
+
+    /// Reports whether the server has confirmed the subscription.
+    pub(super) fn is_subscribed(self) -> bool {
+        self.messages
+            .with_untracked(|list| list.cursor().is_subscribed())
+    }
+
+    /// Returns the command that subscribes to the room at the position of the list.
+    pub(super) fn subscribe(self) -> Command {
+        let room = self.name().into();
+        self.messages
+            .with_untracked(|list| list.cursor().subscribe(room))
+    }
+
+    /// Restores the unsent messages and the read mark that the browser has stored.
+    pub(super) fn restore(self) {
+        let pending = self.page.storage().read_all(&self.outbox_key(""));
+        let pending = pending
+            .iter()
+            .filter_map(|(key, entry)| PendingMessage::decode(key, entry))
+            .collect();
+        let mark = self.page.read_mark(&self.name());
+        self.stored_read_mark.set_value(mark.clone());
+
+        self.messages.update(|list| {
+            list.restore(pending);
+            list.restore_read_mark(mark);
+        });
+    }
+
+    /// Records frames of the server about the room.
+    pub(super) fn receive(self, pushes: Vec<Push>) {
+        for push in &pushes {
+            match push {
+                Push::Message(message) => self.on_message(message),
+                Push::Signal(signal) => self.on_signal(signal),
+                _ => {}
+            }
+        }
+        self.change(|list| list.receive(pushes, clock::since_start()));
+        self.store_read_mark();
+    }
+
+    pub(super) fn on_disconnect(self) {
+        self.present.set(None);
+        self.messages.update(MessageList::on_disconnect);
+    }
+
+    /// Records that the server refused the subscription, or ended it.
+    pub(super) fn on_refused(self, code: Option<UnsubscribeCode>, message: &str) {
+        self.present.set(None);
+        self.messages.update(MessageList::on_disconnect);
+
+        // The answer to a new subscription has the reason of the operator, and no code.
+        let earlier = match self.access.get_untracked() {
+            RoomAccess::Granted => None,
+            RoomAccess::Refused { code, .. } => code,
+        };
+        self.access.set(RoomAccess::Refused {
+            code: code.or(earlier),
+            message: message.to_owned(),
+        });
+    }
+
+    pub(super) fn on_shown(self) {
+        self.change(|list| list.on_shown(clock::since_start()));
+    }
+
+    pub(super) fn on_hidden(self) {
+        self.messages.update(MessageList::on_hidden);
+    }
+
+    /// Records that the tab was shown or hidden.
+    pub(super) fn on_visibility(self) {
+        let is_visible = dom::is_visible();
+        let change = |list: &mut MessageList| {
+            let is_attended = list.follows() && is_visible;
+            (list.set_attended(is_attended), ())
+        };
+        // Fails only after the list was disposed with the page.
+        let _ = self.messages.try_maybe_update(change);
+        self.store_read_mark();
+    }
+
+    /// Ends the typing of the sender, and alerts the user to a mention that the user does not see.
+    fn on_message(self, message: &Publication) {
+        if self
+            .typing
+            .with_untracked(|typing| typing.names().next().is_some())
+        {
+            self.typing
+                .try_maybe_update(|typing| (typing.remove(&message.from), ()));
+        }
+
+        let me = self.page.me.get_untracked();
+        if let Some(me) = me.filter(|me| *me != message.from)
+            && let Body::Text(text) = &message.body
+            && message_text::mentions(text, me.as_str())
+            && !self.messages.with_untracked(MessageList::is_attended)
+        {
+            self.page.alert(message, text);
+        }
+    }
+
+    /// Records the signal of a user who is typing.
+    fn on_signal(self, signal: &Signal) {
+        let is_own = self
+            .page
+            .me
+            .with_untracked(|me| me.as_ref() == Some(&signal.from));
+        if signal.kind.as_str() != TYPING || is_own {
+            return;
+        }
+
+        let now = clock::since_start();
+        self.typing
+            .update(|typing| typing.add(signal.from.clone(), now));
+        let expire = move || {
+            // Fails only after the page was closed.
+            let _ = self
+                .typing
+                .try_maybe_update(|typing| (typing.expire(clock::since_start()), ()));
+        };
+        set_timeout(expire, SHOWN_FOR + Duration::from_millis(100));
+    }
+
+    /// Applies the read mark that another tab has stored.
+    pub(super) fn apply_read_mark(self) {
+        let mark = self.page.read_mark(&self.name());
+        if let Some(mark) = mark
+            && self
+                .stored_read_mark
+                .with_value(|stored| stored.as_ref() != Some(&mark))
+        {
+            self.stored_read_mark.set_value(Some(mark.clone()));
+            self.messages.update(|list| list.read_to(&mark));
+        }
+    }
+
+    /// Stores the read mark, if it has changed.
+    fn store_read_mark(self) {
+        let mark = self.messages.with_untracked(MessageList::read_mark);
+        if let Some(mark) = mark
+            && self
+                .stored_read_mark
+                .with_value(|stored| stored.as_ref() != Some(&mark))
+        {
+            self.page.store_read_mark(&self.name(), &mark);
+            self.stored_read_mark.set_value(Some(mark));
+        }
+    }
+
+    /// Adds messages of the log that follow each other.
+    pub(super) fn insert(self, messages: Vec<Publication>) {
+        self.change(|list| list.insert_page(messages));
+    }
+
+    /// Changes the message list, and performs the effect.
+    pub(super) fn change(self, change: impl FnOnce(&mut MessageList) -> Effect) {
+        if let Some(effect) = self.messages.try_update(change) {
+            self.apply(effect);
+        }
+    }
+
+    fn apply(self, effect: Effect) {
+        let Effect {
+            send,
+            forget,
+            wake_after,
+        } = effect;
+
+        for command in send {
+            self.page.send(command.in_room(&self.name()));
+        }
+
+        for key in forget {
+            self.page.storage().remove(&self.outbox_key(key.as_str()));
+        }
+
+        if let Some(time) = wake_after {
+            if let Some(earlier) = self.timer.get_value() {
+                earlier.clear();
+            }
+            // One millisecond more, so that the time has passed.
+            let time = time + Duration::from_millis(1);
+            let wake = move || self.change(|list| list.on_timer(clock::since_start()));
+            // Fails only without a window.
+            self.timer
+                .set_value(set_timeout_with_handle(wake, time).ok());
+        }
+    }
+
+    /// Returns the storage key of the pending message `key` of this room.
+    fn outbox_key(self, key: &str) -> String {
+        format!("fanfare.outbox.{} {key}", self.name())
+    }
+
+    fn draft_key(self) -> String {
+        format!("fanfare.draft.{}", self.name())
+    }
+}
+
+/// Returns the milliseconds by which the clock of the page is ahead of UTC at `at`; zero unless it `is_local`.
+fn ahead_of_utc(at: u64, is_local: bool) -> i64 {
+    if is_local { clock::ahead_of_utc(at) } else { 0 }
+}
