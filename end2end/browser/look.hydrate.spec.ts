@@ -75,6 +75,8 @@ test('the colours follow the system', async ({ visit }) => {
 
 test('everything can be reached and used from the keyboard', async ({ visit }) => {
   const page = await live(await visit(freshRoom()));
+  // The focus is in the input at first.
+  await page.getByRole('heading', { level: 1 }).click();
   const reached: string[] = [];
   for (let at = 0; at < 30 && reached.at(-1) !== 'send'; at++) {
     await page.keyboard.press('Tab');
@@ -83,7 +85,7 @@ test('everything can be reached and used from the keyboard', async ({ visit }) =
     expect(await focus.evaluate((element) => getComputedStyle(element).outlineStyle + element.id)).toMatch(/^(solid|auto)|msg$/);
   }
   for (const name of ['Search', 'own-name', 'other-room', 'Share', 'connection', 'theme', '中文']) expect(reached).toContain(name);
-  expect(reached.slice(-3)).toEqual(['result', 'msg', 'send']);
+  expect(reached.slice(-4)).toEqual(['result', 'Invite others', 'msg', 'send']);
   await input(page).fill('by keyboard');
   await button(page).press('Enter');
   await expect(texts(page)).toHaveText(['by keyboard']);

@@ -2,7 +2,7 @@
 
 import { type Page } from '@playwright/test';
 
-import { badge, button, expect, freshRoom, input, live, log, say, state, test, texts } from './fixtures.ts';
+import { awake, badge, button, expect, freshRoom, input, live, log, say, state, test, texts } from './fixtures.ts';
 import { type Route, ME, hearing, joined, message, tell, withSocket } from './mock.ts';
 
 test('an own message appears at once as sending, and is confirmed by its ack', async ({ visit, server }) => {
@@ -153,13 +153,29 @@ test('a message longer than the server takes is not sent, and the connection liv
   const page = await live(await visit(freshRoom()));
   await input(page).evaluate((field: HTMLTextAreaElement) => (field.value = 'x'.repeat(500_000)));
   await button(page).click();
-  await expect(state(page)).toContainText('not sent, too long');
+  await expect(state(page)).toContainText('not sent, too long: 500,000 bytes, at most 65,536');
   await say(page, 'short');
   await expect(texts(page)).toHaveText([/^short$/, /^x+$/]);
   await expect(state(page)).toHaveCount(1);
   await log(page).getByRole('button', { name: 'Edit' }).click();
   await expect(texts(page)).toHaveText(['short']);
   await expect(input(page)).toHaveValue(/^x+$/);
+});
+
+test('a message that was not sent can be discarded, for good', async ({ visit, server }) => {
+  const { page } = await withSocket(visit, server, (socket) => {
+    tell(socket, ...joined());
+    hearing(socket, ({ key }) => tell(socket, { type: 'error', code: 'bad_field', message: 'no', retry: false, key }));
+  });
+  await live(page);
+  await say(page, 'never mind');
+  await log(page).getByRole('button', { name: 'Discard' }).click();
+
+  await expect(texts(page)).toHaveCount(0);
+  await expect(input(page)).toHaveValue('');
+  await page.reload();
+  await awake(page);
+  await expect(texts(page)).toHaveCount(0);
 });
 
 test('what was not confirmed survives a reload, is sent in order with its keys, and is stored once', async ({ visit, server }) => {
@@ -203,7 +219,7 @@ test('a message that was stored long ago and never confirmed is not sent again',
       await acked;
       socket.close();
       const [epoch, offset] = position!.split(':');
-      localStorage.setItem(`fanfare.outbox.${room} 0000000000001-k`, `1\n${id}\n${epoch}\n${offset}\nsecond`);
+      localStorage.setItem(`fanfare.outbox.${room} 0000000000001-k`, `1\n${id}\n${epoch}\n${offset}\n\n\nsecond`);
     },
     [room.slice('/r/'.length), id, epochOffset] as const,
   );

@@ -77,7 +77,7 @@ test('the latest messages are in the page, in order, under their senders', async
   const page = await visit(room);
   await expect(log(page).locator('.text')).toHaveText(['one', '<b>two</b>', 'https://example.org/三']);
   await expect(log(page).locator('.who bdi')).toHaveText(['ann', 'lei']);
-  const link = log(page).getByRole('link');
+  const link = log(page).locator('.text').getByRole('link');
   await expect(link).toHaveAttribute('href', 'https://example.org/');
   await expect(link).toHaveAttribute('rel', 'noopener nofollow');
   await expect(page.locator('.empty')).toBeHidden();

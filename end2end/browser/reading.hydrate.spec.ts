@@ -65,35 +65,92 @@ test('whoever reads back is told how much is new, and comes back with one button
   await expect(log(page).locator('.line.new')).toHaveCount(1);
   await expect(log(page).locator('.row', { has: page.locator('.line.new') }).locator('.text')).toHaveText('line 1');
   await expect(page).not.toHaveTitle(/^\(/);
-  await expect(page.locator('.more')).toBeHidden();
+  await expect(page.locator('.more:visible')).toHaveCount(0);
 });
 
-test('a search leads from match to match, the newest first', async ({ visit, server }) => {
+test('a search covers all messages that the server keeps, and leads to each of them', async ({ visit, server }) => {
   const room = freshRoom();
-  await lines(server, room, 200);
+  await lines(server, room, 400);
   const page = await live(await visit(room));
-  await log(page).hover();
-  await expect(async () => {
-    await page.mouse.wheel(0, -2000);
-    await expect(texts(page).first()).toHaveText('line 1', { timeout: 500 });
-  }).toPass();
-  await page.getByRole('button', { name: 'Search' }).click();
+  await expect(texts(page)).toHaveCount(50);
+  await page.getByRole('button', { name: 'Search' }).first().click();
   const panel = page.locator('#search');
   await panel.getByRole('searchbox').fill('LINE 17');
   await panel.getByRole('searchbox').press('Enter');
-  await expect(panel.getByRole('status')).toHaveText('1 of 11');
+  await expect(panel.getByRole('status')).toHaveText('14 messages found');
+  await expect(panel.locator('.excerpt').first()).toHaveText('line 317');
+
+  await panel.locator('.matches').getByRole('link', { name: 'line 170' }).click();
   const found = log(page).locator('.found .text');
-  await expect(found).toHaveText('line 179');
+  await expect(found).toHaveText('line 170');
   await expect(found).toBeInViewport();
-  await panel.getByRole('button', { name: 'Older' }).click();
-  await expect(found).toHaveText('line 178');
-  await panel.getByRole('button', { name: 'Newer' }).click();
-  await panel.getByRole('button', { name: 'Newer' }).click();
-  await expect(found).toHaveText('line 17');
-  await expect(found).toBeInViewport();
+  await panel.locator('.matches').getByRole('link', { name: 'line 171' }).click();
+  await expect(found).toHaveText('line 171');
+
   await panel.getByRole('searchbox').fill('nowhere');
   await panel.getByRole('searchbox').press('Enter');
-  await expect(panel.getByRole('status')).toHaveText('Nothing found');
+  await expect(panel.getByRole('status')).toHaveText('Nothing found in the messages that the server keeps');
+  await panel.getByRole('button', { name: 'Close' }).click();
+  await expect(found, 'the search ends with its panel').toHaveCount(0);
+});
+
+test('a search with many matches shows the newest, and older ones on request', async ({ visit, server }) => {
+  const room = freshRoom();
+  await lines(server, room, 45);
+  const page = await live(await visit(room));
+  await page.getByRole('button', { name: 'Search' }).first().click();
+  const panel = page.locator('#search');
+  await panel.getByRole('searchbox').fill('line');
+  await panel.getByRole('searchbox').press('Enter');
+  await expect(panel.getByRole('status')).toHaveText('The newest 20 messages found');
+
+  await panel.getByRole('button', { name: 'Older matches' }).click();
+  await expect(panel.getByRole('status')).toHaveText('The newest 40 messages found');
+  await panel.getByRole('button', { name: 'Older matches' }).click();
+  await expect(panel.getByRole('status')).toHaveText('45 messages found');
+  await expect(panel.locator('.excerpt').last()).toHaveText('line 1');
+});
+
+test('a search in a log that fits the window does not leave its end', async ({ visit, server }) => {
+  const room = freshRoom();
+  await lines(server, room, 3);
+  const page = await live(await visit(room));
+  await page.getByRole('button', { name: 'Search' }).first().click();
+  await page.locator('#search').getByRole('searchbox').fill('line 1');
+  await page.locator('#search').getByRole('searchbox').press('Enter');
+  await page.locator('.matches').getByRole('link').click();
+  await expect(log(page).locator('.found .text')).toHaveText('line 1');
+  await page.keyboard.press('Escape');
+
+  await lines(server, room, 2, 'ann');
+
+  await expect(texts(page)).toHaveCount(5);
+  await expect(page.locator('.more:visible')).toHaveCount(0);
+});
+
+test('one can go to a day, and read on from there to the end', async ({ visit, server }) => {
+  const room = freshRoom();
+  await lines(server, room, 300);
+  const page = await live(await visit(room));
+  await page.getByRole('button', { name: 'Search' }).first().click();
+  const panel = page.locator('#search');
+  const today = await page.evaluate(() => new Date().toLocaleDateString('sv-SE'));
+  await panel.getByLabel('Go to a day').fill(today);
+  await panel.getByRole('button', { name: 'Go' }).click();
+  const found = log(page).locator('.found .text');
+  await expect(found).toHaveText('line 1');
+  await expect(found).toBeInViewport();
+
+  await panel.getByLabel('Go to a day').fill('2999-01-01');
+  await panel.getByRole('button', { name: 'Go' }).click();
+  await expect(panel.getByRole('status')).toHaveText('There are no messages since that day');
+  await page.keyboard.press('Escape');
+
+  // What was passed over is loaded from its start.
+  await log(page).getByRole('button', { name: 'Load them' }).scrollIntoViewIfNeeded();
+  await expect(log(page).locator('.row', { has: page.locator('.gap') }).locator('xpath=preceding-sibling::*[1]//*[contains(@class, "text")]')).toHaveText('line 50');
+  await log(page).getByRole('button', { name: 'Load them' }).click();
+  await expect(texts(page).filter({ hasText: /^line 51$/ })).toHaveCount(1);
 });
 
 test('what comes while the tab is hidden is counted in its title and begins with a line', async ({ visit }) => {
@@ -144,13 +201,17 @@ test('a message can be copied with the mouse and with the keyboard', async ({ vi
   const clipboard = () => pasted(page);
   const row = log(page).locator('.msg').first();
   await row.hover();
-  await row.getByRole('button', { name: 'Copy' }).click();
+  await row.getByRole('button', { name: 'Copy', exact: true }).click();
   await expect.poll(clipboard).toBe('first\nof two lines');
   await log(page).focus();
   await page.keyboard.press('ArrowDown');
+  await page.keyboard.press('Tab');
   await page.keyboard.press('Enter');
   await expect.poll(clipboard).toBe('second');
   await page.keyboard.press('ArrowUp');
+  // The time is a link, and the first stop.
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Tab');
   await page.keyboard.press('Enter');
   await expect.poll(clipboard).toBe('first\nof two lines');
 });
@@ -158,7 +219,7 @@ test('a message can be copied with the mouse and with the keyboard', async ({ vi
 test('only web addresses become links, and they open apart from this page', async ({ visit }) => {
   const page = await live(await visit(freshRoom()));
   await say(page, 'see https://example.org/a_(b), javascript:alert(1) and http://x.y?z=<b>');
-  const links = log(page).getByRole('link');
+  const links = texts(page).getByRole('link');
   await expect(links).toHaveText(['https://example.org/a_(b)', 'http://x.y?z=']);
   for (const link of await links.all()) {
     await expect(link).toHaveAttribute('rel', 'noopener nofollow');

@@ -26,8 +26,8 @@ test('the badge is announced as a status and never by colour alone', async ({ vi
 });
 
 test('a page that the server told to stay away stays away', async ({ visit, server }) => {
-  const { page, tries } = await withSocket(visit, server, (socket) => void socket.close({ code: 4501 }));
-  await expect(badge(page)).toHaveText('You may not come into this room');
+  const { page, tries } = await withSocket(visit, server, (socket) => void socket.close({ code: 4502 }));
+  await expect(badge(page)).toHaveText('Refused by the server');
   await page.evaluate(() => window.dispatchEvent(new Event('online')));
   await say(page, 'kept');
   await expect(page.locator('#notice')).toContainText('reload the page');

@@ -17,6 +17,10 @@ test('the rooms that one was in are a click away, the latest first', async ({ vi
   await rooms.last().click();
   await live(page);
   await expect(page).toHaveURL(new RegExp(`${first}$`));
+  await expect(rooms.last()).toHaveAttribute('aria-current', 'page');
+  await expect(rooms, 'nothing moves under the mouse').toHaveText([second.slice(3), first.slice(3)]);
+  await page.reload();
+  await live(page);
   await expect(rooms).toHaveText([first.slice(3), second.slice(3)]);
 });
 
