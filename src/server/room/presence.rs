@@ -41,8 +41,8 @@ struct MemberEntry {
     connections: u32,
     /// Time of the first connection, in milliseconds since 1970 UTC.
     since: u64,
-    /// Time at which the last connection was closed; `None` while there is one.
-    absent_since: Option<Tick>,
+    /// Time at which the last connection was closed; of no meaning while there is one.
+    absent_since: Tick,
     is_announced: bool,
     /// True if a client received the id in a member list before it was announced to the room.
     is_listed: bool,
@@ -102,7 +102,7 @@ impl Presence {
         let new = MemberEntry {
             connections: 0,
             since: at,
-            absent_since: None,
+            absent_since: Tick::default(),
             is_announced: false,
             is_listed: false,
             state: None,
@@ -111,7 +111,6 @@ impl Presence {
 
         let member = self.members.get_or_insert(id, new);
         member.connections += 1;
-        member.absent_since = None;
         self.has_pending_change |= !member.is_announced;
     }
 
@@ -127,7 +126,7 @@ impl Presence {
         }
 
         if member.is_announced || member.is_listed {
-            member.absent_since = Some(now);
+            member.absent_since = now;
             self.has_pending_change = true;
         } else {
             // No client has seen it, so many short connections leave nothing behind.
@@ -232,16 +231,16 @@ impl Presence {
         let mut changed = Vec::new();
 
         self.has_pending_change = false;
-        self.members.retain(|id, member| match member.absent_since {
-            Some(since) if now.since(since) >= GRACE => {
+        self.members.retain(|id, member| match member.connections {
+            0 if now.since(member.absent_since) >= GRACE => {
                 left.push(id.clone());
                 false
             }
-            Some(_) => {
+            0 => {
                 self.has_pending_change = true;
                 true
             }
-            None => {
+            _ => {
                 let is_new = !std::mem::replace(&mut member.is_announced, true);
                 let announces_state =
                     member.is_state_changed && member.state_bytes() <= state_bytes;
