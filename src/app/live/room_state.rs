@@ -385,8 +385,9 @@ impl RoomState {
         self.stored_read_mark.set_value(mark.clone());
 
         self.messages.update(|list| {
-            list.restore(pending);
+            // Unsent messages may move the position back, so the read mark comes first.
             list.restore_read_mark(mark);
+            list.restore(pending);
         });
     }
 
