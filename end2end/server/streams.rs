@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use futures::future::join_all;
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 
@@ -291,22 +292,93 @@ async fn the_batches_of_a_producer_are_stored_exactly_once_whenever_the_server_i
     }
 
     let server = Server::start_in(data.path(), &[]);
-    let (mut stored, mut offset) = (Vec::new(), "-1".to_owned());
-    loop {
-        let name = format!("s?offset={offset}");
-        let response = request(&server, Method::GET, &name, &[], "").await;
-        let next = response.headers()["stream-next-offset"].clone();
-        let numbers: Vec<u64> = soon(response.json()).await.expect("JSON");
-        if numbers.is_empty() {
-            break;
-        }
-        stored.extend(numbers);
-        offset = next.to_str().expect("text").to_owned();
-    }
+    let stored = numbers(&server).await;
 
     // The batch that was not answered may have been stored.
     assert!(stored.len() as u64 >= accepted * 10, "{accepted}");
     let expected: Vec<u64> = (0..stored.len() as u64).collect();
     assert_eq!(stored, expected);
     assert_eq!(stored.len() % 10, 0, "a batch is stored whole");
+}
+
+/// The flags of each store that has streams.
+const STORES: [&[&str]; 2] = [&[], &["--store", "memory"]];
+
+/// Appends numbers from `first` on, in steps of 100, until the stream is closed. Returns those that were accepted, each with
+/// the offset after it. While the stream does not exist, numbers are refused.
+async fn append_until_closed(server: &Server, first: u64) -> Vec<(u64, String)> {
+    let mut accepted = Vec::new();
+    for number in (first..).step_by(100) {
+        let response = request(server, Method::POST, "s", JSON, &number.to_string()).await;
+        match response.status().as_u16() {
+            204 => accepted.push((number, next_offset(&response))),
+            404 => {}
+            409 => break,
+            other => panic!("{other}"),
+        }
+    }
+    accepted
+}
+
+fn next_offset(response: &Response) -> String {
+    let offset = &response.headers()["stream-next-offset"];
+    offset.to_str().expect("text").to_owned()
+}
+
+/// Returns all numbers of the stream.
+async fn numbers(server: &Server) -> Vec<u64> {
+    let (mut numbers, mut offset) = (Vec::new(), "-1".to_owned());
+    loop {
+        let name = format!("s?offset={offset}");
+        let response = request(server, Method::GET, &name, &[], "").await;
+        offset = next_offset(&response);
+        let page: Vec<u64> = soon(response.json()).await.expect("JSON");
+        if page.is_empty() {
+            return numbers;
+        }
+        numbers.extend(page);
+    }
+}
+
+#[tokio::test]
+async fn an_append_that_races_with_deletions_and_the_end_is_stored_if_it_was_accepted() {
+    for flags in STORES {
+        let server = Server::start(flags);
+        let appending = join_all((0..8).map(|first| append_until_closed(&server, first)));
+
+        let ending = async {
+            let mut created = String::new();
+            for _ in 0..20 {
+                let response = request(&server, Method::PUT, "s", JSON, "").await;
+                assert_eq!(response.status().as_u16(), 201);
+                created = next_offset(&response);
+                eventually(
+                    async || get(&server, "/api/v1/rooms/s").await,
+                    |room| room["first"] != 0,
+                )
+                .await;
+                assert_eq!(delete(&server, "s").await, 204);
+            }
+            let response = request(&server, Method::PUT, "s", JSON, "").await;
+            created = created.max(next_offset(&response));
+            eventually(
+                async || get(&server, "/api/v1/rooms/s").await,
+                |room| room["first"] != 0,
+            )
+            .await;
+            assert_eq!(post(&server, "s", CLOSE, "").await, 204);
+            created
+        };
+        let (accepted, created) = futures::join!(appending, ending);
+
+        let last = accepted.into_iter().flatten();
+        let mut last: Vec<u64> = last
+            .filter(|(_, offset)| *offset > created)
+            .map(|(number, _)| number)
+            .collect();
+        let mut stored = numbers(&server).await;
+        last.sort_unstable();
+        stored.sort_unstable();
+        assert_eq!(stored, last, "{flags:?}");
+    }
 }
