@@ -40,33 +40,6 @@ fn a_message_of_another_user_with_the_same_key_confirms_nothing() {
 }
 
 #[test]
-fn one_message_is_in_flight_at_a_time() {
-    let mut page = joined();
-    assert_eq!(sent(&send(&mut page, "a", "1")), ["1"]);
-    assert_eq!(send(&mut page, "b", "2"), []);
-    assert_eq!(send(&mut page, "c", "3"), []);
-    assert_eq!(shown(&page), ["a>", "b?", "c?"]);
-
-    let commands = receive(&mut page, vec![message(1, "x"), ack("1", 2, false)]);
-    assert_eq!(sent(&commands), ["2"]);
-    let commands = receive(&mut page, vec![own(2, "a", "1"), own(3, "b", "2")]);
-    assert_eq!(sent(&commands), ["3"]);
-
-    assert_eq!(shown(&page), ["x", "a", "b", "c>"]);
-}
-
-#[test]
-fn messages_wait_for_the_first_connection() {
-    let mut page = MessageList::default();
-    page.set_user(user("me"));
-    assert_eq!(send(&mut page, "early", "0"), []);
-
-    let commands = receive(&mut page, vec![subscribed(1, 0, Recovery::Fresh)]);
-
-    assert_eq!(sent(&commands), ["0"]);
-}
-
-#[test]
 fn messages_without_an_answer_are_sent_again_in_order_after_a_reconnect() {
     let mut page = joined();
     receive(&mut page, vec![message(1, "x")]);
@@ -81,22 +54,6 @@ fn messages_without_an_answer_are_sent_again_in_order_after_a_reconnect() {
     assert_eq!(sent(&commands[1..]), ["1"]);
     let commands = receive(&mut page, vec![ack("1", 2, false)]);
     assert_eq!(sent(&commands), ["2"]);
-}
-
-#[test]
-fn a_message_that_an_earlier_attempt_stored_is_not_sent_again() {
-    let mut page = joined();
-    send(&mut page, "stored", "1");
-    send(&mut page, "lost", "2");
-
-    page.on_disconnect();
-    let commands = receive(&mut page, vec![subscribed(1, 2, Recovery::Resumed)]);
-    assert_eq!(commands, [], "it has not caught up");
-    assert_eq!(receive(&mut page, vec![own(1, "stored", "1")]), []);
-    let commands = receive(&mut page, vec![message(2, "x")]);
-
-    assert_eq!(sent(&commands), ["2"]);
-    assert_eq!(shown(&page), ["stored", "x", "lost>"]);
 }
 
 #[test]
