@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_server_is_pinged_and_then_left() {
+    fn a_server_that_sends_no_welcome_is_pinged_and_left_after_ten_seconds() {
         let mut connection = open();
 
         assert_eq!(connection.poll(at(0)), Action::Wait(at(5)));

@@ -1,9 +1,6 @@
 //! Tests of SQLite stores with a wrong date. Setting the wall clock must not expire messages or keys too early.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use super::*;
-use crate::server::store::clock::{Clock, ClockLimits, SavedClock};
 
 #[test]
 fn a_database_that_is_opened_while_the_date_is_a_month_ahead_keeps_its_messages() {
@@ -31,33 +28,4 @@ fn a_database_that_is_opened_while_the_date_is_a_month_ahead_keeps_its_messages(
 
     let bounds = store.bounds(&RoomName::lobby()).expect("bounds");
     assert_eq!((bounds.first, bounds.head), (Offset(1), Offset(2)));
-}
-
-#[test]
-fn messages_of_a_server_whose_date_was_a_year_ahead_expire_by_the_time_that_passes() {
-    let subject = Subject::sqlite(Subject::retention(100));
-    let year = Duration::from_secs(365 * 24 * 60 * 60);
-    subject.pass(year.as_secs() as u32);
-    subject.append(None, "while the date is a year ahead");
-    subject.close();
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .expect("after 1970");
-    let ahead = (now + year).as_millis() as u64;
-    let saved = SavedClock {
-        clock: ahead,
-        wall: ahead,
-    };
-    let limits = ClockLimits::of(subject.settings().retention.age);
-    let clock = Arc::new(Clock::resume(saved, limits));
-
-    let subject = subject.reopened_with(clock);
-    subject.append(None, "while the date is right again");
-    subject.pass(50);
-    subject.append(None, "50 seconds later");
-    assert_eq!(subject.bounds(), (1, 3), "none is older than 60 seconds");
-
-    subject.pass(20);
-    subject.append(None, "70 seconds later");
-    assert_eq!(subject.bounds(), (3, 4), "the first two are");
 }

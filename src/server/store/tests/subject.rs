@@ -175,16 +175,6 @@ impl Subject {
         self.open(&RoomName::lobby());
     }
 
-    /// Reopens the store with another clock.
-    pub(super) fn reopened_with(self, clock: Arc<Clock>) -> Self {
-        let store = SqliteStore::open_with(self.settings(), clock.clone()).expect("opened again");
-        Self {
-            store: Arc::new(store),
-            clock,
-            ..self
-        }
-    }
-
     /// Closes the store while other references to it exist. Returns the names of the files in its folder afterwards.
     pub(super) fn close(&self) -> Vec<String> {
         self.store.close();
