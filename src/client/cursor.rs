@@ -32,7 +32,10 @@ pub struct ReadPosition {
 }
 
 /// A text that is no [`ReadPosition`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a position is OFFSET or EPOCH:OFFSET, such as 17 or 5f3e9a01:17; 0 stands for all messages that are kept"
+)]
 pub struct ReadPositionError;
 
 /// A change that a reader sees.
@@ -318,14 +321,6 @@ impl FromStr for ReadPosition {
         })
     }
 }
-
-impl fmt::Display for ReadPositionError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a position is OFFSET or EPOCH:OFFSET, such as 17 or 5f3e9a01:17; 0 stands for all messages that are kept")
-    }
-}
-
-impl std::error::Error for ReadPositionError {}
 
 #[cfg(test)]
 mod tests;

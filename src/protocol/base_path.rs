@@ -14,7 +14,8 @@ const MAX_BYTES: usize = 256;
 pub struct BasePath(Arc<str>);
 
 /// The error for a text that is not a base path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a base path is a path like /chat, of letters, digits and - . _ ~ between slashes")]
 pub struct BasePathError;
 
 impl BasePath {
@@ -90,16 +91,6 @@ impl From<BasePath> for String {
         base.0.as_ref().into()
     }
 }
-
-impl fmt::Display for BasePathError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "a base path is a path like /chat, of letters, digits and - . _ ~ between slashes",
-        )
-    }
-}
-
-impl std::error::Error for BasePathError {}
 
 #[cfg(test)]
 mod tests {

@@ -210,11 +210,13 @@ impl JsonWriter<'_> {
 }
 
 /// The reason why a text is not a [`Json`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JsonError {
     /// The arrays and objects are nested too deeply.
+    #[error("json has more than {MAX_JSON_DEPTH} levels of arrays and objects, which is the limit")]
     TooDeep,
     /// The text is not valid JSON, or common parsers refuse it.
+    #[error("json is invalid: {problem}")]
     Invalid {
         /// The error of serde_json.
         problem: String,
@@ -228,20 +230,6 @@ impl JsonError {
         }
     }
 }
-
-impl fmt::Display for JsonError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooDeep => write!(
-                f,
-                "json has more than {MAX_JSON_DEPTH} levels of arrays and objects, which is the limit"
-            ),
-            Self::Invalid { problem } => write!(f, "json is invalid: {problem}"),
-        }
-    }
-}
-
-impl std::error::Error for JsonError {}
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,5 @@
 //! The key that makes a repeated publish safe.
 
-use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -46,20 +45,9 @@ impl From<Key> for String {
 }
 
 /// A key that is empty or too long.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("key has {chars} characters; allowed are 1 to {MAX_KEY_CHARS}")]
 pub struct KeyError {
     /// The number of characters.
     pub chars: usize,
 }
-
-impl fmt::Display for KeyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "key has {} characters; allowed are 1 to {MAX_KEY_CHARS}",
-            self.chars
-        )
-    }
-}
-
-impl std::error::Error for KeyError {}

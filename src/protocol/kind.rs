@@ -1,6 +1,5 @@
 //! The application's own type of a message.
 
-use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -55,40 +54,21 @@ impl From<Kind> for String {
 }
 
 /// The reason why a kind is invalid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KindError {
     /// The kind is empty or too long.
+    #[error("kind has {chars} characters; allowed are 1 to {MAX_KIND_CHARS}")]
     Length {
         /// The number of characters.
         chars: usize,
     },
     /// The kind has a character that is not allowed.
+    #[error("kind has the character {found:?}; allowed are A-Z a-z 0-9 . _ : -")]
     Character {
         /// The first such character.
         found: char,
     },
 }
-
-impl fmt::Display for KindError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Length { chars } => {
-                write!(
-                    f,
-                    "kind has {chars} characters; allowed are 1 to {MAX_KIND_CHARS}"
-                )
-            }
-            Self::Character { found } => {
-                write!(
-                    f,
-                    "kind has the character {found:?}; allowed are A-Z a-z 0-9 . _ : -"
-                )
-            }
-        }
-    }
-}
-
-impl std::error::Error for KindError {}
 
 #[cfg(test)]
 mod tests {

@@ -157,9 +157,10 @@ impl From<UserId> for String {
 }
 
 /// The reason why a name is invalid. Its text is safe to log: it never repeats the whole input.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// The name is empty or too long.
+    #[error("{what} has {chars} characters; allowed are 1 to {max}")]
     Length {
         /// `room` or `id`.
         what: &'static str,
@@ -169,50 +170,28 @@ pub enum NameError {
         max: usize,
     },
     /// A room name has a character that is not allowed.
+    #[error("room has the character {found:?}; allowed are A-Z a-z 0-9 - _ . : @ ~ /")]
     RoomCharacter {
         /// The first such character.
         found: char,
     },
     /// A segment of a room name is empty, `.` or `..`.
+    #[error(
+        "room has an empty part, \".\" or \"..\" between slashes; allowed are names like builds or builds/linux"
+    )]
     RoomSegment,
     /// A pattern has no `*` at its end, or another one.
+    #[error(
+        "a pattern of rooms is the beginning of their names followed by one *, like class-* or *"
+    )]
     Pattern,
     /// A user id has a control character.
+    #[error("id has the control character {found:?}; allowed is any text without them")]
     IdControl {
         /// The first such character.
         found: char,
     },
 }
-
-impl fmt::Display for NameError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Length { what, chars, max } => {
-                write!(f, "{what} has {chars} characters; allowed are 1 to {max}")
-            }
-            Self::RoomCharacter { found } => {
-                write!(
-                    f,
-                    "room has the character {found:?}; allowed are A-Z a-z 0-9 - _ . : @ ~ /"
-                )
-            }
-            Self::RoomSegment => f.write_str(
-                "room has an empty part, \".\" or \"..\" between slashes; allowed are names like builds or builds/linux",
-            ),
-            Self::Pattern => f.write_str(
-                "a pattern of rooms is the beginning of their names followed by one *, like class-* or *",
-            ),
-            Self::IdControl { found } => {
-                write!(
-                    f,
-                    "id has the control character {found:?}; allowed is any text without them"
-                )
-            }
-        }
-    }
-}
-
-impl std::error::Error for NameError {}
 
 const fn is_room_character(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '@' | '~' | '/')

@@ -92,16 +92,9 @@ impl FromStr for Position {
 }
 
 /// The error for a text that is not a [`Position`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a position is EPOCH:OFFSET, like 554f3d5f:8")]
 pub struct PositionError;
-
-impl fmt::Display for PositionError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a position is EPOCH:OFFSET, like 554f3d5f:8")
-    }
-}
-
-impl std::error::Error for PositionError {}
 
 #[cfg(test)]
 mod tests {

@@ -67,16 +67,9 @@ impl PartialEq for Origin {
 impl Eq for Origin {}
 
 /// The error of a text that is not an origin.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an origin is SCHEME://HOST[:PORT], like https://example.org, without a path")]
 pub struct OriginError;
-
-impl fmt::Display for OriginError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an origin is SCHEME://HOST[:PORT], like https://example.org, without a path")
-    }
-}
-
-impl std::error::Error for OriginError {}
 
 impl Origin {
     /// Returns the origin of the server's pages at `authority`.
