@@ -1,6 +1,5 @@
 //! The path prefix of a server that shares its host with other services behind a proxy.
 
-use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +11,8 @@ const MAX_BYTES: usize = 256;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct BasePath(Arc<str>);
+
+text_type!(BasePath);
 
 /// The error for a text that is not a base path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,11 +44,6 @@ impl BasePath {
         }
     }
 
-    /// Returns the path as text, without a slash at the end.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
     /// Reports whether the base path is empty.
     pub fn is_root(&self) -> bool {
         self.0.is_empty()
@@ -73,22 +69,10 @@ impl BasePath {
     }
 }
 
-impl fmt::Display for BasePath {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 impl TryFrom<String> for BasePath {
     type Error = BasePathError;
     fn try_from(path: String) -> Result<Self, BasePathError> {
         Self::parse(&format!("{path}/"))
-    }
-}
-
-impl From<BasePath> for String {
-    fn from(base: BasePath) -> Self {
-        base.0.as_ref().into()
     }
 }
 

@@ -13,6 +13,8 @@ const MAX_KEY_CHARS: usize = 64;
 #[serde(try_from = "String", into = "String")]
 pub struct Key(Arc<str>);
 
+text_type!(Key, KeyError);
+
 impl Key {
     /// Parses a key.
     ///
@@ -23,24 +25,6 @@ impl Key {
             1..=MAX_KEY_CHARS => Ok(Self(key.into())),
             chars => Err(KeyError { chars }),
         }
-    }
-
-    /// Returns the key as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl TryFrom<String> for Key {
-    type Error = KeyError;
-    fn try_from(key: String) -> Result<Self, KeyError> {
-        Self::parse(&key)
-    }
-}
-
-impl From<Key> for String {
-    fn from(key: Key) -> Self {
-        Self::from(&*key.0)
     }
 }
 

@@ -13,6 +13,8 @@ const MAX_KIND_CHARS: usize = 64;
 #[serde(try_from = "String", into = "String")]
 pub struct Kind(Arc<str>);
 
+text_type!(Kind, KindError);
+
 impl Kind {
     /// Parses a kind.
     ///
@@ -29,28 +31,10 @@ impl Kind {
 
         Ok(Self(kind.into()))
     }
-
-    /// Returns the kind as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 const fn is_kind_character(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | ':' | '-')
-}
-
-impl TryFrom<String> for Kind {
-    type Error = KindError;
-    fn try_from(kind: String) -> Result<Self, KindError> {
-        Self::parse(&kind)
-    }
-}
-
-impl From<Kind> for String {
-    fn from(kind: Kind) -> Self {
-        Self::from(&*kind.0)
-    }
 }
 
 /// The reason why a kind is invalid.

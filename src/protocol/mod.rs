@@ -3,6 +3,8 @@
 //! The server, the page and the command line share it, except for [`admin`], which browsers do not need. No I/O and no
 //! clock; it depends on no other floor.
 
+#[macro_use]
+mod text_type;
 mod name;
 mod selector;
 mod visible;

@@ -1,7 +1,6 @@
 //! The names of rooms and users. A value of these types is always valid, because only parsing creates one.
 
 use std::borrow::Borrow;
-use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +10,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RoomName(Arc<str>);
+
+text_type!(RoomName, NameError);
 
 impl RoomName {
     /// The room of clients that name none.
@@ -64,17 +65,6 @@ impl RoomName {
     pub fn to_path_segment(&self) -> String {
         self.0.replace('/', "%2F")
     }
-
-    /// Returns the name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for RoomName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
 }
 
 /// Finds rooms by text in ordered sets, for example those after a prefix.
@@ -84,23 +74,12 @@ impl Borrow<str> for RoomName {
     }
 }
 
-impl TryFrom<String> for RoomName {
-    type Error = NameError;
-    fn try_from(name: String) -> Result<Self, NameError> {
-        Self::parse(&name)
-    }
-}
-
-impl From<RoomName> for String {
-    fn from(name: RoomName) -> Self {
-        name.0.as_ref().into()
-    }
-}
-
 /// The id of a user: 1 to 64 characters without control characters. Several connections may share one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct UserId(Arc<str>);
+
+text_type!(UserId, NameError);
 
 impl UserId {
     /// The longest id, in characters.
@@ -129,30 +108,6 @@ impl UserId {
     /// Returns the sender of messages that are published without an id.
     pub fn anonymous() -> Self {
         Self("anonymous".into())
-    }
-
-    /// Returns the id as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for UserId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl TryFrom<String> for UserId {
-    type Error = NameError;
-    fn try_from(id: String) -> Result<Self, NameError> {
-        Self::parse(&id)
-    }
-}
-
-impl From<UserId> for String {
-    fn from(id: UserId) -> Self {
-        id.0.as_ref().into()
     }
 }
 

@@ -25,33 +25,18 @@ impl fmt::Display for Offset {
 #[serde(from = "String", into = "String")]
 pub struct Epoch(Arc<str>);
 
+text_type!(Epoch);
+
 impl Epoch {
     /// Returns the epoch whose text is `number` in eight hexadecimal digits.
     pub fn new(number: u32) -> Self {
         Self(format!("{number:08x}").into())
-    }
-
-    /// Returns the epoch as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Epoch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
 impl From<String> for Epoch {
     fn from(text: String) -> Self {
         Self(text.into())
-    }
-}
-
-impl From<Epoch> for String {
-    fn from(epoch: Epoch) -> Self {
-        epoch.0.as_ref().into()
     }
 }
 

@@ -12,6 +12,8 @@ use crate::protocol::{NameError, RoomName};
 #[serde(try_from = "String", into = "String")]
 pub struct RoomPattern(Arc<str>);
 
+text_type!(RoomPattern, NameError);
+
 impl RoomPattern {
     const WILDCARD: char = '*';
 
@@ -48,11 +50,6 @@ impl RoomPattern {
         &self.0[..self.0.len() - Self::WILDCARD.len_utf8()]
     }
 
-    /// Returns the pattern as text, with its `*`.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
     /// Returns true if the pattern matches `room`.
     pub fn matches(&self, room: &RoomName) -> bool {
         room.as_str().starts_with(self.prefix())
@@ -61,25 +58,6 @@ impl RoomPattern {
     /// Returns true if every room that `other` matches also matches this pattern.
     pub fn covers(&self, other: &Self) -> bool {
         other.prefix().starts_with(self.prefix())
-    }
-}
-
-impl fmt::Display for RoomPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl TryFrom<String> for RoomPattern {
-    type Error = NameError;
-    fn try_from(pattern: String) -> Result<Self, NameError> {
-        Self::parse(&pattern)
-    }
-}
-
-impl From<RoomPattern> for String {
-    fn from(pattern: RoomPattern) -> Self {
-        pattern.as_str().into()
     }
 }
 
