@@ -67,6 +67,12 @@ impl Resume {
             .is_none_or(|epoch| *epoch == bounds.epoch);
         is_same_epoch && self.after <= bounds.newest
     }
+
+    /// Returns true if the client requests everything that is kept, which 0 without an epoch stands for. It does not
+    /// mean that the client has seen nothing.
+    fn wants_all(&self) -> bool {
+        self.after == Offset(0) && self.epoch.is_none()
+    }
 }
 
 impl StartPosition {
@@ -95,103 +101,77 @@ impl StartPosition {
     /// together have these bounds. Without a position it begins after the newest message of the store. Trimmed messages
     /// are reported when the client reads past them, because kept messages of other rooms may lie before and after them.
     pub(super) fn in_pattern(bounds: &Bounds, resume: Option<&Resume>) -> Self {
-        let Some(resume @ Resume { after, epoch }) = resume else {
+        let gone = bounds.gone;
+        let Some(resume) = resume else {
             return Self {
-                cursor: bounds.newest,
-                recovery: Recovery::Fresh,
-                gap: None,
-                known: bounds.gone,
+                known: gone,
+                ..Self::begin(bounds.newest, Recovery::Fresh)
             };
         };
 
         if !resume.is_of(bounds) {
             return Self {
                 cursor: Offset(0),
-                recovery: Recovery::Lost,
-                gap: Some(Gap {
-                    after: Offset(0),
-                    before: Offset(bounds.gone.0 + 1),
-                    count: None,
-                    reason: GapReason::Expired,
-                }),
-                known: bounds.gone,
+                known: gone,
+                ..Self::lost(Offset(0), gone)
             };
         }
 
-        // Without an epoch, 0 requests everything that is kept.
-        let wants_all = *after == Offset(0) && epoch.is_none();
-        let has_lost = bounds.gone > *after && !wants_all;
+        if resume.wants_all() {
+            return Self {
+                known: gone,
+                ..Self::begin(resume.after, Recovery::Resumed)
+            };
+        }
+
+        let has_lost = gone > resume.after;
+        let recovery = if has_lost {
+            Recovery::Lost
+        } else {
+            Recovery::Resumed
+        };
         Self {
-            cursor: *after,
-            recovery: if has_lost {
-                Recovery::Lost
-            } else {
-                Recovery::Resumed
-            },
-            gap: None,
-            known: if wants_all { bounds.gone } else { *after },
+            known: resume.after,
+            ..Self::begin(resume.after, recovery)
         }
     }
 
     /// Returns the position at which a client that resumes from `resume` begins to read a log with these bounds.
     pub fn new(bounds: &Bounds, resume: Option<&Resume>) -> Self {
-        let Some(resume @ Resume { after, epoch }) = resume else {
-            return Self {
-                cursor: bounds.head,
-                recovery: Recovery::Fresh,
-                gap: None,
-                known: Offset(0),
-            };
+        let Some(resume) = resume else {
+            return Self::begin(bounds.head, Recovery::Fresh);
         };
 
         let gone = bounds.gone;
-        let before = Offset(gone.0 + 1);
-
         if !resume.is_of(bounds) {
-            let gap = Gap {
-                after: Offset(0),
-                before,
+            Self::lost(Offset(0), gone)
+        } else if resume.after >= gone || resume.wants_all() {
+            Self::begin(resume.after.max(gone), Recovery::Resumed)
+        } else {
+            Self::lost(resume.after, gone)
+        }
+    }
+
+    /// Returns the position of a client that begins after `cursor` without a gap.
+    const fn begin(cursor: Offset, recovery: Recovery) -> Self {
+        Self {
+            cursor,
+            recovery,
+            gap: None,
+            known: Offset(0),
+        }
+    }
+
+    /// Returns the position of a client that has lost the messages after `after` up to `gone`.
+    const fn lost(after: Offset, gone: Offset) -> Self {
+        Self {
+            gap: Some(Gap {
+                after,
+                before: Offset(gone.0 + 1),
                 count: None,
                 reason: GapReason::Expired,
-            };
-            return Self {
-                cursor: gone,
-                recovery: Recovery::Lost,
-                gap: Some(gap),
-                known: Offset(0),
-            };
-        }
-
-        if *after >= gone {
-            return Self {
-                cursor: *after,
-                recovery: Recovery::Resumed,
-                gap: None,
-                known: Offset(0),
-            };
-        }
-
-        // Without an epoch, 0 requests everything that is kept; it does not mean that the client has seen nothing.
-        if *after == Offset(0) && epoch.is_none() {
-            return Self {
-                cursor: gone,
-                recovery: Recovery::Resumed,
-                gap: None,
-                known: Offset(0),
-            };
-        }
-
-        let gap = Gap {
-            after: *after,
-            before,
-            count: None,
-            reason: GapReason::Expired,
-        };
-        Self {
-            cursor: gone,
-            recovery: Recovery::Lost,
-            gap: Some(gap),
-            known: Offset(0),
+            }),
+            ..Self::begin(gone, Recovery::Lost)
         }
     }
 }
