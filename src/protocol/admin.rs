@@ -368,7 +368,7 @@ pub struct Stats {
 }
 
 /// The rates of one second.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SecondStats {
     /// Connections open at its end.
     pub connections: usize,

@@ -93,9 +93,9 @@ async fn readiness(Shared(state): Shared<AppState>) -> (StatusCode, String) {
         .damage()
         .map_or_else(String::new, |damage| format!("damaged: {damage}\n"));
 
-    match state.hub.store().health().borrow().clone() {
-        Health::Ready => (StatusCode::OK, format!("ready\n{damage}")),
-        Health::ReadOnly(reason) | Health::Unreachable(reason) | Health::Corrupt(reason) => (
+    match state.hub.store().health().borrow().reason() {
+        None => (StatusCode::OK, format!("ready\n{damage}")),
+        Some(reason) => (
             StatusCode::SERVICE_UNAVAILABLE,
             format!("not ready: {reason}\n{damage}"),
         ),

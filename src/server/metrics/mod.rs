@@ -22,7 +22,7 @@ use histograms::Histograms;
 
 pub use gauges::MetricSnapshot;
 pub use published::{PublishResult, count_published, stored_messages};
-pub use rate_history::{CounterSample, RateHistory, RatePoint, SAMPLE_INTERVAL};
+pub use rate_history::{CounterSample, RateHistory, SAMPLE_INTERVAL};
 
 /// The interval at which the samples of histograms are aggregated. Until then each sample is kept in memory.
 const AGGREGATION_INTERVAL: Duration = Duration::from_secs(5);

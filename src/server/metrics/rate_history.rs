@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::protocol::admin::SecondStats;
+
 /// The interval between two samples.
 pub const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
 /// The most points kept: three minutes.
@@ -27,19 +29,6 @@ pub struct CounterSample {
     pub delivered_bytes: u64,
 }
 
-/// The rates per second between two samples.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct RatePoint {
-    /// Connections open at the second sample.
-    pub connections: usize,
-    /// Messages stored.
-    pub published: f64,
-    /// Messages delivered, counted once for each reader.
-    pub delivered: f64,
-    /// Bytes of the delivered messages.
-    pub delivered_bytes: f64,
-}
-
 /// A handle to the recent rates, cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct RateHistory(Arc<Mutex<RateHistoryState>>);
@@ -49,7 +38,7 @@ struct RateHistoryState {
     /// The newest sample and its time.
     newest: Option<(Duration, CounterSample)>,
     /// The points, newest first.
-    points: VecDeque<RatePoint>,
+    points: VecDeque<SecondStats>,
 }
 
 impl RateHistory {
@@ -65,7 +54,7 @@ impl RateHistory {
             .as_secs_f64()
             .max(f64::MIN_POSITIVE);
         let rate = |now: u64, previous: u64| now.saturating_sub(previous) as f64 / seconds;
-        let point = RatePoint {
+        let point = SecondStats {
             connections: sample.connections,
             published: rate(sample.published, previous.published),
             delivered: rate(sample.delivered, previous.delivered),
@@ -77,7 +66,7 @@ impl RateHistory {
     }
 
     /// Returns the points, oldest first.
-    pub fn points(&self) -> Vec<RatePoint> {
+    pub fn points(&self) -> Vec<SecondStats> {
         self.0.lock().points.iter().rev().copied().collect()
     }
 }
@@ -111,7 +100,7 @@ mod tests {
         history.record(Duration::from_secs(5), sample(7));
         history.record(Duration::from_secs(7), sample(17));
 
-        let point = RatePoint {
+        let point = SecondStats {
             connections: 2,
             published: 5.0,
             delivered: 50.0,

@@ -221,6 +221,16 @@ impl Health {
             Self::Corrupt(_) => "corrupt",
         }
     }
+
+    /// Returns the reason why the store is not ready.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Ready => None,
+            Self::ReadOnly(reason) | Self::Unreachable(reason) | Self::Corrupt(reason) => {
+                Some(reason)
+            }
+        }
+    }
 }
 
 /// A copy of a store's database. The file has no name, and is removed with the handle.

@@ -346,11 +346,9 @@ impl HealthTracker {
 
     /// Returns an error if writes are rejected.
     pub(super) fn check_writable(&self) -> Result<(), NatsError> {
-        match &*self.health.borrow() {
-            Health::Ready => Ok(()),
-            Health::ReadOnly(reason) | Health::Unreachable(reason) | Health::Corrupt(reason) => {
-                Err(NatsError::Rejected(reason.clone()))
-            }
+        match self.health.borrow().reason() {
+            None => Ok(()),
+            Some(reason) => Err(NatsError::Rejected(reason.to_owned())),
         }
     }
 

@@ -4,14 +4,13 @@ use axum::Json;
 use axum::extract::State as Shared;
 use tokio::time::MissedTickBehavior;
 
-use crate::protocol::admin::{SecondStats, Stats};
+use crate::protocol::admin::Stats;
 use crate::server::http::AppState;
 use crate::server::http::api::admin::OperatorErrors;
 use crate::server::http::api::admin::operator::Operator;
 use crate::server::http::error::ApiError;
 use crate::server::memory::Memory;
 use crate::server::metrics::{self, CounterSample};
-use crate::server::store::Health;
 use crate::server::version;
 
 /// Get the state of the server.
@@ -32,19 +31,9 @@ pub(super) async fn stats(
 
 /// Returns the current state of the server.
 pub(in crate::server::http) fn current(AppState { hub, rates, .. }: &AppState) -> Stats {
-    let reason = match hub.store().health().borrow().clone() {
-        Health::Ready => None,
-        Health::ReadOnly(reason) | Health::Unreachable(reason) | Health::Corrupt(reason) => {
-            Some(reason)
-        }
-    };
+    let health = hub.store().health();
+    let reason = health.borrow().reason().map(str::to_owned);
     let (delivered, delivered_bytes) = hub.rooms().delivered();
-    let seconds = rates.points().into_iter().map(|point| SecondStats {
-        connections: point.connections,
-        published: point.published,
-        delivered: point.delivered,
-        delivered_bytes: point.delivered_bytes,
-    });
 
     Stats {
         version: version::VERSION.to_owned(),
@@ -59,7 +48,7 @@ pub(in crate::server::http) fn current(AppState { hub, rates, .. }: &AppState) -
         published: metrics::stored_messages(),
         delivered,
         delivered_bytes,
-        seconds: seconds.collect(),
+        seconds: rates.points(),
     }
 }
 
