@@ -10,25 +10,16 @@ use proptest::prelude::*;
 use super::*;
 use crate::protocol::{Body, Epoch, Offset, Push, Recovery, UserId};
 use crate::server::hub::subscriber::TestSubscriber;
-use crate::server::room::{DedupLimits, Dialect, Draft, Format};
+use crate::server::room::{Dialect, Draft, Format};
 use crate::server::session::{CatchUpPage, LogCursor, RoomReader, SendBuffer, WriteStep};
-use crate::server::store::{Durability, MemoryStore, Retention, Span, SqliteSettings, SqliteStore};
+use crate::server::store::{MemoryStore, Retention, Span, SqliteSettings, SqliteStore};
 
 const CLIENTS: usize = 3;
 
 impl Hub {
     /// Creates a hub over a store in memory, like [`Hub::unlimited`].
     pub(in crate::server) fn in_memory(ring: usize, clock: RunClock) -> Self {
-        let age = Duration::from_secs(3600);
-        let store = MemoryStore::new(Retention {
-            messages: 1000,
-            bytes: usize::MAX,
-            age,
-            keys: DedupLimits {
-                messages: 1000,
-                age,
-            },
-        });
+        let store = MemoryStore::new(Retention::of_test(1000));
 
         Self::unlimited(store, ring, clock)
     }
@@ -143,24 +134,10 @@ struct ResumingClient {
 impl World {
     fn new(kept: usize, ring: usize) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let keys = DedupLimits {
-            messages: 10,
-            age: Duration::from_secs(60),
-        };
-        let retention = Retention {
-            messages: kept,
-            bytes: usize::MAX,
-            age: Duration::from_secs(3600),
-            keys,
-        };
-
         let path = folder.path().join("test.db");
         let settings = SqliteSettings {
-            path,
-            durability: Durability::Process,
-            retention,
-            max_rooms: 10_000,
-            quick_check: false,
+            retention: Retention::of_test(kept),
+            ..SqliteSettings::of_test(path)
         };
 
         let hub = Self::hub(&settings, ring);

@@ -114,6 +114,23 @@ pub struct Retention {
     pub keys: DedupLimits,
 }
 
+#[cfg(test)]
+impl Retention {
+    /// Returns limits for tests that reach no other limit than the number of messages.
+    pub(in crate::server) fn of_test(messages: usize) -> Self {
+        let age = Duration::from_secs(1 << 40);
+        Self {
+            messages,
+            bytes: usize::MAX,
+            age,
+            keys: DedupLimits {
+                messages: messages as u64,
+                age,
+            },
+        }
+    }
+}
+
 /// The bounds of a room's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bounds {

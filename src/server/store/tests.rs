@@ -150,15 +150,9 @@ fn what_is_too_old_goes_and_the_offsets_go_on() {
 
 #[test]
 fn what_is_too_large_together_goes_but_never_the_newest() {
-    let keys = DedupLimits {
-        messages: 20,
-        age: Duration::from_secs(600),
-    };
     let retention = Retention {
-        messages: 100,
         bytes: 4000,
-        age: Duration::from_secs(60),
-        keys,
+        ..Subject::retention(100)
     };
     for subject in [Subject::memory(retention), Subject::sqlite(retention)] {
         for _message in 0..3 {

@@ -61,8 +61,8 @@ mod tests {
     use std::time::Duration;
 
     use crate::protocol::{Offset, RoomName, UserId};
-    use crate::server::room::{DedupLimits, Draft};
-    use crate::server::store::sqlite::{Durability, SqliteSettings, SqliteStore};
+    use crate::server::room::Draft;
+    use crate::server::store::sqlite::{SqliteSettings, SqliteStore};
     use crate::server::store::{Deleted, Retention, Store};
 
     const SECRET: &str = "correct horse battery staple";
@@ -85,23 +85,10 @@ mod tests {
     #[test]
     fn the_bytes_of_a_deleted_message_are_in_no_file_of_the_store() {
         let folder = tempfile::tempdir().expect("a folder");
-        let keys = DedupLimits {
-            messages: 20,
-            age: Duration::from_secs(600),
-        };
-        let retention = Retention {
-            messages: 10_000,
-            bytes: usize::MAX,
-            age: Duration::from_secs(600),
-            keys,
-        };
         let path = folder.path().join("test.db");
         let settings = SqliteSettings {
-            path,
-            durability: Durability::Process,
-            retention,
-            max_rooms: 10_000,
-            quick_check: false,
+            retention: Retention::of_test(10_000),
+            ..SqliteSettings::of_test(path)
         };
 
         let store = SqliteStore::open(&settings).expect("opened");

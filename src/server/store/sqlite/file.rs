@@ -771,8 +771,6 @@ fn watch_log(connection: &mut Connection) -> rusqlite::Result<Arc<AtomicUsize>> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::room::DedupLimits;
-    use crate::server::store::Retention;
 
     #[test]
     fn the_newest_file_of_an_older_version_begins_a_new_epoch_because_its_offsets_change() {
@@ -788,19 +786,7 @@ mod tests {
         state.put_in_force().expect("renamed");
         state.close().expect("written");
 
-        let age = Duration::from_secs(1 << 40);
-        let settings = SqliteSettings {
-            path,
-            durability: Durability::Process,
-            retention: Retention {
-                messages: 100,
-                bytes: usize::MAX,
-                age,
-                keys: DedupLimits { messages: 100, age },
-            },
-            max_rooms: 10,
-            quick_check: false,
-        };
+        let settings = SqliteSettings::of_test(path);
         let open = || {
             let file = File::open(&settings).expect("opened");
             let epoch = file.epoch().clone();

@@ -93,6 +93,20 @@ pub struct SqliteSettings {
     pub quick_check: bool,
 }
 
+#[cfg(test)]
+impl SqliteSettings {
+    /// Returns settings for tests. 100 messages of each room are kept.
+    pub(in crate::server) fn of_test(path: PathBuf) -> Self {
+        Self {
+            path,
+            durability: Durability::Process,
+            retention: Retention::of_test(100),
+            max_rooms: 10_000,
+            quick_check: false,
+        }
+    }
+}
+
 /// A store in a SQLite database. See the [module docs](self).
 pub struct SqliteStore {
     index: Arc<RoomIndex>,
@@ -385,26 +399,11 @@ impl fmt::Debug for SqliteStore {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::protocol::UserId;
-    use crate::server::room::DedupLimits;
 
     fn store(folder: &tempfile::TempDir) -> SqliteStore {
-        let age = Duration::from_secs(3600);
-        let settings = SqliteSettings {
-            path: folder.path().join("test.db"),
-            durability: Durability::Process,
-            retention: Retention {
-                messages: 100,
-                bytes: usize::MAX,
-                age,
-                keys: DedupLimits { messages: 100, age },
-            },
-            max_rooms: 10_000,
-            quick_check: false,
-        };
+        let settings = SqliteSettings::of_test(folder.path().join("test.db"));
         SqliteStore::open(&settings).expect("opened")
     }
 

@@ -17,16 +17,7 @@ fn delete(subject: &Subject, offset: u64) -> Option<bool> {
 
 #[test]
 fn what_is_deleted_keeps_its_place_and_its_key_and_says_nothing() {
-    let keys = DedupLimits {
-        messages: 20,
-        age: Duration::from_secs(600),
-    };
-    let retention = Retention {
-        messages: 3,
-        bytes: usize::MAX,
-        age: Duration::from_secs(60),
-        keys,
-    };
+    let retention = Subject::retention(3);
 
     for mut subject in [
         Subject::memory(retention),
@@ -94,15 +85,9 @@ fn what_is_deleted_keeps_its_place_and_its_key_and_says_nothing() {
 
 #[test]
 fn what_is_deleted_no_longer_counts_where_bytes_are_limited() {
-    let keys = DedupLimits {
-        messages: 20,
-        age: Duration::from_secs(600),
-    };
     let retention = Retention {
-        messages: 100,
         bytes: 4000,
-        age: Duration::from_secs(60),
-        keys,
+        ..Subject::retention(100)
     };
 
     for subject in [Subject::memory(retention), Subject::sqlite(retention)] {

@@ -85,17 +85,9 @@ impl Folder {
 }
 
 fn open(path: &Path) -> Result<SqliteStore, OpenError> {
-    let age = Duration::from_secs(1 << 40);
     SqliteStore::open(&SqliteSettings {
-        path: path.to_owned(),
-        durability: Durability::Process,
-        retention: Retention {
-            age,
-            keys: DedupLimits { messages: 20, age },
-            ..Subject::retention(1000)
-        },
-        max_rooms: 10_000,
-        quick_check: false,
+        retention: Retention::of_test(1000),
+        ..SqliteSettings::of_test(path.to_owned())
     })
 }
 

@@ -13,9 +13,9 @@ use crate::server::room::{DedupLimits, Draft};
 use crate::server::store::clock::Clock;
 use crate::server::store::nats::test_server::NatsServer;
 use crate::server::store::{
-    Bounds, Changes, Durability, Limit, LogChange, MatchingPage, MemoryStore, NatsSettings,
-    NatsStore, Page, Retention, RoomSummary, Span, SqliteSettings, SqliteStore, Store, StoreError,
-    StoreFuture, Stored,
+    Bounds, Changes, Limit, LogChange, MatchingPage, MemoryStore, NatsSettings, NatsStore, Page,
+    Retention, RoomSummary, Span, SqliteSettings, SqliteStore, Store, StoreError, StoreFuture,
+    Stored,
 };
 
 /// The real time that stands for one second in NATS, whose clock a test cannot set.
@@ -70,13 +70,10 @@ impl Subject {
     pub(super) fn sqlite_of(retention: Retention, max_rooms: usize) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("test.db");
-        let durability = Durability::Process;
         let settings = SqliteSettings {
-            path,
-            durability,
             retention,
             max_rooms,
-            quick_check: false,
+            ..SqliteSettings::of_test(path)
         };
 
         let clock = Arc::new(Clock::new());
@@ -127,10 +124,9 @@ impl Subject {
             age: Duration::from_secs(600),
         };
         Retention {
-            messages,
-            bytes: usize::MAX,
             age: Duration::from_secs(60),
             keys,
+            ..Retention::of_test(messages)
         }
     }
 
