@@ -4,14 +4,13 @@ use std::io::{BufRead, BufWriter, Write};
 
 use anyhow::Context;
 use clap::{ArgMatches, Args};
-use jiff::Timestamp;
 
 use crate::cli::output::{OutputError, note};
 use crate::cli::{Failure, format, settings};
 use crate::protocol::{RoomName, has_bom};
 use crate::server::config::Config;
 use crate::server::store::{
-    ExportError, Exported, ImportLine, SqliteSettings, StoreSettings, export, import,
+    ExportError, Exported, ImportLine, SqliteSettings, StoreSettings, export, import, now_millis,
 };
 
 /// The settings that determine the path and the retention of the database.
@@ -110,7 +109,7 @@ pub(super) fn run_import(args: ImportArgs, matches: &ArgMatches) -> Result<(), F
         entries.push((at + 1, entry));
     }
 
-    let now = Timestamp::now().as_millisecond().unsigned_abs();
+    let now = now_millis();
     let imported = import(&settings, &room, entries, now).map_err(anyhow::Error::from)?;
     note(&format!(
         "{} messages stored in {room}, {} were there already",

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use crate::protocol::{Epoch, Offset, RoomName, RoomPattern, UnsubscribeCode, UserId};
 use crate::server::hub::{
-    ConnectionEntry, Hub, HubState, Resume, Room, Source, StartPosition, Subscriber, now_millis,
+    ConnectionEntry, Hub, HubState, Resume, Room, Source, StartPosition, Subscriber,
 };
 use crate::server::memory::{Memory, MemoryReservation};
 use crate::server::moderation::{AccessRequest, Denied};
-use crate::server::store::Bounds;
+use crate::server::store::{Bounds, now_millis};
 
 /// The bytes of an idle connection: its task, its state, and its entry in the registry.
 const CONNECTION_BYTES: usize = 4096;

@@ -33,7 +33,7 @@ use std::net::IpAddr;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use futures::future::{join, join5};
 use parking_lot::Mutex;
@@ -47,7 +47,7 @@ use crate::server::metrics;
 use crate::server::moderation::Moderation;
 use crate::server::room::{LogLimits, PresentMember, Tick};
 use crate::server::run_clock::RunClock;
-use crate::server::store::{Backend, BusEvent, Changes, Health, RuleEvent, Store};
+use crate::server::store::{Backend, BusEvent, Changes, Health, RuleEvent, Store, now_millis};
 
 pub use admission::{Admission, Membership, PendingSubscription, Refusal, Registration};
 pub use cluster_moderation::{ClusterModeration, Effect, RuleError};
@@ -483,13 +483,6 @@ impl std::fmt::Debug for Hub {
             .field("connections", &self.0.connections.count())
             .finish_non_exhaustive()
     }
-}
-
-/// Returns the current time in milliseconds since 1970 UTC.
-pub fn now_millis() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as u64)
 }
 
 #[cfg(test)]

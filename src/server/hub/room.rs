@@ -10,14 +10,13 @@ use tokio::time::Instant;
 
 use crate::protocol::{Epoch, Member, Offset, RoomName, UserId};
 use crate::server::hub::feed::{DeletionMark, Feed};
-use crate::server::hub::now_millis;
 use crate::server::hub::resume::count_between;
 use crate::server::memory::{Memory, MemoryReservation};
 use crate::server::metrics;
 use crate::server::room::{Draft, Frame, Presence, PresentMember, RemotePresence};
 use crate::server::session::CatchUpPage;
 use crate::server::store::{
-    Bounds, Deleted, Limit, Page, Span, Store, StoreError, StoreFuture, Stored,
+    Bounds, Deleted, Limit, Page, Span, Store, StoreError, StoreFuture, Stored, now_millis,
 };
 
 /// The number of consecutive times a pass may be delayed until the next publish is finished, which takes some

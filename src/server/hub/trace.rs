@@ -9,8 +9,8 @@ use serde::Serialize;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use crate::protocol::Offset;
-use crate::server::hub::now_millis;
 use crate::server::memory::{Memory, MemoryReservation};
+use crate::server::store::now_millis;
 
 /// The largest number of events that wait for the operator.
 const MAX_WAITING: usize = 1024;

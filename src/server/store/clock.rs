@@ -142,7 +142,7 @@ impl WallClock {
 impl Clock {
     /// Creates a clock that starts at the wall-clock time.
     pub(super) fn new() -> Self {
-        let now = wall_now();
+        let now = now_millis();
         let saved = SavedClock {
             clock: now,
             wall: now,
@@ -152,7 +152,7 @@ impl Clock {
 
     /// Creates a clock that continues from `saved`.
     pub(super) fn resume(saved: SavedClock, limits: ClockLimits) -> Self {
-        let now = wall_now();
+        let now = now_millis();
         let (anchor, wall) = WallClock::resume(saved, now, limits);
 
         if let Some(Jump { length, .. }) = wall.jump {
@@ -189,7 +189,7 @@ impl Clock {
 
     /// Compares the wall clock with the store's clock, which may confirm or withdraw a jump. Call this regularly.
     pub(super) fn check(&self) {
-        let verdict = self.wall.lock().check(self.now(), wall_now());
+        let verdict = self.wall.lock().check(self.now(), now_millis());
         match verdict {
             None => {}
             Some(Verdict::Confirmed(length)) => {
@@ -226,7 +226,7 @@ impl Clock {
 }
 
 /// Returns the wall-clock time in milliseconds since 1970 UTC.
-pub(super) fn wall_now() -> u64 {
+pub fn now_millis() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_millis() as u64)

@@ -15,7 +15,7 @@ use crate::protocol::{Epoch, Offset, RoomName, RoomPattern};
 use crate::server::memory::Memory;
 use crate::server::room::{DedupEntry, DedupWindow, Draft, Frame};
 use crate::server::store::changes::{ChangeSender, Changes, LogChange, StoreFuture};
-use crate::server::store::clock::{Clock, wall_now};
+use crate::server::store::clock::{Clock, now_millis};
 use crate::server::store::lifecycle::ProducerState;
 use crate::server::store::matching::{MatchingPage, OldestFrames, RoomFilter, RoomSummary};
 use crate::server::store::trimmed_run::{self, MAX_REMEMBERED, TrimmedRun};
@@ -241,7 +241,7 @@ impl Kept {
     /// Returns true if the room has expired at `now`, by the store's clock.
     fn is_expired(&self, now: u64) -> bool {
         let written = self.frames.back().map_or(0, |(_, stored)| *stored);
-        self.is_created() && self.lifecycle.is_expired(written, now, wall_now())
+        self.is_created() && self.lifecycle.is_expired(written, now, now_millis())
     }
 
     /// Stores `draft` in `room` after `newest`, the newest offset of all rooms, unless it is a duplicate.

@@ -32,6 +32,7 @@ use crate::protocol::{Epoch, Offset, RoomName, RoomPattern};
 use crate::server::room::{DedupLimits, Draft, Frame};
 
 pub use changes::{Call, Changes, Delivery, LogChange, StoreFuture};
+pub use clock::now_millis;
 pub use cluster::{Bus, BusEvent, ClusterBackend, RuleEvent, RuleStore};
 pub use lifecycle::{
     AppendConditions, AppendOutcome, AppendRefusal, AppendResult, CreateOutcome, CreateResult,

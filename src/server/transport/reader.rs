@@ -18,13 +18,11 @@ use crate::protocol::{
     ErrorCode, Json, Offset, Push, RoomName, RoomSelector, Signal, Token, UnsubscribeCode, UserId,
 };
 use crate::server::auth::Verifier;
-use crate::server::hub::{
-    DeleteError, DeletionMark, Refusal, Resume, Room, TraceEvent, now_millis,
-};
+use crate::server::hub::{DeleteError, DeletionMark, Refusal, Resume, Room, TraceEvent};
 use crate::server::metrics;
 use crate::server::room::{Dialect, Format, Tick};
 use crate::server::session::{Action, CloseReason, SendBuffer, Session, max_publish_bytes};
-use crate::server::store::{Deleted, Page, Span, StoreError};
+use crate::server::store::{Deleted, Page, Span, StoreError, now_millis};
 use crate::server::transport::connection::{Connection, ConnectionState, TransportError};
 use crate::server::transport::permissions::{CurrentAccess, renew};
 use crate::server::transport::publishing::{PendingPublish, push_draft, refusal_code};

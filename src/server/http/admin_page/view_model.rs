@@ -5,8 +5,8 @@ use crate::protocol::admin::{ConnectionFilter, ConnectionList, ConnectionSummary
 use crate::protocol::{Publication, RoomName, UserId};
 use crate::server::http::AppState;
 use crate::server::http::api::admin::operator::Operator;
-use crate::server::http::api::admin::{bans, connections, now_millis, rooms, stats};
-use crate::server::store::Span;
+use crate::server::http::api::admin::{bans, connections, rooms, stats};
+use crate::server::store::{Span, now_millis};
 
 /// The most rows of a list: the page is sent again every second.
 const MAX_ROWS: usize = 50;

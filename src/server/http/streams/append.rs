@@ -15,10 +15,9 @@ use crate::server::http::streams::headers::{
     STREAM_CLOSED, STREAM_NEXT_OFFSET, TRUE,
 };
 use crate::server::http::streams::{self, StreamError, StreamName, check_end};
-use crate::server::hub::now_millis;
 use crate::server::room::{Content, Draft};
 use crate::server::store::{
-    AppendConditions, AppendOutcome, AppendRefusal, AppendResult, ProducerPosition,
+    AppendConditions, AppendOutcome, AppendRefusal, AppendResult, ProducerPosition, now_millis,
 };
 
 pub(super) async fn append(

@@ -13,8 +13,9 @@ use crate::server::http::middleware::authenticated::AuthenticatedClient;
 use crate::server::http::streams::content::ContentForm;
 use crate::server::http::streams::headers::{self, STREAM_FORKED_FROM};
 use crate::server::http::streams::{self, StreamError, StreamName, append};
-use crate::server::hub::now_millis;
-use crate::server::store::{CreateOutcome, CreateResult, Lifecycle, NewRoom, RoomSettings};
+use crate::server::store::{
+    CreateOutcome, CreateResult, Lifecycle, NewRoom, RoomSettings, now_millis,
+};
 
 /// The content type of a stream that is created without one.
 const DEFAULT_CONTENT_TYPE: &str = "application/octet-stream";

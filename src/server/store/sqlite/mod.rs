@@ -50,7 +50,7 @@ use tracing::error;
 use crate::protocol::{Epoch, Offset, RoomName, RoomPattern};
 use crate::server::room::Draft;
 use crate::server::store::changes::{Changes, StoreFuture};
-use crate::server::store::clock::{Clock, ClockLimits, SavedClock, wall_now};
+use crate::server::store::clock::{Clock, ClockLimits, SavedClock, now_millis};
 use crate::server::store::{
     AppendConditions, AppendResult, Bounds, CreateResult, Damage, DatabaseCopy, Deleted, Health,
     Lifecycle, Limit, MatchingPage, NewRoom, Page, Retention, RoomFilter, RoomSummary, Span, Store,
@@ -240,7 +240,7 @@ impl Store for SqliteStore {
         let row = self.index.row(room).filter(RoomRow::is_known);
         let lifecycle = row.map(|row| {
             let lifecycle = self.index.lifecycle(room).unwrap_or_default();
-            let is_expired = lifecycle.is_expired(row.clock, self.clock.now(), wall_now());
+            let is_expired = lifecycle.is_expired(row.clock, self.clock.now(), now_millis());
             (!is_expired).then_some(lifecycle)
         });
         Ok(lifecycle.flatten())

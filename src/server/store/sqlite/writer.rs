@@ -13,7 +13,7 @@ use crate::protocol::{Offset, RoomName};
 use crate::server::metrics;
 use crate::server::room::DedupWindow;
 use crate::server::spans::{CommitId, CommitSpan};
-use crate::server::store::clock::{Clock, ClockLimits, SavedClock, wall_now};
+use crate::server::store::clock::{Clock, ClockLimits, SavedClock, now_millis};
 use crate::server::store::panic_guard;
 use crate::server::store::sqlite::SqliteSettings;
 use crate::server::store::sqlite::batch::{Batch, BatchChanges, DamagedRooms};
@@ -291,7 +291,7 @@ impl Writer {
                 keys: &mut self.keys,
                 retention: self.retention,
                 now,
-                wall: wall_now(),
+                wall: now_millis(),
                 damage: &mut self.damage,
                 max_rooms: self.max_rooms,
                 empty: None,
@@ -375,7 +375,7 @@ impl Writer {
         });
 
         let uses = self.index.take_unsaved_uses(ROWS_AT_ONCE);
-        let expired = self.index.expired(now, wall_now(), ROOMS_AT_ONCE);
+        let expired = self.index.expired(now, now_millis(), ROOMS_AT_ONCE);
         let due = self.index.due(&self.retention, now, ROOMS_AT_ONCE);
         let empty_since = now.saturating_sub(self.empty_room_age());
         let has_empty = !self.index.empty(empty_since, 1).is_empty();

@@ -10,13 +10,12 @@ use crate::protocol::admin::{Ban, BanList, BanRequest, BanTarget, Banned, UnbanQ
 use crate::server::http::AppState;
 use crate::server::http::api::RequestBody;
 use crate::server::http::api::admin::operator::Operator;
-use crate::server::http::api::admin::{
-    BodyErrors, OperatorErrors, apply, check_reason, now_millis, read,
-};
+use crate::server::http::api::admin::{BodyErrors, OperatorErrors, apply, check_reason, read};
 use crate::server::http::error::{AdminError, ApiError, ErrorBody};
 use crate::server::http::extract::Query;
 use crate::server::metrics::{self, AdminAction};
 use crate::server::moderation::RuleChange;
+use crate::server::store::now_millis;
 
 /// The maximum duration of a ban that ends: ten years.
 const MAX_SECONDS: u64 = 10 * 365 * 86_400;

@@ -11,13 +11,14 @@ use crate::protocol::{CloseCode, RoomSelector, UnsubscribeCode};
 use crate::server::http::AppState;
 use crate::server::http::api::RequestBody;
 use crate::server::http::api::admin::operator::Operator;
-use crate::server::http::api::admin::{BodyErrors, OperatorErrors, now_millis, page_size, read};
+use crate::server::http::api::admin::{BodyErrors, OperatorErrors, page_size, read};
 use crate::server::http::error::{AdminError, ApiError, ErrorBody};
 use crate::server::http::extract::Query;
 use crate::server::hub::{ConnectionEntry, ConnectionStatus, Listing};
 use crate::server::metrics::{self, AdminAction};
 use crate::server::moderation::Kick;
 use crate::server::session::IpBucket;
+use crate::server::store::now_millis;
 
 /// List the connections.
 ///

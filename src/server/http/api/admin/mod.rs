@@ -19,7 +19,6 @@ mod backup;
 pub(in crate::server::http) mod messages;
 
 use axum::{Extension, Router};
-use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use utoipa::IntoResponses;
 use utoipa_axum::router::OpenApiRouter;
@@ -125,11 +124,6 @@ fn check_reason(reason: Option<String>) -> Result<Option<String>, ApiError> {
         )));
     }
     Ok(Some(reason))
-}
-
-/// Returns the time in milliseconds since 1970 UTC.
-pub(in crate::server::http) fn now_millis() -> u64 {
-    Timestamp::now().as_millisecond().unsigned_abs()
 }
 
 /// Returns the page size from the query's `limit`.

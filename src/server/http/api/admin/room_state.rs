@@ -9,13 +9,12 @@ use crate::protocol::admin::{CloseRequest, ClosedRoom, RoomState};
 use crate::server::http::AppState;
 use crate::server::http::api::RequestBody;
 use crate::server::http::api::admin::operator::Operator;
-use crate::server::http::api::admin::{
-    BodyErrors, OperatorErrors, apply, check_reason, now_millis, read,
-};
+use crate::server::http::api::admin::{BodyErrors, OperatorErrors, apply, check_reason, read};
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::InRoom;
 use crate::server::metrics::{self, AdminAction};
 use crate::server::moderation::RuleChange;
+use crate::server::store::now_millis;
 
 /// Close a room.
 ///
