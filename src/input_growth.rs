@@ -12,9 +12,7 @@ use std::time::Duration;
 use crate::app::link::pieces;
 use crate::app::live::MessageList;
 use crate::app::{HistoryPage, Locale};
-use crate::protocol::{
-    Body, Command, Epoch, Key, MessageFields, Offset, Publication, RoomName, UserId,
-};
+use crate::protocol::{Command, Epoch, Key, Offset, RoomName, UserId, samples};
 use crate::server::auth::{Grants, Proxies, ProxyHeader, Right};
 use crate::server::room::{
     DedupEntry, DedupLimits, DedupWindow, Presence, PresenceUpdate, PresenceUpdateKind,
@@ -116,15 +114,7 @@ fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 fn search(text: String, query: String) -> Box<dyn Fn()> {
-    let publication = Publication {
-        room: RoomName::lobby(),
-        offset: Offset(1),
-        prev: Offset(0),
-        at: 0,
-        from: UserId::anonymous(),
-        body: Body::Text(text),
-        fields: MessageFields::default(),
-    };
+    let publication = samples::publication(1, &text);
     let list = MessageList::new(
         Some(HistoryPage {
             epoch: Epoch::new(1),

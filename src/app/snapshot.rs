@@ -85,20 +85,12 @@ impl Snapshot {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{Body, MessageFields, UserId};
+    use crate::protocol::samples;
 
     #[test]
     fn a_snapshot_is_read_as_it_was_written_and_no_message_ends_its_element() {
         let text = "</script><!-- <script>".to_owned();
-        let publication = Publication {
-            room: RoomName::lobby(),
-            offset: Offset(1),
-            prev: Offset(0),
-            at: 0,
-            from: UserId::anonymous(),
-            body: Body::Text(text.clone()),
-            fields: MessageFields::default(),
-        };
+        let publication = samples::publication(1, &text);
         let past = HistoryPage {
             epoch: Epoch::new(1),
             head: Offset(1),

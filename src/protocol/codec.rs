@@ -383,8 +383,8 @@ mod tests {
 
     use super::*;
     use crate::protocol::{
-        Body, GapReason, Member, MessageFields, Publication, Recovery, Signal, Subscribed,
-        UnsubscribeCode, UserId, Welcome,
+        Body, GapReason, Member, MessageFields, Publication, Signal, UnsubscribeCode, UserId,
+        samples,
     };
 
     #[test]
@@ -706,45 +706,16 @@ mod tests {
     fn the_kind_of_a_push_is_the_type_of_its_json() {
         let (key, offset) = (Key::parse("k").expect("a key"), Offset(1));
         let room = RoomName::lobby();
-        let welcome = Welcome {
-            connection: 1,
-            id: UserId::anonymous(),
-            heartbeat_ms: 1,
-            expire_ms: 2,
-            max_message: 3,
-            message_rate: None,
-            message_burst: None,
-            max_subscriptions: 4,
-        };
-        let subscribed = Subscribed {
-            room: room.clone().into(),
-            epoch: Epoch::new(1),
-            head: offset,
-            first: offset,
-            recovery: Recovery::Fresh,
-            closed: false,
-            count: 1,
-            members: None,
-        };
-        let publication = Publication {
-            room: room.clone(),
-            offset,
-            prev: Offset(0),
-            at: 1,
-            from: UserId::anonymous(),
-            body: Body::Text(String::new()),
-            fields: MessageFields::default(),
-        };
 
         for push in [
-            Push::Welcome(welcome),
-            Push::Subscribed(subscribed),
+            Push::Welcome(samples::welcome()),
+            Push::Subscribed(samples::subscribed()),
             Push::Unsubscribed {
                 room: room.clone().into(),
                 code: UnsubscribeCode::Kicked,
                 message: String::new(),
             },
-            Push::Message(publication),
+            Push::Message(samples::publication(1, "")),
             Push::Ack {
                 room: room.clone(),
                 key,

@@ -23,6 +23,8 @@ mod close;
 mod base_path;
 mod bom;
 mod weight;
+#[cfg(test)]
+pub(crate) mod samples;
 /// The server renders the admin page, so only native programs use these types.
 #[cfg(feature = "ssr")]
 pub mod admin;

@@ -3,30 +3,22 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::protocol::{Body, MessageFields, RoomName, UserId};
+use crate::protocol::{RoomName, UserId, samples};
 
 fn subscribed(epoch: &str, first: u64, head: u64, recovery: Recovery) -> Push {
     Push::Subscribed(Subscribed {
-        room: RoomName::lobby().into(),
-        closed: false,
         epoch: Epoch::from(epoch.to_owned()),
         head: Offset(head),
         first: Offset(first),
         recovery,
-        count: 1,
-        members: None,
+        ..samples::subscribed()
     })
 }
 
 fn message(offset: u64, prev: u64) -> Push {
     Push::Message(Publication {
-        room: RoomName::lobby(),
-        offset: Offset(offset),
         prev: Offset(prev),
-        at: 0,
-        from: UserId::anonymous(),
-        body: Body::Text(offset.to_string()),
-        fields: MessageFields::default(),
+        ..samples::publication(offset, &offset.to_string())
     })
 }
 

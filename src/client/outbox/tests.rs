@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::protocol::{Body, Epoch, MessageFields, Recovery, RoomName, Subscribed, Welcome};
+use crate::protocol::{Body, MessageFields, RoomName, Welcome, samples};
 
 const NOW: Duration = Duration::ZERO;
 const UNLIMITED: Option<(u32, u32)> = Some((0, 1));
@@ -101,28 +101,15 @@ fn outgoing(number: u64, text: String) -> OutgoingMessage {
 
 fn welcome(limit: Option<(u32, u32)>) -> Push {
     Push::Welcome(Welcome {
-        connection: 1,
         id: user(),
-        heartbeat_ms: 25_000,
-        expire_ms: 60_000,
-        max_message: 100,
         message_rate: limit.map(|(rate, _)| rate),
         message_burst: limit.map(|(_, burst)| burst),
-        max_subscriptions: 128,
+        ..samples::welcome()
     })
 }
 
 fn subscribed() -> Push {
-    Push::Subscribed(Subscribed {
-        room: RoomName::lobby().into(),
-        closed: false,
-        epoch: Epoch::new(1),
-        head: Offset(0),
-        first: Offset(0),
-        recovery: Recovery::Fresh,
-        count: 1,
-        members: None,
-    })
+    Push::Subscribed(samples::subscribed())
 }
 
 fn ack(number: u64, offset: u64, duplicate: bool) -> Push {
@@ -136,13 +123,9 @@ fn ack(number: u64, offset: u64, duplicate: bool) -> Push {
 
 fn message(from: UserId, number: u64, offset: u64) -> Push {
     Push::Message(Publication {
-        room: RoomName::lobby(),
-        offset: Offset(offset),
-        prev: Offset(offset - 1),
-        at: 0,
         from,
-        body: Body::Text(number.to_string()),
         fields: MessageFields::keyed(Some(key(number))),
+        ..samples::publication(offset, &number.to_string())
     })
 }
 

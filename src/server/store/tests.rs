@@ -23,6 +23,10 @@ use crate::protocol::{Json, Key, Kind, MessageFields, UserId};
 use crate::server::room::Content;
 use subject::Subject;
 
+fn room(name: &str) -> RoomName {
+    RoomName::parse(name).expect("a name")
+}
+
 #[test]
 fn a_repeated_key_is_stored_once() {
     for mut subject in Subject::each(100) {

@@ -8,7 +8,7 @@ use super::super::row_window::{FOLLOWED, WINDOW};
 use super::*;
 use crate::protocol::{
     Body, Epoch, ErrorCode, GapReason, MessageFields, Publication, Push, Recovery, RoomName,
-    Subscribed, Welcome,
+    Subscribed, Welcome, samples,
 };
 
 const NOW: Duration = Duration::ZERO;
@@ -23,39 +23,28 @@ fn key(key: &str) -> Key {
 
 fn subscribed(epoch: u32, head: u64, recovery: Recovery) -> Push {
     Push::Subscribed(Subscribed {
-        room: RoomName::lobby().into(),
-        closed: false,
         epoch: Epoch::new(epoch),
         head: Offset(head),
         first: Offset(1),
         recovery,
-        count: 1,
-        members: None,
+        ..samples::subscribed()
     })
 }
 
 fn welcome() -> Push {
     Push::Welcome(Welcome {
-        connection: 1,
         id: user("me"),
-        heartbeat_ms: 25_000,
-        expire_ms: 60_000,
         max_message: 20,
-        message_rate: None,
-        message_burst: None,
-        max_subscriptions: 128,
+        ..samples::welcome()
     })
 }
 
 fn publication(offset: u64, from: &str, text: &str, given: Option<&str>) -> Publication {
     Publication {
-        room: RoomName::lobby(),
-        offset: Offset(offset),
-        prev: Offset(offset - 1),
         at: offset,
         from: user(from),
-        body: Body::Text(text.into()),
         fields: MessageFields::keyed(given.map(key)),
+        ..samples::publication(offset, text)
     }
 }
 

@@ -148,17 +148,12 @@ fn fold(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{MessageFields, RoomName, UserId};
+    use crate::protocol::samples;
 
     fn message(body: Body) -> Publication {
         Publication {
-            room: RoomName::lobby(),
-            offset: Offset(1),
-            prev: Offset(0),
-            at: 0,
-            from: UserId::anonymous(),
             body,
-            fields: MessageFields::default(),
+            ..samples::publication(1, "")
         }
     }
 

@@ -3,10 +3,6 @@
 
 use super::*;
 
-fn room(name: &str) -> RoomName {
-    RoomName::parse(name).expect("a name")
-}
-
 fn drafts(texts: &[&str]) -> Vec<Draft> {
     let draft = |text: &&str| Draft::text(UserId::guest(1), None, *text);
     texts.iter().map(draft).collect()

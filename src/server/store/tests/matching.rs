@@ -8,10 +8,6 @@ const ALL: Limit = Limit {
     bytes: usize::MAX,
 };
 
-fn room(name: &str) -> RoomName {
-    RoomName::parse(name).expect("a name")
-}
-
 /// Stores a message in each of the rooms `names` in turn. Returns the offsets.
 fn append(subject: &Subject, names: &[&str]) -> Vec<u64> {
     let append = |name: &&str| {

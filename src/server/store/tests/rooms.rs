@@ -3,10 +3,6 @@
 
 use super::*;
 
-fn room(name: &str) -> RoomName {
-    RoomName::parse(name).expect("a name")
-}
-
 #[test]
 fn a_new_room_is_refused_at_the_limit_until_all_messages_of_another_have_expired() {
     let subject = Subject::sqlite_of(Subject::retention(100), 2);

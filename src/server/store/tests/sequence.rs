@@ -6,10 +6,6 @@ use super::*;
 /// The rooms in which messages are stored in turn.
 const ROOMS: [&str; 3] = ["a", "b", "c"];
 
-fn room(name: &str) -> RoomName {
-    RoomName::parse(name).expect("a name")
-}
-
 /// Stores messages `from` to `to` in turn in [`ROOMS`], and returns their offsets.
 fn append_in_turn(subject: &Subject, from: usize, to: usize) -> Vec<u64> {
     (from..to)
