@@ -106,7 +106,7 @@ fn site() -> TempDir {
 
 /// Returns the addresses of the links, files and forms of `html`.
 fn addresses(html: &str) -> Vec<String> {
-    ["href=\"", "src=\"", "action=\""]
+    [" href=\"", " src=\"", " action=\""]
         .iter()
         .flat_map(|attribute| html.split(attribute).skip(1))
         .filter_map(|rest| rest.split('"').next())
