@@ -109,6 +109,11 @@ impl Feed {
         self.log.lock().next_offset(after, excluded)
     }
 
+    /// Returns the room of the message at `offset`, if it is in the ring.
+    pub fn room_at(&self, offset: Offset) -> Option<RoomName> {
+        self.log.lock().room_at(offset).cloned()
+    }
+
     /// Returns the messages after `after` up to `until`, without those of `excluded` rooms: see [`Log::read`].
     ///
     /// # Errors

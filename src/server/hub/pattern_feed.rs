@@ -7,10 +7,9 @@ use parking_lot::Mutex;
 
 use crate::protocol::{Offset, RoomName, RoomPattern};
 use crate::server::hub::feed::DeletionMark;
-use crate::server::hub::room::PAGE_BYTES;
 use crate::server::hub::{Feed, Refusal, Rooms};
 use crate::server::metrics;
-use crate::server::room::{Frame, PatternMap, Tick};
+use crate::server::room::{Frame, MAX_CHUNK_BYTES, PatternMap, Tick};
 use crate::server::session::CatchUpPage;
 use crate::server::store::{Limit, MatchingPage, Store, StoreError};
 
@@ -55,7 +54,7 @@ impl PatternFeed {
         let mark = self.feed.deletion_mark();
         let limit = Limit {
             messages,
-            bytes: PAGE_BYTES,
+            bytes: MAX_CHUNK_BYTES,
         };
 
         let page = self

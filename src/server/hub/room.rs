@@ -23,7 +23,7 @@ use crate::server::store::{
 /// commits.
 const MAX_DELAYS: u8 = 16;
 /// The size limit of a page of history in bytes: the most that one request of a client may hold in memory.
-pub(super) const PAGE_BYTES: usize = 256 * 1024;
+const PAGE_BYTES: usize = 256 * 1024;
 
 /// The number of messages that are read at once to find the edits of a message.
 const SCANNED_MESSAGES: usize = 1000;

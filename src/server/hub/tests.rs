@@ -292,7 +292,8 @@ impl ResumingClient {
                         trimmed: None,
                         damaged: Some(0),
                     };
-                    send_buffer.on_caught_up(&mut cursor, &page, Offset(u64::MAX));
+                    send_buffer.begin_page(&mut cursor, &page);
+                    send_buffer.continue_page(&mut cursor, &page, Offset(u64::MAX));
                 }
                 WriteStep::Idle | WriteStep::Finished => {
                     is_more = false;

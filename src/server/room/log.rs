@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 
-use crate::protocol::Offset;
+use crate::protocol::{Offset, RoomName};
 use crate::server::memory::Memory;
 use crate::server::room::{ExcludedRooms, Format, Frame};
 
@@ -273,6 +273,14 @@ impl Log {
         };
         let frames = self.frames.range(start..).take_while(fits);
         Ok(frames.map(|entry| entry.frame.clone()).collect())
+    }
+
+    /// Returns the room of the frame at `offset`, if it is in the ring.
+    pub fn room_at(&self, offset: Offset) -> Option<&RoomName> {
+        let found = self
+            .frames
+            .binary_search_by_key(&offset, |entry| entry.frame.offset());
+        found.ok().map(|index| self.frames[index].frame.room())
     }
 
     /// Returns the frames after `after` up to and including `until`, without those of `excluded` rooms, as one chunk of

@@ -73,11 +73,6 @@ impl LogCursor {
         self.offset
     }
 
-    /// Records that trimmed messages up to `known` were reported.
-    pub fn mark_reported(&mut self, known: Offset) {
-        self.known = self.known.max(known);
-    }
-
     /// Returns the lowest offset that the next message can have.
     pub fn next(&self) -> Offset {
         self.next.max(Offset(self.offset.0 + 1))

@@ -24,7 +24,7 @@ pub enum WriteStep {
     /// Everything is written, with a Close frame if the dialect has one: the connection ends.
     Finished,
     /// A ring has dropped the next frames. The reader continues with those from the store:
-    /// [`SendBuffer::on_caught_up`].
+    /// [`SendBuffer::begin_page`].
     Behind,
 }
 
@@ -59,11 +59,10 @@ impl CatchUpPage {
         last.map_or(self.upper_bound, |last| last.offset())
     }
 
-    /// Returns true if this is a page of a pattern and a reader at `offset` has all its messages and gaps.
+    /// Returns true if this is a page of a pattern and a reader at `offset` has all its messages.
     pub fn is_finished(&self, offset: Offset) -> bool {
-        let has_gaps = self.trimmed != Some(0) || self.damaged != Some(0);
         let last = self.frames.last().map(|last| last.offset());
-        !self.is_linked && last <= Some(offset) && (!has_gaps || offset > self.after)
+        !self.is_linked && last <= Some(offset)
     }
 }
 
@@ -271,37 +270,56 @@ impl SendBuffer {
         Ok(accepted)
     }
 
-    /// Continues with the messages of `page` after `cursor` and up to `until`, and returns the reason of each gap in it.
+    /// Moves `cursor` to the first message of `page`, and returns the reason of each gap before it. In a pattern, these are
+    /// all gaps of the page, because kept messages of other rooms lie within them.
     ///
     /// The client is notified of each gap. The plain dialect has no frame for that: if messages were trimmed, the
     /// connection is closed with 4002; if they are damaged, it continues after them, because a new connection would
     /// reach the same gap again.
-    pub fn on_caught_up(
-        &mut self,
-        cursor: &mut LogCursor,
-        page: &CatchUpPage,
-        until: Offset,
-    ) -> Vec<GapReason> {
+    pub fn begin_page(&mut self, cursor: &mut LogCursor, page: &CatchUpPage) -> Vec<GapReason> {
         cursor.catch_up();
         let mut gaps = Vec::new();
         if !self.reads_log() {
             return gaps;
         }
 
-        if !page.is_linked {
-            self.continue_pattern(cursor, page, until, &mut gaps);
+        let first = page.frames.first();
+        if page.is_linked {
+            let target = first.map_or(page.upper_bound, |first| first.prev());
+            let before = first.map_or(Offset(page.upper_bound.0 + 1), |first| first.offset());
+            self.skip(cursor, page, target, before, page.damaged, &mut gaps);
             return gaps;
         }
-        if page.frames.is_empty() {
+
+        if page.trimmed != Some(0) {
+            let before = Offset(page.gone.0 + 1);
+            self.push_gap(page, page.after, before, page.trimmed, GapReason::Expired);
+            gaps.push(GapReason::Expired);
+        }
+        if page.damaged != Some(0) {
             let before = Offset(page.upper_bound.0 + 1);
-            self.skip(
-                cursor,
-                page,
-                page.upper_bound,
-                before,
-                page.damaged,
-                &mut gaps,
-            );
+            self.push_gap(page, page.after, before, page.damaged, GapReason::Damaged);
+            gaps.push(GapReason::Damaged);
+        }
+        let start = first.map_or(page.upper_bound, |first| Offset(first.offset().0 - 1));
+        cursor.advance(start.max(cursor.offset()));
+        gaps
+    }
+
+    /// Continues with the messages of `page` after `cursor` and up to `until`, and returns the reason of each gap among
+    /// them. The client is notified of each as by [`SendBuffer::begin_page`], which precedes this.
+    pub fn continue_page(
+        &mut self,
+        cursor: &mut LogCursor,
+        page: &CatchUpPage,
+        until: Offset,
+    ) -> Vec<GapReason> {
+        let mut gaps = Vec::new();
+        if !self.reads_log() {
+            return gaps;
+        }
+        if !page.is_linked {
+            self.continue_pattern(cursor, page, until);
             return gaps;
         }
 
@@ -313,10 +331,8 @@ impl SendBuffer {
         let mut budget = MAX_CHUNK_BYTES;
         while start < end && budget > 0 {
             let first = &page.frames[start];
-            let damaged = match start.checked_sub(1).map(|before| &page.frames[before]) {
-                Some(last) => first.number().checked_sub(last.number() + 1),
-                None => page.damaged,
-            };
+            let last = start.checked_sub(1).map(|before| &page.frames[before]);
+            let damaged = last.and_then(|last| first.number().checked_sub(last.number() + 1));
             self.skip(
                 cursor,
                 page,
@@ -349,44 +365,18 @@ impl SendBuffer {
         gaps
     }
 
-    /// Continues with `page`, which has messages of several rooms. Its trimmed messages are one gap, and its damaged ones
-    /// another. Both are queued before the messages, because kept messages of other rooms lie within such a gap.
-    fn continue_pattern(
-        &mut self,
-        cursor: &mut LogCursor,
-        page: &CatchUpPage,
-        until: Offset,
-        gaps: &mut Vec<GapReason>,
-    ) {
-        let is_first = cursor.offset() == page.after;
-        if is_first && page.trimmed != Some(0) {
-            let before = Offset(page.gone.0 + 1);
-            self.push_gap(page, page.after, before, page.trimmed, GapReason::Expired);
-            gaps.push(GapReason::Expired);
-        }
-        if is_first && page.damaged != Some(0) {
-            let before = Offset(page.upper_bound.0 + 1);
-            self.push_gap(page, page.after, before, page.damaged, GapReason::Damaged);
-            gaps.push(GapReason::Damaged);
-        }
-        cursor.mark_reported(page.gone);
-
+    /// Continues with `page`, which has messages of several rooms. All up to `until` are queued at once: if the page were
+    /// read again, those of its messages that were trimmed meanwhile would be counted with the reported ones.
+    fn continue_pattern(&mut self, cursor: &mut LogCursor, page: &CatchUpPage, until: Offset) {
         let place = |offset| {
             page.frames
                 .partition_point(|frame| frame.offset() <= offset)
         };
         let (start, end) = (place(cursor.offset()), place(until));
         let frames = page.frames[start..end].iter().map(|frame| &**frame);
-        if let Some(chunk) = room::concat_frames(frames, self.format, MAX_CHUNK_BYTES) {
+        if let Some(chunk) = room::concat_frames(frames, self.format, usize::MAX) {
             self.queue.extend_from_slice(&chunk.bytes);
             cursor.advance(chunk.until);
-        }
-        let is_complete = page
-            .frames
-            .last()
-            .is_none_or(|last| last.offset() <= cursor.offset());
-        if is_complete && until >= page.upper_bound {
-            cursor.advance(page.upper_bound.max(cursor.offset()));
         }
     }
 

@@ -657,7 +657,7 @@ mod tests {
         let admission = hub.admit(LOCALHOST).expect("admitted");
         let entry = hub.enter(&RoomName::lobby(), None).await.expect("admitted");
         let format = Format::deflated(Dialect::Typed);
-        let connection = pending(admission, entry).open(stream, format);
+        let connection = pending(admission, vec![entry]).open(stream, format);
         let reader = FrameReader::new(&connection, format, sender());
         (connection, reader, client)
     }

@@ -271,20 +271,19 @@ impl Subscriptions {
             .filter_map(|page| Some((index(&page)?, page)))
             .collect();
         let until = self.watermark(&pages, applied);
-        for (index, _) in &pages {
-            self.list[*index].cursor.catch_up();
-        }
 
+        let mut gaps = Vec::new();
         let mut next: BinaryHeap<Reverse<(Offset, usize)>> = BinaryHeap::new();
         for (at, (index, page)) in pages.iter().enumerate() {
+            let cursor = &mut self.list[*index].cursor;
+            // Before any later message of the other rooms: a client that has one of them has the gap too.
+            gaps.extend(send_buffer.begin_page(cursor, page));
             let first = page.frames.first();
             let start = first.map_or(page.upper_bound, |first| first.offset());
-            self.list[*index].cursor.expect(start);
+            cursor.expect(start);
             next.push(Reverse((start, at)));
         }
 
-        let mut gaps = Vec::new();
-        let mut written = Offset(0);
         while let Some(Reverse((offset, at))) = next.pop()
             && offset <= until
             && send_buffer.queued_bytes() < MAX_CHUNK_BYTES
@@ -294,19 +293,15 @@ impl Subscriptions {
             let (index, page) = &pages[at];
             let cursor = &mut self.list[*index].cursor;
             let before = cursor.offset();
-            if offset <= written {
-                // A room and a pattern that matches it have the same message.
-                cursor.advance(offset);
-            } else {
-                gaps.extend(send_buffer.on_caught_up(cursor, page, end));
-                written = cursor.offset();
-            }
+            gaps.extend(send_buffer.continue_page(cursor, page, end));
+            let after = cursor.offset();
+            self.pass(*index, page, before, after);
 
             // Without progress, the rest of the page is read again later, or the connection closes.
             let mut offsets = page.frames.iter().map(|frame| frame.offset());
-            let following = offsets.find(|offset| *offset > cursor.offset());
-            if let Some(following) = following.filter(|_| cursor.offset() > before) {
-                cursor.expect(following);
+            let following = offsets.find(|offset| *offset > after);
+            if let Some(following) = following.filter(|_| after >= offset) {
+                self.list[*index].cursor.expect(following);
                 next.push(Reverse((following, at)));
             }
         }
@@ -319,6 +314,27 @@ impl Subscriptions {
             }
         }
         gaps
+    }
+
+    /// Moves the other subscriptions past the messages of `page` after `before` up to `until`, which the subscription
+    /// `index` has written: a room and a pattern that matches it have the same messages.
+    fn pass(&mut self, index: usize, page: &CatchUpPage, before: Offset, until: Offset) {
+        if !may_overlap(&self.list) {
+            return;
+        }
+
+        let written = page
+            .frames
+            .iter()
+            .filter(|frame| before < frame.offset() && frame.offset() <= until);
+        for frame in written {
+            let others = self.list.iter_mut().enumerate();
+            for (_, other) in others.filter(|(of, _)| *of != index) {
+                if other.source.matches(frame.room()) && other.cursor.offset() < frame.offset() {
+                    other.cursor.advance(frame.offset());
+                }
+            }
+        }
     }
 
     /// Returns the watermark: the offset up to which `pages`, each with the index of its subscription, and the rings have
@@ -445,41 +461,35 @@ impl LogReader for MergedReader<'_> {
         self.positions = cursors.collect();
         let mut parts: Vec<Chunk> = Vec::new();
         let mut bytes = 0;
-        let mut written = Offset(0);
 
         while let Some(Reverse((next, is_lost, index))) = pending.pop()
             && bytes < MAX_CHUNK_BYTES
         {
-            if is_lost {
-                // What precedes it is written first.
-                if parts.is_empty() {
-                    self.fall_behind();
-                    return Err(Behind);
+            let after = self.positions[index];
+            if next > after {
+                if is_lost {
+                    // What precedes it is written first.
+                    if parts.is_empty() {
+                        self.fall_behind();
+                        return Err(Behind);
+                    }
+                    break;
                 }
-                break;
-            }
 
-            let subscription = &mut self.subscriptions[index];
-            if next <= written {
-                // A room and a pattern that matches it have the same message.
-                self.positions[index] = next;
-            } else {
                 let other = pending.peek().map(|Reverse((next, ..))| Offset(next.0 - 1));
                 let until = other.unwrap_or(self.applied).max(next);
-                let after = self.positions[index];
-                let feed = subscription.source.feed();
-                let excluded = self.excluded;
-                let read = feed.read(after, until, format, MAX_CHUNK_BYTES, excluded);
+                let feed = self.subscriptions[index].source.feed();
+                let read = feed.read(after, until, format, MAX_CHUNK_BYTES, self.excluded);
                 let Ok(Some(chunk)) = read else {
                     // The ring has dropped it since.
                     break;
                 };
-                self.positions[index] = chunk.until;
-                written = chunk.until;
                 bytes += chunk.bytes.len();
+                self.pass(index, chunk.until);
                 parts.push(chunk);
             }
 
+            let subscription = &self.subscriptions[index];
             let after = self.positions[index];
             let next = subscription.next_offset(after, self.applied, self.excluded);
             pending.extend(next.map(|(next, is_lost)| Reverse((next, is_lost, index))));
@@ -498,6 +508,33 @@ impl LogReader for MergedReader<'_> {
             first.source.feed().count_delivery(messages, bytes);
         }
     }
+}
+
+impl MergedReader<'_> {
+    /// Moves the subscription `index` to `written`, the newest message of its chunk, and also those that have this message
+    /// too: a room and a pattern that matches it. Earlier messages of the chunk precede those of all others.
+    fn pass(&mut self, index: usize, written: Offset) {
+        self.positions[index] = written;
+        if !may_overlap(self.subscriptions) {
+            return;
+        }
+
+        let source = &self.subscriptions[index].source;
+        let room = match source.room() {
+            Some(room) => Some(room.name().clone()),
+            None => source.feed().room_at(written),
+        };
+        for (other, position) in self.subscriptions.iter().zip(&mut self.positions) {
+            if *position < written && room.as_ref().is_some_and(|room| other.source.matches(room)) {
+                *position = written;
+            }
+        }
+    }
+}
+
+/// Returns true if two of `subscriptions` may have the same messages.
+fn may_overlap(subscriptions: &[Subscription]) -> bool {
+    subscriptions.len() > 1 && subscriptions.iter().any(|one| one.source.room().is_none())
 }
 
 /// Concatenates `parts`.

@@ -1,5 +1,7 @@
 //! Tests of races between a connection and its room: changes while the connection opens, while a page is read for it,
-//! and while the server stops.
+//! and while the server stops. A model test of resuming is in [`recovery`].
+
+mod recovery;
 
 use std::collections::BTreeSet;
 use std::io::{ErrorKind, Read};
@@ -16,7 +18,7 @@ use super::connection::OpenConnection;
 use super::reader::push_page;
 use super::websocket::WebSocketTask;
 use super::{ConnectionSettings, FrameSender, PendingConnection, Permissions};
-use crate::protocol::{CloseCode, Key, Member, Offset, Push, RoomName, UserId};
+use crate::protocol::{CloseCode, Key, Member, Offset, Push, RoomName, UnsubscribeCode, UserId};
 use crate::server::auth::{Principal, Verifier};
 use crate::server::hub::{Admission, Closing, Hub, PendingSubscription, Resume, Room, Subscriber};
 use crate::server::room::{Dialect, Draft, Format, Tick};
@@ -123,15 +125,22 @@ impl World {
         client.set_nonblocking(true).expect("set");
         let server = std::net::TcpStream::from(OwnedFd::from(server));
         let server = TcpStream::from_std(server).expect("registered");
-        (pending(admission, entry), server, SocketClient(client))
+        (
+            pending(admission, vec![entry]),
+            server,
+            SocketClient(client),
+        )
     }
 }
 
-/// Returns the connection of the newcomer with `admission` to the server and `entry` to a room.
-pub(super) fn pending(admission: Admission, entry: PendingSubscription) -> PendingConnection {
+/// Returns the connection of the newcomer with `admission` to the server and these `subscriptions`.
+pub(super) fn pending(
+    admission: Admission,
+    subscriptions: Vec<PendingSubscription>,
+) -> PendingConnection {
     PendingConnection {
         admission,
-        subscriptions: vec![entry],
+        subscriptions,
         id: Some(user("newcomer")),
         permissions: Permissions::new(Principal::open()),
         settings: Arc::new(ConnectionSettings {
@@ -174,15 +183,7 @@ impl SocketClient {
 
         let mut received = Received::default();
         let mut rest = bytes.as_slice();
-        while let [first, short, tail @ ..] = rest {
-            let (length, tail) = match (short, tail) {
-                (126, [high, low, tail @ ..]) => {
-                    (usize::from(u16::from_be_bytes([*high, *low])), tail)
-                }
-                (short, tail) => (usize::from(*short), tail),
-            };
-            let (payload, next) = tail.split_at(length);
-
+        while let Some((first, payload, next)) = next_frame(rest) {
             assert_eq!(received.close_code, None, "a frame after the Close frame");
             match first {
                 0x81 => received
@@ -197,6 +198,23 @@ impl SocketClient {
 
         received
     }
+}
+
+/// Returns the first byte and the payload of the server's next frame in `bytes`, and the rest; `None` if `bytes` has no
+/// whole frame.
+fn next_frame(bytes: &[u8]) -> Option<(u8, &[u8], &[u8])> {
+    let (first, length, rest) = match bytes {
+        [first, 126, high, low, rest @ ..] => {
+            let length = usize::from(u16::from_be_bytes([*high, *low]));
+            (*first, length, rest)
+        }
+        [_, 126, ..] => return None,
+        [first, short, rest @ ..] => (*first, usize::from(*short), rest),
+        _ => return None,
+    };
+
+    let (payload, rest) = rest.split_at_checked(length)?;
+    Some((first, payload, rest))
 }
 
 /// Returns the ids of `members`.

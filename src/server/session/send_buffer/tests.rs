@@ -99,8 +99,10 @@ impl TestReader {
     }
 
     fn catch_up(&mut self, page: &CatchUpPage) -> Vec<GapReason> {
-        self.buffer
-            .on_caught_up(&mut self.cursor, page, Offset(u64::MAX))
+        let Self { buffer, cursor, .. } = self;
+        let mut gaps = buffer.begin_page(cursor, page);
+        gaps.extend(buffer.continue_page(cursor, page, Offset(u64::MAX)));
+        gaps
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use rusqlite::Connection;
+use serde_json::json;
 use tempfile::TempDir;
 
 use super::*;
@@ -17,7 +18,10 @@ const VERSIONS: &[&[u8]] = &[
     include_bytes!("databases/version-3.db"),
     include_bytes!("databases/version-4.db"),
     include_bytes!("databases/version-5.db"),
+    VERSION_6,
 ];
+/// A file of version 6. Its room `orders` has messages of each kind, and the first of them was trimmed.
+const VERSION_6: &[u8] = include_bytes!("databases/version-6.db");
 /// A file of version 4 with two rooms that were written to in turn. The lobby kept three messages.
 const TWO_ROOMS: &[u8] = include_bytes!("databases/version-4-rooms.db");
 /// The files left by a process that was killed in the first milliseconds of its first start.
@@ -243,6 +247,80 @@ fn files_of_each_version_are_opened_with_what_they_hold() {
             version + 1
         );
     }
+}
+
+#[test]
+fn a_file_of_version_6_keeps_contents_fields_positions_and_the_number_of_trimmed_messages() {
+    let folder = Folder::with(VERSION_6);
+    let orders = RoomName::parse("orders").expect("a name");
+    let limit = Limit {
+        messages: 9,
+        bytes: usize::MAX,
+    };
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+
+    let store = folder.open();
+    let page = runtime.block_on(store.read(&orders, Span::Newest, limit));
+    let frames = page.expect("a page").frames;
+    let messages = frames.iter().map(|frame| {
+        let mut message = serde_json::to_value(frame.publication()).expect("JSON");
+        message.as_object_mut().expect("an object").remove("at");
+        message
+    });
+
+    let message = |offset, prev, content| {
+        let mut message =
+            json!({ "room": "orders", "offset": offset, "prev": prev, "from": "ann" });
+        for (field, value) in content {
+            message[field] = value;
+        }
+        message
+    };
+    let big = serde_json::from_str(r#"{"id":1,"b":12345678901234567890}"#).expect("JSON");
+    let expected = [
+        message(
+            4,
+            2,
+            vec![
+                ("json", big),
+                ("kind", json!("order.created")),
+                ("key", json!("k1")),
+            ],
+        ),
+        message(6, 4, vec![("data", json!("Ynl0ZXM="))]),
+        message(
+            7,
+            6,
+            vec![
+                ("text", json!("answer")),
+                ("kind", json!("note")),
+                ("key", json!("k2")),
+                ("reply_to", json!(4)),
+            ],
+        ),
+        message(
+            8,
+            7,
+            vec![
+                ("text", json!("edited")),
+                ("key", json!("k3")),
+                ("edits", json!(7)),
+            ],
+        ),
+    ];
+    assert_eq!(messages.collect::<Vec<_>>(), expected);
+    let trimmed = runtime.block_on(store.count(&orders, Offset(2)));
+    assert_eq!(trimmed, Ok(Some(1)));
+
+    let ann = UserId::parse("ann").expect("a name");
+    let again = Draft::text(ann, Key::parse("k0").ok(), "again");
+    let stored = block_on(store.append(&orders, vec![again], 7)).expect("stored");
+    assert_eq!(
+        stored[0].offset(),
+        Offset(2),
+        "the key of the trimmed message is known"
+    );
+    assert!(stored[0].frame().is_none(), "it is a duplicate");
 }
 
 /// Returns the offset, the previous offset and the text of each message of `room`; no text for a deleted one.
