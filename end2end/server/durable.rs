@@ -1,6 +1,6 @@
 //! Acknowledged messages survive every kind of exit of the process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
+use crate::client::get;
 use crate::eventually::soon;
 use crate::harness::{Peer, Server};
 use crate::typed::{find, join, next, say};
@@ -29,13 +30,19 @@ struct Published {
     open: Vec<String>,
 }
 
-/// Publishes with [`AHEAD`] messages in flight until the connection ends.
-async fn publish(mut peer: Peer, name: String, acks: Arc<(AtomicU64, Notify)>) -> Published {
+/// Publishes in `rooms` in turn, with [`AHEAD`] messages in flight, until the connection ends.
+async fn publish(
+    mut peer: Peer,
+    rooms: &[&str],
+    name: String,
+    acks: Arc<(AtomicU64, Notify)>,
+) -> Published {
     let mut published = Published::default();
 
-    for number in 0u64.. {
+    for (number, room) in rooms.iter().cycle().enumerate() {
         let key = format!("{name}-{number}");
-        let frame = json!({ "type": "publish", "text": format!("text of {key}"), "key": key });
+        let text = format!("text of {key}");
+        let frame = json!({ "type": "publish", "room": room, "text": text, "key": key });
 
         published.open.push(key);
         if !peer.try_send(frame.to_string()).await {
@@ -100,6 +107,35 @@ async fn read_all(server: &Server, after: u64, epoch: Option<&str>) -> (Vec<Valu
     )
 }
 
+/// Publishes in `rooms` from several clients, and kills the server under load, after a random number of acks.
+async fn publish_until_kill(server: &Server, rooms: &'static [&str], round: u64) -> Published {
+    let acks = Arc::new((AtomicU64::new(0), Notify::new()));
+    let mut publishing = Vec::new();
+
+    for number in 0..PUBLISHERS {
+        let (peer, _) = join(server, "id=publisher").await;
+        let name = format!("{round}-{number}");
+        publishing.push(tokio::spawn(publish(peer, rooms, name, acks.clone())));
+    }
+
+    let enough = fastrand::u64(1..600);
+    soon(async {
+        while acks.0.load(Ordering::Relaxed) < enough {
+            acks.1.notified().await;
+        }
+    })
+    .await;
+
+    server.signal("KILL");
+    let mut published = Published::default();
+    for publisher in publishing {
+        let Published { acked, open } = publisher.await.expect("ended");
+        published.acked.extend(acked);
+        published.open.extend(open);
+    }
+    published
+}
+
 /// Publishes from several clients, kills the server, and checks what the next one has.
 async fn kill_round(data: &Path, round: u64, before: &mut u64, epoch: &mut Option<String>) {
     let server = Server::start_in(data, KEEP_ALL);
@@ -112,37 +148,7 @@ async fn kill_round(data: &Path, round: u64, before: &mut u64, epoch: &mut Optio
     assert_eq!(welcome["epoch"], json!(known));
 
     let listening = tokio::spawn(receive(listener));
-    let acks = Arc::new((AtomicU64::new(0), Notify::new()));
-    let mut publishing = Vec::new();
-
-    for number in 0..PUBLISHERS {
-        let (peer, _) = join(&server, "id=publisher").await;
-        publishing.push(tokio::spawn(publish(
-            peer,
-            format!("{round}-{number}"),
-            acks.clone(),
-        )));
-    }
-
-    // The server is killed under load, after a random number of acks.
-    let enough = fastrand::u64(1..600);
-
-    soon(async {
-        while acks.0.load(Ordering::Relaxed) < enough {
-            acks.1.notified().await;
-        }
-    })
-    .await;
-
-    server.signal("KILL");
-    let mut published = Published::default();
-
-    for publisher in publishing {
-        let Published { acked, open } = publisher.await.expect("ended");
-        published.acked.extend(acked);
-        published.open.extend(open);
-    }
-
+    let published = publish_until_kill(&server, &["lobby"], round).await;
     let received = listening.await.expect("ended");
     drop(server);
 
@@ -193,17 +199,165 @@ async fn kill_round(data: &Path, round: u64, before: &mut u64, epoch: &mut Optio
     drop(server);
 }
 
+/// Returns the number of rounds of kills.
+fn kill_rounds() -> u64 {
+    let rounds = std::env::var("FANFARE_KILL_ROUNDS").ok();
+    rounds
+        .and_then(|rounds| rounds.parse().ok())
+        .unwrap_or(KILL_ROUNDS)
+}
+
 #[tokio::test]
 async fn a_kill_under_load_loses_nothing_acknowledged_or_delivered() {
-    let rounds = std::env::var("FANFARE_KILL_ROUNDS")
-        .ok()
-        .and_then(|rounds| rounds.parse().ok());
     let data = tempfile::tempdir().expect("a folder");
 
     let mut before = 0;
     let mut epoch = None;
-    for round in 0..rounds.unwrap_or(KILL_ROUNDS) {
+    for round in 0..kill_rounds() {
         kill_round(data.path(), round, &mut before, &mut epoch).await;
+    }
+}
+
+const ROOMS: &[&str] = &["class-a", "class-b", "class-c"];
+
+/// A reader of [`ROOMS`], across the kills of the server.
+struct Follower {
+    /// The subscriptions, to rooms or to a pattern, each with the last offset that was received.
+    positions: BTreeMap<&'static str, u64>,
+    /// `None` before the first `subscribed`.
+    epoch: Option<Value>,
+    received: Vec<Value>,
+}
+
+impl Follower {
+    fn of(subscriptions: &[&'static str]) -> Self {
+        Self {
+            positions: subscriptions.iter().map(|room| (*room, 0)).collect(),
+            epoch: None,
+            received: Vec::new(),
+        }
+    }
+
+    /// Connects, and resumes each subscription from its position.
+    async fn connect(&self, server: &Server) -> Peer {
+        let typed = [("sec-websocket-protocol", "fanfare.v1")];
+        let mut peer = server
+            .try_join("id=follower", &typed)
+            .await
+            .expect("accepted");
+
+        for (room, after) in &self.positions {
+            let mut frame = json!({ "type": "subscribe", "room": room, "after": after });
+            if let Some(epoch) = &self.epoch {
+                frame["epoch"] = epoch.clone();
+            }
+            peer.send(frame.to_string()).await;
+        }
+        peer
+    }
+
+    /// Receives messages until the connection ends or the newest message of each room, at `heads`, has arrived.
+    async fn receive(mut self, mut peer: Peer, heads: Option<Vec<u64>>) -> Self {
+        let mut missing: BTreeSet<u64> = heads
+            .unwrap_or_else(|| vec![u64::MAX])
+            .into_iter()
+            .collect();
+        missing.retain(|head| !self.received.iter().any(|one| one["offset"] == *head));
+
+        while !missing.is_empty()
+            && let Some(text) = peer.text_or_end().await
+        {
+            let frame: Value = serde_json::from_str(&text).expect("JSON");
+            match frame["type"].as_str() {
+                Some("subscribed") => {
+                    assert_eq!(frame["recovery"], "resumed", "{frame}");
+                    let known = self.epoch.get_or_insert_with(|| frame["epoch"].clone());
+                    assert_eq!(frame["epoch"], *known);
+                }
+                Some("message") => {
+                    missing.remove(&frame["offset"].as_u64().expect("an offset"));
+                    self.on_message(frame);
+                }
+                Some("welcome" | "presence") => {}
+                _ => panic!("{frame}"),
+            }
+        }
+        self
+    }
+
+    fn on_message(&mut self, message: Value) {
+        let offset = message["offset"].as_u64().expect("an offset");
+        let room = message["room"].as_str().expect("text");
+        let subscription = self
+            .positions
+            .iter_mut()
+            .find(|(name, _)| **name == room || name.ends_with('*'));
+        let (_, position) = subscription.expect("it is subscribed");
+
+        assert!(offset > *position, "{message} follows {position}");
+        *position = offset;
+        self.received.push(message);
+    }
+
+    /// Returns the offset of each key, in a room of the follower. Each message must link to the one before it.
+    fn offsets(&self) -> BTreeMap<String, u64> {
+        let mut offsets = BTreeMap::new();
+        let mut last_of: BTreeMap<&str, u64> = BTreeMap::new();
+
+        for message in &self.received {
+            let offset = message["offset"].as_u64().expect("an offset");
+            let last = last_of
+                .entry(message["room"].as_str().expect("text"))
+                .or_default();
+            assert_eq!(message["prev"], *last, "{message}");
+            *last = offset;
+
+            let key = message["key"].as_str().expect("a key").to_owned();
+            let twice = offsets.insert(key, offset);
+            assert_eq!(twice, None, "{message}");
+        }
+        offsets
+    }
+}
+
+#[tokio::test]
+async fn readers_of_several_rooms_and_of_a_pattern_get_all_messages_once_over_many_kills() {
+    let data = tempfile::tempdir().expect("a folder");
+    let mut acked = BTreeMap::new();
+    let mut followers = [Follower::of(ROOMS), Follower::of(&["class-*"])];
+
+    for round in 0..kill_rounds() {
+        let server = Server::start_in(data.path(), KEEP_ALL);
+        let [rooms, pattern] = followers;
+        let [rooms_peer, pattern_peer] =
+            [rooms.connect(&server).await, pattern.connect(&server).await];
+        let rooms = tokio::spawn(rooms.receive(rooms_peer, None));
+        let pattern = tokio::spawn(pattern.receive(pattern_peer, None));
+
+        acked.extend(publish_until_kill(&server, ROOMS, round).await.acked);
+        followers = [rooms.await.expect("ended"), pattern.await.expect("ended")];
+    }
+
+    let server = Server::start_in(data.path(), KEEP_ALL);
+    let mut heads = Vec::new();
+    for room in ROOMS {
+        let room = get(&server, &format!("/api/v1/rooms/{room}")).await;
+        heads.push(room["head"].as_u64().expect("an offset"));
+    }
+    let mut found = Vec::new();
+    for follower in followers {
+        let peer = follower.connect(&server).await;
+        let follower = follower.receive(peer, Some(heads.clone())).await;
+        found.push(follower.offsets());
+    }
+
+    assert_eq!(found[0], found[1], "both readers have the same messages");
+    for (key, offset) in &acked {
+        assert_eq!(
+            found[0].get(key),
+            Some(offset),
+            "{key} was acknowledged at {offset}"
+        );
     }
 }
 

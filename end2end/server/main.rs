@@ -33,6 +33,8 @@ mod subscriptions;
 mod signals;
 /// The states of members.
 mod presence;
+/// Each room of a connection with several.
+mod each_room;
 /// TLS in the program itself.
 mod tls;
 /// Reading from a position: history, resuming, slow readers.

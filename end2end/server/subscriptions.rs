@@ -35,6 +35,7 @@ pub(crate) async fn messages(peer: &mut Peer, count: usize) -> Vec<(String, Stri
     messages
 }
 
+/// Returns a message of [`messages`].
 pub(crate) fn pair(room: &str, text: &str) -> (String, String) {
     (room.to_owned(), text.to_owned())
 }

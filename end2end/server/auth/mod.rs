@@ -4,6 +4,8 @@
 mod calls;
 /// Tokens of WebSockets.
 mod sockets;
+/// Tokens and the rooms of one connection.
+mod subscriptions;
 /// Edits of one's own messages.
 mod edits;
 /// Signals and states.
