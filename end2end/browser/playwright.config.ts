@@ -4,8 +4,8 @@ import { defineConfig } from '@playwright/test';
 
 export default defineConfig({
   testDir: '.',
-  // One at a time: the servers under test and their browsers share two cores.
-  workers: 1,
+  // One for each core: a test waits more than it computes, and each has its own server or rooms of its own.
+  workers: 2,
   forbidOnly: Boolean(process.env.CI),
   // On a busy machine a browser may stumble once; the report names it as flaky.
   retries: process.env.CI ? 1 : 0,

@@ -262,12 +262,12 @@ async fn a_full_room_is_an_error_that_may_be_retried() {
 
 #[tokio::test]
 async fn a_message_that_many_patterns_match_is_delivered_once() {
-    let server = Server::start(&[]);
+    let server = Server::start(&["--max-subscriptions", "64"]);
     let mut ann = connect(&server, "id=ann").await;
-    // 128 subscriptions: the room, and all its prefixes as patterns.
-    let room = "r".repeat(127);
+    // 64 subscriptions: the room, and all its prefixes as patterns. A connection may send 100 such frames a second.
+    let room = "r".repeat(63);
     subscribe(&mut ann, &room).await;
-    for length in 0..127 {
+    for length in 0..63 {
         subscribe(&mut ann, &format!("{}*", &room[..length])).await;
     }
 
