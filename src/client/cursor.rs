@@ -226,9 +226,11 @@ impl Cursor {
             ..
         } = subscribed;
         let known = self.position.as_ref();
-        let is_same_log = known.is_none_or(|known| {
-            known.offset <= *head && known.epoch.as_ref().is_none_or(|known| known == epoch)
-        });
+        // A position that was read in other rooms may be after the newest message of this one.
+        let is_same_log = *recovery != Recovery::Lost
+            || known.is_none_or(|known| {
+                known.offset <= *head && known.epoch.as_ref().is_none_or(|known| known == epoch)
+            });
 
         let offset = match known {
             None => *head,

@@ -94,10 +94,16 @@ pub enum Command {
 impl Command {
     /// Returns the command with the room `name`, if it is about a room and names none.
     pub fn in_room(mut self, name: &RoomName) -> Self {
-        if let Self::Publish { room, .. } | Self::Delete { room, .. } | Self::History { room, .. } =
-            &mut self
-        {
-            room.get_or_insert_with(|| name.clone());
+        match &mut self {
+            Self::Publish { room, .. }
+            | Self::Delete { room, .. }
+            | Self::Signal { room, .. }
+            | Self::State { room, .. }
+            | Self::History { room, .. } => {
+                room.get_or_insert_with(|| name.clone());
+            }
+            Self::Subscribe { .. } | Self::Unsubscribe { .. } | Self::Token { .. } | Self::Ping => {
+            }
         }
         self
     }

@@ -272,6 +272,27 @@ async fn several_rooms_and_patterns_are_printed_by_one_command_each_line_with_it
 }
 
 #[tokio::test]
+async fn a_room_that_is_full_at_first_is_printed_once_a_place_is_free() {
+    let server = Server::start(&["--max-room-members", "1"]);
+    let (occupant, _) = join(&server, "room=orders&id=ann").await;
+    publish(&server, "orders", "1").await;
+    let url = server.url("");
+    let arguments = ["listen", "builds", "orders", "--after", "0", "--url", &url];
+    let mut listen = Client::start(&arguments);
+    publish(&server, "builds", "2").await;
+    let first = listen.line().await;
+
+    drop(occupant);
+
+    assert!(first.ends_with('2'), "{first}");
+    let second = listen.line().await;
+    assert!(
+        second.starts_with("orders") && second.ends_with('1'),
+        "{second}"
+    );
+}
+
+#[tokio::test]
 async fn a_pattern_goes_on_without_a_room_from_which_the_address_is_banned() {
     let server = Server::start(&[]);
     publish(&server, "builds-1", "secret").await;

@@ -33,6 +33,9 @@ const BATCH_INTERVAL: Duration = Duration::from_millis(50);
 /// this many rows in a twentieth of a second.
 const MAX_BATCH: usize = 25;
 
+/// The pause before another attempt if the server refuses subscriptions for now.
+const RETRY_PAUSE: Duration = Duration::from_secs(5);
+
 /// A command of the page.
 #[derive(Clone, Debug)]
 pub(super) enum ConnectionCommand {
@@ -59,6 +62,7 @@ pub(super) async fn keep_connected(
         connection: Connection::new(clock::since_start()),
         batch_due: Duration::ZERO,
         first_room: None,
+        retry_due: None,
         was_subscribed: false,
     };
     let mut socket = None;
@@ -103,6 +107,8 @@ struct Task {
     batch_due: Duration,
     /// The room in the URL of the socket.
     first_room: Option<RoomName>,
+    /// The time at which subscriptions that were refused for now are requested again.
+    retry_due: Option<Duration>,
     /// True after the first `subscribed`.
     was_subscribed: bool,
 }
@@ -136,6 +142,7 @@ impl Task {
     fn on_end(&mut self, ended: ConnectionEnd) {
         // Waiting commands were intended for this connection.
         while self.commands.next().now_or_never().flatten().is_some() {}
+        self.retry_due = None;
         self.page.on_disconnect();
         self.on_close(ended);
     }
@@ -156,6 +163,10 @@ impl Task {
 
     /// Exchanges frames and commands for at most `time`. Returns the end of the connection, if it ended.
     async fn converse(&mut self, socket: &mut Socket, time: Duration) -> Option<ConnectionEnd> {
+        let until_retry = self
+            .retry_due
+            .map(|due| due.saturating_sub(clock::since_start()));
+        let time = until_retry.map_or(time, |until| until.min(time));
         let next = select(self.commands.next(), socket.next());
         match select(next, TimeoutFuture::new(millis(time))).await {
             Either::Left((Either::Left((Some(command), _)), _)) => match command {
@@ -173,7 +184,17 @@ impl Task {
             Either::Left((Either::Left((None, _)) | Either::Right((None, _)), _)) => {
                 return Some((socket.close_code(), None));
             }
-            Either::Right(_) => {}
+            Either::Right(_) => {
+                if self
+                    .retry_due
+                    .take_if(|due| *due <= clock::since_start())
+                    .is_some()
+                {
+                    for command in self.page.pending_subscriptions() {
+                        socket.send(&command);
+                    }
+                }
+            }
         }
 
         None
@@ -206,6 +227,19 @@ impl Task {
     /// Updates the state of the connection, the access to the rooms and the users in them. The lists handle messages.
     fn on_push(&mut self, push: &Push, socket: &mut Socket) {
         let page = self.page;
+        if let Push::Error {
+            retry: true,
+            key: None,
+            room: Some(room),
+            ..
+        } = push
+            && page
+                .room(room.as_str())
+                .is_some_and(|room| !room.is_subscribed())
+        {
+            self.retry_due = Some(clock::since_start() + RETRY_PAUSE);
+        }
+
         match push {
             Push::Welcome(welcome) => {
                 self.on_welcome(welcome);

@@ -322,6 +322,16 @@ impl PageState {
         })
     }
 
+    /// Returns the commands that subscribe to the rooms that the server has neither confirmed nor refused for good.
+    pub(super) fn pending_subscriptions(self) -> Vec<Command> {
+        self.rooms.with_untracked(|rooms| {
+            let pending = rooms
+                .iter()
+                .filter(|room| !room.is_subscribed() && !room.is_refused());
+            pending.map(|room| room.subscribe()).collect()
+        })
+    }
+
     pub(super) fn on_disconnect(self) {
         self.connection.set(ConnectionStatus::Connecting);
         self.set_round_trip(None);

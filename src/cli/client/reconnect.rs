@@ -150,10 +150,15 @@ impl ReconnectingSocket {
 
     /// Drops the socket without a Close frame, like a network failure, and reconnects at once.
     pub(in crate::cli) fn reconnect(&mut self) {
+        self.reconnect_after(Duration::ZERO);
+    }
+
+    /// Drops the socket without a Close frame, and reconnects after `pause`.
+    pub(in crate::cli) fn reconnect_after(&mut self, pause: Duration) {
         self.socket = None;
         self.opening = None;
         self.ended = None;
-        self.on_close(NO_CLOSE_FRAME, Some(Duration::ZERO));
+        self.on_close(NO_CLOSE_FRAME, Some(pause));
     }
 
     /// Closes the connection, if there is one.

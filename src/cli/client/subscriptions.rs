@@ -1,10 +1,15 @@
 //! The rooms and patterns that a [`ReconnectingSocket`] reads, each with the position in it.
 
+use std::time::Duration;
+
 use anyhow::bail;
 
 use super::ReconnectingSocket;
 use crate::client::{Cursor, ReadPosition, Update};
-use crate::protocol::{Push, RoomName, RoomSelector, UnsubscribeCode};
+use crate::protocol::{Publication, Push, RoomName, RoomSelector, UnsubscribeCode};
+
+/// The pause before another attempt if the server refuses a subscription for now.
+const RETRY_PAUSE: Duration = Duration::from_secs(5);
 
 /// The subscriptions of a connection, at least one, in the order in which they are requested.
 pub(in crate::cli) struct Subscriptions(Vec<Subscription>);
@@ -71,7 +76,8 @@ impl Subscriptions {
     }
 
     /// Records a frame of the server, and returns what it changes, each with its room. A message of several subscriptions
-    /// is returned once. After a `welcome`, requests the subscriptions on `socket`, unless its URL has the only one.
+    /// is returned once. After a `welcome`, requests the subscriptions on `socket`, unless its URL has the only one. If one is
+    /// refused for now, the socket reconnects after a pause.
     ///
     /// # Errors
     /// If the server refuses or ends a subscription.
@@ -88,11 +94,16 @@ impl Subscriptions {
             }
             Push::Error {
                 message,
-                retry: false,
+                retry,
                 room: Some(room),
                 key: None,
                 ..
-            } if !socket.has_room() => bail!("cannot read {room}: {message}"),
+            } if !socket.has_room() && self.is_pending(room) => {
+                if !retry {
+                    bail!("cannot read {room}: {message}");
+                }
+                socket.reconnect_after(RETRY_PAUSE);
+            }
             // A pattern goes on without a room that was deleted, or from which the client is banned.
             Push::Unsubscribed {
                 room,
@@ -113,13 +124,15 @@ impl Subscriptions {
         Ok(self.updates(push))
     }
 
-    fn updates(&mut self, push: &Push) -> Vec<(RoomSelector, Update)> {
-        let Some(name) = push.room() else {
-            return Vec::new();
-        };
+    /// Returns true if the server has not confirmed the subscription to `room` on this connection.
+    fn is_pending(&self, room: &RoomSelector) -> bool {
+        let mut subscriptions = self.0.iter();
+        subscriptions.any(|one| one.room == *room && !one.cursor.is_subscribed())
+    }
 
+    fn updates(&mut self, push: &Push) -> Vec<(RoomSelector, Update)> {
         let mut updates = Vec::new();
-        for Subscription { room, cursor, .. } in self.0.iter_mut().filter(|one| one.has(name)) {
+        for Subscription { room, cursor, .. } in self.0.iter_mut().filter(|one| one.has(push)) {
             let of_room = cursor.on_push(push);
             if updates.is_empty() {
                 updates = of_room
@@ -145,9 +158,38 @@ impl Subscription {
         }
     }
 
-    /// Returns true if a frame about `name`, a room or a pattern, concerns this subscription.
-    fn has(&self, name: &str) -> bool {
-        self.room.as_str() == name
-            || RoomName::parse(name).is_ok_and(|name| self.room.matches(&name))
+    /// Returns true if `push` is about this subscription, or about a message of it.
+    fn has(&self, push: &Push) -> bool {
+        match push {
+            Push::Message(Publication { room, .. }) | Push::Deleted { room, .. } => {
+                self.room.matches(room)
+            }
+            _ => push.room() == Some(self.room.as_str()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subscribed_frame_of_a_room_does_not_move_a_pattern_that_matches_it() {
+        let rooms = ["a-*", "a-1"].map(|room| RoomSelector::parse(room).expect("a selector"));
+        let mut subscriptions = Subscriptions::new(rooms, None);
+        let push = |json: &str| Push::decode(json).expect("a frame");
+        let subscribed = push(
+            r#"{"type":"subscribed","room":"a-1","epoch":"5f3e9a01","head":9,"first":1,"recovery":"fresh","count":1}"#,
+        );
+        let message = push(
+            r#"{"type":"message","room":"a-1","offset":10,"prev":9,"at":0,"from":"bob","text":"hello"}"#,
+        );
+
+        assert_eq!(subscriptions.updates(&subscribed), []);
+
+        assert!(!subscriptions.0[0].cursor.is_subscribed());
+        assert!(subscriptions.0[1].cursor.is_subscribed());
+        let updates = subscriptions.updates(&message);
+        assert_eq!(updates.len(), 1, "{updates:?}");
     }
 }

@@ -222,6 +222,16 @@ fn a_log_that_began_anew_is_reported_even_if_it_is_longer_than_the_old_one() {
 }
 
 #[test]
+fn a_position_after_the_newest_message_of_the_room_is_kept_if_the_server_resumes_it() {
+    let mut cursor = Cursor::new(position("e1:9"));
+
+    let updates = receive(&mut cursor, [subscribed("e1", 1, 7, Recovery::Resumed)]);
+
+    assert_eq!(updates, []);
+    assert_eq!(cursor.position(), position("e1:9").as_ref());
+}
+
+#[test]
 fn a_log_that_lost_its_end_is_reported_as_one_that_began_anew() {
     let mut cursor = Cursor::new(position("a:2"));
 
