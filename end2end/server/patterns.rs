@@ -64,6 +64,22 @@ async fn a_ban_in_a_room_stops_its_messages_for_readers_of_patterns_until_it_is_
 }
 
 #[tokio::test]
+async fn a_ban_in_a_room_that_is_read_by_name_and_by_a_pattern_is_sent_once() {
+    let server = Server::start(&[]);
+    let mut ann = connect(&server, "id=ann").await;
+    for room in ["class-1", "class-*"] {
+        subscribe(&mut ann, room).await;
+    }
+
+    ban(&server, "class-1", None).await;
+
+    expect_banned(&mut ann, "class-1").await;
+    publish(&server, "class-2", "public").await;
+    let next = ann.json().await;
+    assert_eq!(next["text"], "public", "{next}");
+}
+
+#[tokio::test]
 async fn a_new_subscription_to_a_pattern_excludes_the_rooms_of_bans() {
     let server = Server::start(&["--history-messages", "500"]);
     ban(&server, "class-1", None).await;

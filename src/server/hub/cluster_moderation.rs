@@ -249,12 +249,13 @@ impl ClusterModeration {
                 return;
             }
             affected += 1;
+            // First, so that the client gets one frame if it reads the room both by name and by a pattern.
+            entry.subscriber.apply_rules();
             let access = AccessRequest::new(entry.account(), entry.address, room);
             if self.moderation.admit_reader(&access).is_err() {
                 let code = UnsubscribeCode::Banned;
                 entry.subscriber.unsubscribe(&by_name, code);
             }
-            entry.subscriber.apply_rules();
         };
         self.connections.for_each_entry(visit).await;
         affected

@@ -45,7 +45,8 @@ impl Kick {
     }
 
     /// Reports whether the command applies to the subscription to `rooms` of a client that connected at `since`
-    /// (milliseconds since 1970 UTC) as `id`. A room that the command names is the room, or one that the pattern matches.
+    /// (milliseconds since 1970 UTC) as `id`. A room that the command names is the room, or one that the pattern matches: then
+    /// the operator must administer all rooms of the pattern, because the whole subscription ends.
     pub fn applies_to(
         &self,
         rooms: &RoomSelector,
@@ -53,9 +54,9 @@ impl Kick {
         address: IpAddr,
         since: u64,
     ) -> bool {
-        let is_within = |grants: &Grants| match (&self.room, rooms) {
-            (Some(room), _) | (None, RoomSelector::Room(room)) => grants.allow(Right::Admin, room),
-            (None, RoomSelector::Pattern(pattern)) => grants.covers(Right::Admin, pattern),
+        let is_within = |grants: &Grants| match rooms {
+            RoomSelector::Room(room) => grants.allow(Right::Admin, room),
+            RoomSelector::Pattern(pattern) => grants.covers(Right::Admin, pattern),
         };
 
         self.room.as_ref().is_none_or(|room| rooms.matches(room))
@@ -90,21 +91,36 @@ mod tests {
     }
 
     #[test]
-    fn a_kick_from_a_room_applies_to_the_patterns_that_match_it() {
-        let json =
-            r#"{"room":"class-1","id":null,"address":null,"within":{"class-1":"admin"},"at":9000}"#;
-        let kick: Kick = serde_json::from_str(json).expect("a kick");
+    fn a_kick_from_a_room_applies_to_the_patterns_that_match_it_and_that_the_operator_administers()
+    {
+        let kick = |within: &str| -> Kick {
+            let json = format!(
+                r#"{{"room":"class-1","id":null,"address":null,"within":{within},"at":9000}}"#
+            );
+            serde_json::from_str(&json).expect("a kick")
+        };
 
-        for (rooms, expected) in [
-            ("class-1", true),
-            ("class-*", true),
-            ("*", true),
-            ("class-2", false),
-            ("class-2*", false),
+        for (rooms, by_class_admin, by_admin) in [
+            ("class-1", true, true),
+            ("class-*", true, true),
+            ("*", false, true),
+            ("class-2", false, false),
+            ("class-2*", false, false),
         ] {
             let selector = RoomSelector::parse(rooms).expect("a room or pattern");
-            let applies = kick.applies_to(&selector, None, IpAddr::from([192, 0, 2, 1]), 1);
-            assert_eq!(applies, expected, "{rooms}");
+            let address = IpAddr::from([192, 0, 2, 1]);
+            let limited = kick(r#"{"class-*":"admin"}"#);
+            let whole = kick("null");
+            assert_eq!(
+                limited.applies_to(&selector, None, address, 1),
+                by_class_admin,
+                "{rooms}"
+            );
+            assert_eq!(
+                whole.applies_to(&selector, None, address, 1),
+                by_admin,
+                "{rooms}"
+            );
         }
     }
 }

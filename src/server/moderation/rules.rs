@@ -1,6 +1,6 @@
 //! Bans and closed rooms, and the checks against them. Pure: times are parameters, in milliseconds since 1970 UTC.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::net::IpAddr;
 
@@ -106,7 +106,7 @@ pub struct TooManyBans;
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(try_from = "RulesFile", into = "RulesFile")]
 pub struct Rules {
-    bans: HashMap<(BanKey, Option<RoomName>), Ban>,
+    bans: BTreeMap<(BanKey, Option<RoomName>), Ban>,
     closed: BTreeMap<RoomName, ClosedRoom>,
 }
 
@@ -119,7 +119,7 @@ struct RulesFile {
 }
 
 /// The key of bans in look-ups. All addresses of a host have the same key.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum BanKey {
     Id(UserId),
     Host(IpBucket),
@@ -223,14 +223,14 @@ impl Rules {
         address: IpAddr,
         now: u64,
     ) -> Vec<RoomName> {
-        let host = IpBucket::of(address);
-        let is_target = |key: &BanKey| match key {
-            BanKey::Id(banned) => Some(banned) == id,
-            BanKey::Host(banned) => *banned == host,
-        };
+        let id = id.map(|id| BanKey::Id(id.clone()));
+        let host = BanKey::Host(IpBucket::of(address));
 
-        let bans = self.bans.iter().filter(|(_, ban)| is_in_force(ban, now));
-        let bans = bans.filter(|((key, _), _)| is_target(key));
+        let bans = id.into_iter().chain([host]).flat_map(|key| {
+            let bans = self.bans.range((key.clone(), None)..);
+            bans.take_while(move |((target, _), _)| *target == key)
+        });
+        let bans = bans.filter(|(_, ban)| is_in_force(ban, now));
         bans.filter_map(|((_, room), _)| room.clone()).collect()
     }
 

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv6Addr};
 const IPV6_PREFIX_BITS: u32 = 64;
 
 /// One IPv4 address, also if written as IPv6 (`::ffff:10.0.0.1`), or one IPv6 network of size /64.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct IpBucket(IpAddr);
 
 impl IpBucket {
