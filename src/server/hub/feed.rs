@@ -109,11 +109,6 @@ impl Feed {
         self.log.lock().next_offset(after, excluded)
     }
 
-    /// Returns the room of the message at `offset`, if it is in the ring.
-    pub fn room_at(&self, offset: Offset) -> Option<RoomName> {
-        self.log.lock().room_at(offset).cloned()
-    }
-
     /// Returns the messages after `after` up to `until`, without those of `excluded` rooms: see [`Log::read`].
     ///
     /// # Errors
@@ -128,6 +123,27 @@ impl Feed {
     ) -> Result<Option<Chunk>, Lagged> {
         let mut log = self.log.lock();
         log.read(after, until, format, max_bytes, excluded)
+    }
+
+    /// Returns the messages like [`Feed::read`], and the room of the last one.
+    ///
+    /// # Errors
+    /// [`Lagged`] if the ring has dropped the first of them.
+    pub fn read_with_room(
+        &self,
+        after: Offset,
+        until: Offset,
+        format: Format,
+        max_bytes: usize,
+        excluded: &ExcludedRooms,
+    ) -> Result<Option<(Chunk, RoomName)>, Lagged> {
+        let mut log = self.log.lock();
+        let Some(chunk) = log.read(after, until, format, max_bytes, excluded)? else {
+            return Ok(None);
+        };
+
+        let room = log.room_at(chunk.until).cloned();
+        Ok(room.map(|room| (chunk, room)))
     }
 
     /// Returns the messages after `after`, as many as fit in `max_bytes`, or one larger message.

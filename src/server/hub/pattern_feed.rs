@@ -9,7 +9,7 @@ use crate::protocol::{Offset, RoomName, RoomPattern};
 use crate::server::hub::feed::DeletionMark;
 use crate::server::hub::{Feed, Refusal, Rooms};
 use crate::server::metrics;
-use crate::server::room::{Frame, MAX_CHUNK_BYTES, PatternMap, Tick};
+use crate::server::room::{Frame, PatternMap, Tick};
 use crate::server::session::CatchUpPage;
 use crate::server::store::{Limit, MatchingPage, Store, StoreError};
 
@@ -39,7 +39,7 @@ impl PatternFeed {
         &self.feed
     }
 
-    /// Reads a page of at most `messages` messages after `after`, for a reader whose next message is no longer in the
+    /// Reads a page of at most `limit` messages after `after`, for a reader whose next message is no longer in the
     /// ring. Trimmed messages up to `known` are not reported.
     ///
     /// # Errors
@@ -48,15 +48,10 @@ impl PatternFeed {
         &self,
         after: Offset,
         known: Offset,
-        messages: usize,
+        limit: Limit,
     ) -> Result<(CatchUpPage, DeletionMark), StoreError> {
         metrics::count_catch_up();
         let mark = self.feed.deletion_mark();
-        let limit = Limit {
-            messages,
-            bytes: MAX_CHUNK_BYTES,
-        };
-
         let page = self
             .store
             .read_matching(&self.pattern, after, known, limit)

@@ -22,9 +22,6 @@ use crate::server::store::{
 /// The number of consecutive times a pass may be delayed until the next publish is finished, which takes some
 /// commits.
 const MAX_DELAYS: u8 = 16;
-/// The size limit of a page of history in bytes: the most that one request of a client may hold in memory.
-const PAGE_BYTES: usize = 256 * 1024;
-
 /// The number of messages that are read at once to find the edits of a message.
 const SCANNED_MESSAGES: usize = 1000;
 
@@ -182,7 +179,9 @@ impl Room {
         let mut after = offset;
 
         loop {
-            let (page, _) = self.read_page(Span::After(after), SCANNED_MESSAGES).await?;
+            let (page, _) = self
+                .read_page(Span::After(after), Limit::page(SCANNED_MESSAGES))
+                .await?;
             let found = page.frames.iter();
             let found = found.filter(|frame| frame.fields().edits == Some(offset));
             edits.extend(found.map(|frame| frame.offset()));
@@ -242,22 +241,17 @@ impl Room {
         Ok(self.store.bounds(&self.name)?.head.max(head))
     }
 
-    /// Reads at most `messages` entries from the store, and at most [`PAGE_BYTES`] bytes. Before the entries are
-    /// passed to a reader that is notified of deletions, call [`Feed::redact_page`].
+    /// Reads a page of at most `limit` entries from the store. Before the entries are passed to a reader that is
+    /// notified of deletions, call [`Feed::redact_page`].
     ///
     /// # Errors
     /// If the store cannot be read now.
     pub async fn read_page(
         &self,
         span: Span,
-        messages: usize,
+        limit: Limit,
     ) -> Result<(Page, DeletionMark), StoreError> {
         let mark = self.feed.deletion_mark();
-        let limit = Limit {
-            messages,
-            bytes: PAGE_BYTES,
-        };
-
         let page = self.store.read(&self.name, span, limit).await?;
         Ok((page, mark))
     }
@@ -269,14 +263,14 @@ impl Room {
     /// If the store cannot be read now.
     pub async fn history(&self, span: Span, messages: usize) -> Result<Page, StoreError> {
         loop {
-            let (mut page, mark) = self.read_page(span, messages).await?;
+            let (mut page, mark) = self.read_page(span, Limit::page(messages)).await?;
             if self.feed.redact_page(&mut page.frames, mark) {
                 return Ok(page);
             }
         }
     }
 
-    /// Reads a page of at most `messages` messages after `after`, for a reader whose next message is no longer in the
+    /// Reads a page of at most `limit` messages after `after`, for a reader whose next message is no longer in the
     /// ring.
     ///
     /// # Errors
@@ -284,13 +278,13 @@ impl Room {
     pub async fn catch_up(
         &self,
         after: Offset,
-        messages: usize,
+        limit: Limit,
     ) -> Result<(CatchUpPage, DeletionMark), StoreError> {
         metrics::count_catch_up();
 
         // Read before the page: messages that are appended meanwhile are in the ring, or the reader catches up again.
         let head = self.head();
-        let (page, mark) = self.read_page(Span::After(after), messages).await?;
+        let (page, mark) = self.read_page(Span::After(after), limit).await?;
 
         // The offset before the first message. A store that does not return `gone` trims only the oldest messages.
         let start = page.frames.first().map_or(head, |first| first.prev());

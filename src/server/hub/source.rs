@@ -6,7 +6,7 @@ use crate::protocol::{Offset, RoomName, RoomSelector};
 use crate::server::hub::feed::DeletionMark;
 use crate::server::hub::{Feed, PatternFeed, Room};
 use crate::server::session::CatchUpPage;
-use crate::server::store::StoreError;
+use crate::server::store::{Limit, StoreError};
 
 /// A room, or all rooms that a pattern matches.
 #[derive(Clone, Debug)]
@@ -58,7 +58,7 @@ impl Source {
         }
     }
 
-    /// Reads a page of at most `messages` messages after `after` from the store. For a pattern, trimmed messages up to
+    /// Reads a page of at most `limit` messages after `after` from the store. For a pattern, trimmed messages up to
     /// `known` are not reported.
     ///
     /// # Errors
@@ -67,11 +67,11 @@ impl Source {
         &self,
         after: Offset,
         known: Offset,
-        messages: usize,
+        limit: Limit,
     ) -> Result<(CatchUpPage, DeletionMark), StoreError> {
         match self {
-            Self::Room(room) => room.catch_up(after, messages).await,
-            Self::Pattern(pattern) => pattern.catch_up(after, known, messages).await,
+            Self::Room(room) => room.catch_up(after, limit).await,
+            Self::Pattern(pattern) => pattern.catch_up(after, known, limit).await,
         }
     }
 }

@@ -57,12 +57,9 @@ impl Notice {
         }
     }
 
-    /// Returns the room that the notice is about, if it is about one.
-    pub const fn room(&self) -> Option<&RoomName> {
-        match &self.push {
-            Push::Deleted { room, .. } | Push::Presence { room, .. } => Some(room),
-            _ => None,
-        }
+    /// Returns the push.
+    pub const fn push(&self) -> &Push {
+        &self.push
     }
 
     /// Returns the notice in `dialect`; empty if its clients do not get it. Event streams have only the log, without

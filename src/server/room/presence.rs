@@ -23,6 +23,8 @@ const GRACE: Duration = Duration::from_secs(5);
 const MAX_NAMED: usize = 500;
 /// Maximum size of the states in one announcement, in bytes of JSON. Further states follow in the next announcement.
 const MAX_ANNOUNCED_STATE_BYTES: usize = 32 * 1024;
+/// Maximum size of the states in a member list, in bytes of JSON. Further members are listed without their states.
+const MAX_LISTED_STATE_BYTES: usize = 64 * 1024;
 
 /// The members of one room.
 #[derive(Debug, Default)]
@@ -167,15 +169,26 @@ impl Presence {
         self.members.len()
     }
 
-    /// Returns all members for a client, sorted by id; `None` in a large room.
+    /// Returns all members for a client, sorted by id; `None` in a large room. The states that exceed the limit are left
+    /// out.
     pub fn list(&mut self) -> Option<Vec<Member>> {
         if self.members.len() > MAX_NAMED {
             return None;
         }
 
+        let mut state_bytes = MAX_LISTED_STATE_BYTES;
         let members = self.members.iter_mut().map(|(id, member)| {
             member.is_listed = true;
-            member.shown_as(id)
+            match state_bytes.checked_sub(member.state_bytes()) {
+                Some(left) => {
+                    state_bytes = left;
+                    member.shown_as(id)
+                }
+                None => Member {
+                    id: id.clone(),
+                    state: None,
+                },
+            }
         });
         Some(sorted(members.collect()))
     }
@@ -585,6 +598,24 @@ mod tests {
 
         assert_eq!(after_older, Some(vec![member(0, json("1"))]));
         assert_eq!(after_own, Some(vec![member(0, json("3"))]));
+    }
+
+    #[test]
+    fn a_list_has_all_members_and_states_up_to_the_limit() {
+        let mut presence = Presence::default();
+        let large = format!("\"{}\"", "x".repeat(1000));
+        for number in 0..100 {
+            presence.join(&user(number), 0);
+            presence.set_state(&user(number), json(&large), 10);
+        }
+
+        let listed = presence.list().expect("a small room");
+
+        let states = listed.iter().filter_map(|member| member.state.as_ref());
+        let bytes: usize = states.map(|state| state.as_str().len()).sum();
+        assert_eq!(listed.len(), 100);
+        assert!(bytes <= MAX_LISTED_STATE_BYTES, "{bytes}");
+        assert!(bytes > MAX_LISTED_STATE_BYTES - 1100, "{bytes}");
     }
 
     #[test]

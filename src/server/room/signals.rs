@@ -1,5 +1,5 @@
-//! The recent signals of a room, or of all rooms that a pattern matches: a bounded ring that each reader reads from a
-//! number of its own.
+//! The recent signals of a room, or of all rooms that a pattern matches: a bounded ring. Each reader keeps the number of
+//! the last signal that it has read.
 //!
 //! # Invariants
 //!

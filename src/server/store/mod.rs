@@ -41,7 +41,7 @@ pub use lifecycle::{
 pub use matching::{MatchingPage, RoomFilter, RoomSummary};
 pub use memory::MemoryStore;
 pub use nats::{NatsError, NatsLogin, NatsServers, NatsSettings, NatsStore};
-pub use page::{Limit, Page, Span};
+pub use page::{Limit, PAGE_BYTES, Page, Span};
 pub use sqlite::{
     BackupError, BackupReport, Durability, ExportError, Exported, ImportError, ImportLine,
     Imported, OpenError, Restored, SqliteSettings, SqliteStore, backup, export, import, restore,

@@ -6,6 +6,10 @@ use std::sync::Arc;
 use crate::protocol::Offset;
 use crate::server::room::Frame;
 
+/// The largest size of a page in bytes, unless one entry is larger: the most that one request of a client may hold in
+/// memory.
+pub const PAGE_BYTES: usize = 256 * 1024;
+
 /// The range of entries to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Span {
@@ -24,6 +28,16 @@ pub struct Limit {
     pub messages: usize,
     /// The total size of the entries in bytes, as counted by [`Frame::size`].
     pub bytes: usize,
+}
+
+impl Limit {
+    /// Returns the limit of a page of at most `messages` entries.
+    pub const fn page(messages: usize) -> Self {
+        Self {
+            messages,
+            bytes: PAGE_BYTES,
+        }
+    }
 }
 
 /// Consecutive entries of a log.

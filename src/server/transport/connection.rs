@@ -27,6 +27,7 @@ use crate::server::session::{
     RoomReader, SendBuffer, WriteStep,
 };
 use crate::server::spans;
+use crate::server::store::{Limit, PAGE_BYTES};
 use crate::server::transport::Permissions;
 use crate::server::transport::opening::{self, SubscriptionFrames};
 use crate::server::transport::stall_timeout::STALL_TIMEOUT;
@@ -34,8 +35,11 @@ use crate::server::transport::subscriptions::{Subscription, Subscriptions};
 
 /// The number of messages read from the store at once for a connection that has fallen behind.
 const CATCH_UP_MESSAGES: usize = 256;
-/// The smallest number of messages read at once from one of many rooms.
-const MIN_CATCH_UP_MESSAGES: usize = 16;
+/// The smallest number of messages read at once from one of many rooms, and of their bytes.
+const MIN_CATCH_UP: Limit = Limit {
+    messages: 16,
+    bytes: 8 * 1024,
+};
 /// The longest time for which a stopping server writes the rest of the log to a client.
 const LOG_TIMEOUT: Duration = Duration::from_secs(1);
 /// The time in which the smallest message must arrive.
@@ -319,11 +323,15 @@ impl<O: Output> Connection<O> {
             let state = self.lock();
             (state.subscriptions.behind(), state.subscriptions.len() > 1)
         };
-        let messages = (CATCH_UP_MESSAGES / behind.len().max(1)).max(MIN_CATCH_UP_MESSAGES);
+        let rooms = behind.len().max(1);
+        let limit = Limit {
+            messages: (CATCH_UP_MESSAGES / rooms).max(MIN_CATCH_UP.messages),
+            bytes: (PAGE_BYTES / rooms).max(MIN_CATCH_UP.bytes),
+        };
 
         let mut pages = Vec::new();
         for (source, cursor) in behind {
-            let read = source.catch_up(cursor.offset(), cursor.known(), messages);
+            let read = source.catch_up(cursor.offset(), cursor.known(), limit);
             match read.await {
                 Ok((page, mark)) => pages.push((source, page, mark)),
                 // The client resumes from its position when it reconnects.
@@ -456,7 +464,7 @@ impl ConnectionState {
     /// Excludes the rooms from which the client is banned from its patterns, and sends an `unsubscribed` for each that is
     /// excluded from now on. Returns true if the excluded rooms have changed.
     fn apply_rules(&mut self) -> bool {
-        let is_excludable = self.subscriptions.have_patterns();
+        let is_excludable = self.subscriptions.has_patterns();
         let registration = self.registration.as_ref().filter(|_| is_excludable);
         let banned = registration.map(Registration::banned_rooms);
         let banned = banned.into_iter().flatten();
@@ -474,7 +482,10 @@ impl ConnectionState {
         let added = self.subscriptions.exclude(excluded);
         if self.send_buffer.dialect() == Dialect::Typed {
             for room in added {
-                self.push_end(room.into(), UnsubscribeCode::Banned);
+                // A subscription to the room itself ends with a frame of its own.
+                if self.subscriptions.room(&room).is_none() {
+                    self.push_end(room.into(), UnsubscribeCode::Banned);
+                }
             }
         }
         true
@@ -704,9 +715,12 @@ impl<O: Output> Subscriber for Connection<O> {
         let mut state = self.lock();
         let frame = notice.encoded(state.send_buffer.dialect());
         // The notice goes to the readers that there were when it began. The subscription may have ended since.
-        let is_meant = notice
-            .room()
-            .is_none_or(|room| state.subscriptions.first_match(room).is_some());
+        let subscriptions = &state.subscriptions;
+        let is_meant = match notice.push() {
+            Push::Deleted { room, .. } => subscriptions.first_match(room).is_some(),
+            Push::Presence { room, .. } => subscriptions.room(room).is_some(),
+            _ => true,
+        };
         if frame.is_empty() || !is_meant {
             return;
         }

@@ -22,7 +22,7 @@ use crate::server::hub::{DeleteError, DeletionMark, Refusal, Resume, Room, Trace
 use crate::server::metrics;
 use crate::server::room::{Dialect, Format, Tick};
 use crate::server::session::{Action, CloseReason, SendBuffer, Session, max_publish_bytes};
-use crate::server::store::{Deleted, Page, Span, StoreError, now_millis};
+use crate::server::store::{Deleted, Limit, Page, Span, StoreError, now_millis};
 use crate::server::transport::connection::{Connection, ConnectionState, TransportError};
 use crate::server::transport::permissions::{CurrentAccess, renew};
 use crate::server::transport::publishing::{PendingPublish, push_draft, refusal_code};
@@ -590,7 +590,7 @@ fn spawn_history(
 
         let mut is_answered = false;
         while !is_answered {
-            let page = room.read_page(span, limit).await;
+            let page = room.read_page(span, Limit::page(limit)).await;
             is_answered = connection.update(|state| push_page(&room, state, page));
         }
     });

@@ -204,7 +204,7 @@ impl Subscriptions {
     }
 
     /// Returns true if one of them is to a pattern.
-    pub(super) fn have_patterns(&self) -> bool {
+    pub(super) fn has_patterns(&self) -> bool {
         self.iter().any(|one| one.source.room().is_none())
     }
 
@@ -479,13 +479,14 @@ impl LogReader for MergedReader<'_> {
                 let other = pending.peek().map(|Reverse((next, ..))| Offset(next.0 - 1));
                 let until = other.unwrap_or(self.applied).max(next);
                 let feed = self.subscriptions[index].source.feed();
-                let read = feed.read(after, until, format, MAX_CHUNK_BYTES, self.excluded);
-                let Ok(Some(chunk)) = read else {
+                let read =
+                    feed.read_with_room(after, until, format, MAX_CHUNK_BYTES, self.excluded);
+                let Ok(Some((chunk, room))) = read else {
                     // The ring has dropped it since.
                     break;
                 };
                 bytes += chunk.bytes.len();
-                self.pass(index, chunk.until);
+                self.pass(index, chunk.until, &room);
                 parts.push(chunk);
             }
 
@@ -511,21 +512,16 @@ impl LogReader for MergedReader<'_> {
 }
 
 impl MergedReader<'_> {
-    /// Moves the subscription `index` to `written`, the newest message of its chunk, and also those that have this message
-    /// too: a room and a pattern that matches it. Earlier messages of the chunk precede those of all others.
-    fn pass(&mut self, index: usize, written: Offset) {
+    /// Moves the subscription `index` to `written`, the newest message of its chunk, which is of `room`, and also those that
+    /// have this message too: a room and a pattern that matches it. Earlier messages of the chunk precede those of all others.
+    fn pass(&mut self, index: usize, written: Offset, room: &RoomName) {
         self.positions[index] = written;
         if !may_overlap(self.subscriptions) {
             return;
         }
 
-        let source = &self.subscriptions[index].source;
-        let room = match source.room() {
-            Some(room) => Some(room.name().clone()),
-            None => source.feed().room_at(written),
-        };
         for (other, position) in self.subscriptions.iter().zip(&mut self.positions) {
-            if *position < written && room.as_ref().is_some_and(|room| other.source.matches(room)) {
+            if *position < written && other.source.matches(room) {
                 *position = written;
             }
         }

@@ -26,7 +26,7 @@ use crate::server::run_clock::RunClock;
 use crate::server::session::{
     ConnectionLimiter, HeartbeatSettings, IpBucket, QuotaRates, Quotas, Rate, RateLimitKey,
 };
-use crate::server::store::{Deleted, Span};
+use crate::server::store::{Deleted, Limit, Span};
 
 const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -320,7 +320,7 @@ async fn a_page_does_not_contain_texts_deleted_while_it_was_read() {
     let connection = pending.open(stream, TYPED);
 
     let room = world.room().await;
-    let page = room.read_page(Span::Newest, 10).await;
+    let page = room.read_page(Span::Newest, Limit::page(10)).await;
     world.delete(2).await;
     let is_answered = connection.update(|state| push_page(&room, state, page));
 
@@ -339,7 +339,7 @@ async fn a_page_is_read_again_if_the_room_does_not_remember_all_deletions_during
     world.publish(MESSAGES).await;
     let room = world.room().await;
 
-    let page = room.read_page(Span::Newest, 100).await;
+    let page = room.read_page(Span::Newest, Limit::page(100)).await;
     let (mut stale, mark) = page.expect("a page");
     for offset in 1..=MESSAGES {
         world.delete(offset).await;

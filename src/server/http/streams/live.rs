@@ -13,12 +13,10 @@ use crate::server::hub::{
     Registration, Room, Subscriber, Tracer,
 };
 use crate::server::room::{Dialect, FanoutBatch, Frame, Tick};
-use crate::server::store::{Span, StoreError};
+use crate::server::store::{PAGE_BYTES, Span, StoreError};
 
 /// The most messages of a page from the store.
 const PAGE_MESSAGES: usize = 1000;
-/// The most bytes of a page, unless one message is larger.
-const PAGE_BYTES: usize = 256 * 1024;
 
 /// A reader of one room. It counts as a connection, and as one of the room's readers.
 pub(super) struct LiveReader {
@@ -67,6 +65,13 @@ impl LiveReader {
         registration.register(wake.clone());
         let offset = pending.start().cursor;
         let membership = pending.join(&registration, wake.clone());
+        // A ban that began before the reader was registered did not reach it.
+        if registration
+            .denied(room.name())
+            .is_some_and(|(code, _)| code == UnsubscribeCode::Banned)
+        {
+            wake.end();
+        }
         hub.send_missed(&*wake);
 
         Self {
