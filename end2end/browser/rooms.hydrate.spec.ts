@@ -3,7 +3,7 @@
 import { type Page } from '@playwright/test';
 
 import { type Visit, expect, freshRoom, live, log, say, test, texts } from './fixtures.ts';
-import { type Server } from './server.ts';
+import { Server } from './server.ts';
 
 test.use({ serverArgs: ['--message-rate', '0'] });
 
@@ -149,6 +149,22 @@ test('a room that is removed from the list stays away, and its messages are not 
   await live(page);
 
   await expect(page.locator('.rooms-list').getByRole('link')).toHaveText([name(here)]);
+});
+
+test('a room that is full is entered once a place is free', async ({ visit }) => {
+  const small = await Server.start(['--max-room-members', '1']);
+  const [here, there] = [freshRoom(), freshRoom()].map((room) => new URL(room, small.url).href);
+  const occupant = await live(await visit(there));
+  const page = await live(await visit(here));
+  await page.getByLabel('Another room').fill(there.split('/r/')[1]);
+  await page.getByLabel('Another room').press('Enter');
+  await expect(page.getByRole('heading', { level: 1 })).toHaveText(there.split('/r/')[1]);
+
+  await say(occupant, 'last');
+  await occupant.close();
+
+  await expect(texts(page)).toHaveText(['last']);
+  await small.end();
 });
 
 test('an unsent message of a room goes out while another room is shown', async ({ visit, mortal }) => {
