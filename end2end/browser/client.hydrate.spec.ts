@@ -16,6 +16,7 @@ import { type Visit, expect, freshRoom, test } from './fixtures.ts';
 import { KEY, token } from './keys.ts';
 import { type Route, hearing, message, stillClock, subscribed, tell, welcome } from './mock.ts';
 import { Server } from './server.ts';
+import { createStream, deleteStream, endStream } from './streams.ts';
 
 /** The events of a connection and its rooms. An `error` is of either. */
 type Events = ConnectionEvents & RoomEvents;
@@ -869,6 +870,42 @@ test('an error of one room does not touch the messages of another', async ({ vis
   });
 
   expect(outcomes).toEqual(['not_allowed', 1]);
+});
+
+test('a room that is closed for good emits its end, refuses messages, and is read to its end later', async ({ visit, server, request }) => {
+  const room = freshRoom();
+  const name = room.slice('/r/'.length);
+  await createStream(request, server, room);
+  const page = await connected(visit, server, { room: name });
+
+  await endStream(request, server, room, 'the last');
+  const end = { of: name, room: name, offset: expect.any(Number) };
+  await expect.poll(() => heard(page, 'closed')).toMatchObject([end]);
+  expect(await texts(page)).toEqual(['the last']);
+  const refused = await page.evaluate(() => window.room.send('too late').catch(({ code, retry }) => [code, retry]));
+  expect(refused).toEqual(['stream_closed', false]);
+  expect(await pending(page)).toBe(0);
+
+  const later = await connected(visit, server, { room: name, after: 0 });
+  await expect.poll(() => heard(later, 'closed')).toMatchObject([end]);
+  expect(await texts(later)).toEqual(['the last']);
+});
+
+test('a room that is deleted ends its subscription with the reason, and its name can be used again', async ({ visit, server, request }) => {
+  const room = freshRoom();
+  const name = room.slice('/r/'.length);
+  await createStream(request, server, room);
+  const page = await connected(visit, server, { room: name });
+  await page.evaluate(() => window.room.send('of the old room'));
+
+  await deleteStream(request, server, room);
+  await expect.poll(() => heard(page, 'unsubscribed')).toMatchObject([{ of: name, code: 'room_deleted' }]);
+  const refused = await page.evaluate(() => window.room.send('too late').catch(({ code }) => code));
+  expect([refused, await status(page)]).toEqual(['room_deleted', 'live']);
+
+  await follow(page, name, { after: 0 });
+  await page.evaluate(() => window.room.send('of the new room'));
+  await expect.poll(() => texts(page)).toEqual(['of the old room', 'of the new room']);
 });
 
 test('frames of unknown type change nothing', async ({ visit, server }) => {

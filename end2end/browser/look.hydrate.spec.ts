@@ -5,6 +5,7 @@ import { type Page } from '@playwright/test';
 
 import { awake, badge, button, expect, freshRoom, input, live, log, say, state, test, texts } from './fixtures.ts';
 import { hearing, joined, message, tell, withSocket } from './mock.ts';
+import { createStream, deleteStream, endStream } from './streams.ts';
 
 const WIDE = { width: 1280, height: 720 };
 const NARROW = { width: 390, height: 760 };
@@ -58,6 +59,24 @@ for (const locale of ['en-GB', 'zh-CN']) {
       expect(await findings(page)).toEqual([]);
       cut();
       await expect(badge(page)).toHaveClass(/waiting/);
+      expect(await findings(page)).toEqual([]);
+    });
+  }
+}
+
+for (const locale of ['en-GB', 'zh-CN']) {
+  for (const colorScheme of ['light', 'dark'] as const) {
+    test(`axe finds nothing in a room that ends and is deleted: ${locale}, ${colorScheme}`, async ({ visit, server, request }) => {
+      const room = freshRoom();
+      await createStream(request, server, room);
+      const page = await live(await visit(room, { locale, colorScheme }));
+      await say(page, 'one line');
+      await endStream(request, server, room);
+      await expect(badge(page)).toHaveText(/^(Ended|已结束)\s*$/);
+      expect(await findings(page)).toEqual([]);
+
+      await deleteStream(request, server, room);
+      await expect(badge(page)).toHaveText(/^(Deleted|已删除)\s*$/);
       expect(await findings(page)).toEqual([]);
     });
   }

@@ -38,6 +38,7 @@ pub fn Composer(
 
     let input = NodeRef::<Textarea>::new();
     let lines = RwSignal::new(1_usize);
+    let has_text = RwSignal::new(!form.text.is_empty());
     let notice = RwSignal::new(form.refused.map(text.not_sent));
 
     let read = move || input.get_untracked().map(|input| input.value());
@@ -55,6 +56,7 @@ pub fn Composer(
     let measure = move || {
         let typed = read().unwrap_or_default();
         lines.set(typed.split('\n').count().min(MAX_LINES));
+        has_text.set(!typed.is_empty());
         live.keep_draft(&typed);
     };
     let send = move || {
@@ -105,9 +107,11 @@ pub fn Composer(
         })
     };
     let is_refused = Memo::new(move |_| {
-        live.access.get() != RoomAccess::Granted
+        !live.is_writable()
             || live.page.connection.get() == ConnectionStatus::Refused(Refusal::NoToken)
     });
+    // The text that the user was typing stays visible.
+    let is_hidden = move || is_refused.get() && !has_text.get();
 
     // Text typed before hydration wins over a draft from an earlier visit.
     Effect::new(move |_| {
@@ -174,7 +178,7 @@ pub fn Composer(
         <div class="compose refused" hidden=move || !is_refused.get()>
             <RefusalNotice/>
         </div>
-        <form class="compose" method="post" action=address hidden=is_refused on:submit=on_submit>
+        <form class="compose" method="post" action=address hidden=is_hidden on:submit=on_submit>
             <input type="hidden" name="key" value=form.key/>
             <label class="unscripted as">
                 {text.your_name} " " <input name="from" maxlength="64" value=form.name/>
@@ -222,9 +226,16 @@ fn RefusalNotice() -> impl IntoView {
 
     let needs_token =
         move || live.page.connection.get() == ConnectionStatus::Refused(Refusal::NoToken);
+    let is_deleted = move || live.access.get() == RoomAccess::Deleted;
+    let words = move || match live.access.get() {
+        _ if needs_token() => text.needs_token,
+        RoomAccess::Ended => text.ended,
+        RoomAccess::Deleted => text.room_deleted,
+        RoomAccess::Granted | RoomAccess::Refused { .. } => text.no_access,
+    };
     let reason = move || match live.access.get() {
-        RoomAccess::Granted => String::new(),
         RoomAccess::Refused { message, .. } => message,
+        _ => String::new(),
     };
     let join = move |event: SubmitEvent| {
         event.prevent_default();
@@ -234,10 +245,10 @@ fn RefusalNotice() -> impl IntoView {
     };
 
     view! {
-        <p role="status">
-            {move || if needs_token() { text.needs_token } else { text.no_access }}
-            " " <bdi>{reason}</bdi>
-        </p>
+        <p role="status">{words} " " <bdi>{reason}</bdi></p>
+        <button class="tool" type="button" hidden=move || !is_deleted() on:click=move |_| live.reopen()>
+            {text.reopen}
+        </button>
         <form class="own" hidden=move || !needs_token() on:submit=join>
             <label for="token">{text.token}</label>
             <input id="token" type="password" required autocomplete="off" node_ref=field/>

@@ -22,39 +22,55 @@ pub fn MessageActions(
         .with_untracked(|list| list.message(id).cloned());
     let is_asking = RwSignal::new(false);
 
-    let actions = message.filter(|message| message.content != Content::Deleted).map(|message| {
-        let is_mine = live.may_change(&message);
-        let is_text = matches!(message.content, Content::Text(_));
-        let words = copied_text(&message, text.binary);
-        view! {
-            <CopyButton label=text.copy words/>
-            {offset.map(|offset| view! {
-                <CopyButton label=text.copy_link words=link_url(live, offset)/>
-                <button class="tool" type="button" on:click=move |_| live.reply(id)>{text.reply}</button>
-                {(is_mine && is_text).then(|| view! {
-                    <button class="tool" type="button" on:click=move |_| live.edit_message(id)>{text.edit}</button>
-                })}
-                {is_mine.then(|| view! {
+    let actions = message
+        .filter(|message| message.content != Content::Deleted)
+        .map(|message| {
+            let is_mine = live.may_change(&message);
+            let is_text = matches!(message.content, Content::Text(_));
+            let words = copied_text(&message, text.binary);
+            view! {
+                <CopyButton label=text.copy words/>
+                {offset.map(|offset| view! {
+                    <CopyButton label=text.copy_link words=link_url(live, offset)/>
                     <button
                         class="tool"
                         type="button"
-                        hidden=is_asking
-                        on:click=move |_| is_asking.set(true)
+                        hidden=move || !live.is_writable()
+                        on:click=move |_| live.reply(id)
                     >
-                        {text.delete}
+                        {text.reply}
                     </button>
-                    <button
-                        class="tool danger"
-                        type="button"
-                        hidden=move || !is_asking.get()
-                        on:click=move |_| live.delete(offset)
-                    >
-                        {text.delete_for_all}
-                    </button>
+                    {(is_mine && is_text).then(|| view! {
+                        <button
+                            class="tool"
+                            type="button"
+                            hidden=move || !live.is_writable()
+                            on:click=move |_| live.edit_message(id)
+                        >
+                            {text.edit}
+                        </button>
+                    })}
+                    {is_mine.then(|| view! {
+                        <button
+                            class="tool"
+                            type="button"
+                            hidden=is_asking
+                            on:click=move |_| is_asking.set(true)
+                        >
+                            {text.delete}
+                        </button>
+                        <button
+                            class="tool danger"
+                            type="button"
+                            hidden=move || !is_asking.get()
+                            on:click=move |_| live.delete(offset)
+                        >
+                            {text.delete_for_all}
+                        </button>
+                    })}
                 })}
-            })}
-        }
-    });
+            }
+        });
     view! { <div class="actions" role="group" aria-label=text.actions>{actions}</div> }
 }
 

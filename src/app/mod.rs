@@ -73,7 +73,7 @@ pub mod admin;
 pub use error_page::document as problem_document;
 pub use error_page::{Problem, ProblemKind, suggest_room};
 pub use i18n::Locale;
-pub use live::Reason;
+pub use live::{Reason, RoomAccess};
 pub use snapshot::{Form, HistoryPage, Snapshot};
 pub use theme::Theme;
 
@@ -133,11 +133,12 @@ pub fn App() -> impl IntoView {
         locale,
         theme,
         is_open,
+        access,
         past,
         at,
         form,
     } = Snapshot::of_page();
-    let page = PageState::new(base.clone(), room, is_open, past, at);
+    let page = PageState::new(base.clone(), room, is_open, access, past, at);
 
     provide_context(base);
     provide_context(locale);

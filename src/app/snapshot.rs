@@ -7,7 +7,7 @@ use leptos::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::i18n::Locale;
-use super::live::Reason;
+use super::live::{Reason, RoomAccess};
 use super::theme::Theme;
 use crate::protocol::{BasePath, Epoch, Offset, Publication, RoomName};
 
@@ -27,6 +27,8 @@ pub struct Snapshot {
     pub theme: Theme,
     /// True if users choose their names; otherwise a token fixes the name.
     pub is_open: bool,
+    /// The access to the room.
+    pub access: RoomAccess,
     /// The newest messages, or those around `at`; `None` if the store failed or the user has no right to read them.
     pub past: Option<HistoryPage>,
     /// The offset of the message that the URL links to.
@@ -103,6 +105,7 @@ mod tests {
             locale: Locale::ZhCn,
             theme: Theme::System,
             is_open: true,
+            access: RoomAccess::Ended,
             past: Some(past),
             at: None,
             form: Form {

@@ -1,4 +1,4 @@
-//! The status badge: the state of the connection in words, not by colour alone, and a button that reconnects at once.
+//! The status badge: the state of the connection, or of the room on a connection that works, in words, not by colour alone, and a button that reconnects at once.
 //!
 //! A screen reader would read a countdown every second. The changing text is therefore hidden from it, and replaced
 //! by a constant one.
@@ -9,25 +9,26 @@ use super::i18n::use_text;
 use super::live::{ConnectionStatus, Refusal, RoomAccess, RoomState};
 use crate::protocol::UnsubscribeCode;
 
-/// The badge: connecting, live, delayed, reconnecting in 4 s, or offline.
+/// The badge: connecting, live, ended, delayed, reconnecting in 4 s, or offline.
 #[component]
 pub fn StatusBadge() -> impl IntoView {
     let text = use_text();
     let live = expect_context::<RoomState>();
     let connection = live.page.connection;
-    // The server may refuse the room, and accept the connection.
-    let refusal = move || match live.access.get() {
-        RoomAccess::Granted => None,
+    // A connection that works says nothing about the room.
+    let of_room = move || match live.access.get() {
+        RoomAccess::Granted => ("badge live", text.live),
+        RoomAccess::Ended => ("badge ended", text.ended_badge),
+        RoomAccess::Deleted => ("badge down", text.room_deleted_badge),
         RoomAccess::Refused {
             code: Some(UnsubscribeCode::RoomClosed),
             ..
-        } => Some(Refusal::Closed),
-        RoomAccess::Refused { .. } => Some(Refusal::NotAllowed),
+        } => ("badge down", (text.refused)(Refusal::Closed)),
+        RoomAccess::Refused { .. } => ("badge down", (text.refused)(Refusal::NotAllowed)),
     };
 
     let class = move || match connection.get() {
-        ConnectionStatus::Live if refusal().is_some() => "badge down",
-        ConnectionStatus::Live => "badge live",
+        ConnectionStatus::Live => of_room().0,
         ConnectionStatus::Connecting
         | ConnectionStatus::Stalled
         | ConnectionStatus::Waiting { .. } => "badge waiting",
@@ -35,7 +36,7 @@ pub fn StatusBadge() -> impl IntoView {
     };
     let words = move || match connection.get() {
         ConnectionStatus::Connecting => text.connecting.to_owned(),
-        ConnectionStatus::Live => refusal().map_or(text.live, text.refused).to_owned(),
+        ConnectionStatus::Live => of_room().1.to_owned(),
         ConnectionStatus::Stalled => text.stalled.to_owned(),
         ConnectionStatus::Waiting { seconds } => (text.reconnecting_in)(seconds),
         ConnectionStatus::Offline => text.offline.to_owned(),

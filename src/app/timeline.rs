@@ -7,7 +7,7 @@ use leptos::html::Div;
 use leptos::prelude::*;
 
 use super::i18n::use_text;
-use super::live::{MessageList, RoomState, ScrollTarget};
+use super::live::{MessageList, RoomAccess, RoomState, ScrollTarget};
 use super::log_row::{FOUND, LogRow, MESSAGE, UNREAD};
 use super::share;
 use crate::browser::dom::move_focus;
@@ -26,6 +26,7 @@ pub fn Timeline() -> impl IntoView {
     let follows = Memo::new(move |_| live.messages.with(MessageList::follows));
     let unread = Memo::new(move |_| live.messages.with(MessageList::unread).count);
     let missed = Memo::new(move |_| live.messages.with(MessageList::missed));
+    let has_ended = Memo::new(move |_| live.access.with(|access| *access == RoomAccess::Ended));
     let room = live.name();
 
     keep_position(log, live);
@@ -79,10 +80,12 @@ pub fn Timeline() -> impl IntoView {
         </div>
         <p class="heard" id="log-keys">{text.log_keys}</p>
         <div class="empty" hidden=move || !is_empty.get()>
-            <p class="empty-title">{text.empty}</p>
-            <p>{(text.empty_promise)(&room)}</p>
-            <p>{if live.page.is_open { text.open_to_all } else { text.open_to_tokens }}</p>
-            <button class="tool scripted" type="button" popovertarget=share::PANEL>{text.invite}</button>
+            <p class="empty-title">{move || if has_ended.get() { text.empty_ended } else { text.empty }}</p>
+            <div hidden=has_ended>
+                <p>{(text.empty_promise)(&room)}</p>
+                <p>{if live.page.is_open { text.open_to_all } else { text.open_to_tokens }}</p>
+                <button class="tool scripted" type="button" popovertarget=share::PANEL>{text.invite}</button>
+            </div>
         </div>
         <button
             class="more missed"

@@ -98,6 +98,7 @@ pub(super) const EN: Text = Text {
     messages: "Messages",
     log_keys: "Arrow keys go from message to message, the Tab key to the actions of a message.",
     empty: "Nothing here yet",
+    empty_ended: "This room ended without a message",
     empty_promise: |room| {
         format!(
             "This is {room}, a room of Fanfare. Everyone in it sees the same messages in the same order."
@@ -150,6 +151,7 @@ pub(super) const EN: Text = Text {
         }
         Reason::Unavailable => "not sent, the server could not store it".to_owned(),
         Reason::NotAllowed => "not sent, you may only read here".to_owned(),
+        Reason::Ended => "not sent, this stream has ended".to_owned(),
         Reason::Refused => "not sent, refused by the server".to_owned(),
     },
     discard: "Discard",
@@ -178,6 +180,9 @@ pub(super) const EN: Text = Text {
     token: "Token",
     join: "Join",
     no_access: "You cannot write here now.",
+    ended: "This stream has ended. Its messages can still be read.",
+    room_deleted: "This room was deleted with its messages, or has expired.",
+    reopen: "Open it again",
     replying_to: |name| format!("Reply to {name}"),
     editing: "Edit your message",
     cancel: "Cancel",
@@ -187,6 +192,8 @@ pub(super) const EN: Text = Text {
 
     connecting: "Connecting",
     live: "Live",
+    ended_badge: "Ended",
+    room_deleted_badge: "Deleted",
     reconnecting: "Reconnecting",
     reconnecting_in: |seconds| format!("Reconnecting in {seconds} s"),
     retry_now: "Retry now",

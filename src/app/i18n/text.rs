@@ -126,6 +126,8 @@ pub struct Text {
     pub log_keys: &'static str,
     /// The text of an empty log.
     pub empty: &'static str,
+    /// The text of an empty log that will stay empty.
+    pub empty_ended: &'static str,
     /// The text below it, which explains what will appear.
     pub empty_promise: fn(&RoomName) -> String,
     /// The note in an empty room on who may read and write, on a server without tokens.
@@ -217,6 +219,12 @@ pub struct Text {
     pub join: &'static str,
     /// The note that the server does not let the user into the room, before its reason.
     pub no_access: &'static str,
+    /// The note in the place of the input that the room is closed for good.
+    pub ended: &'static str,
+    /// The note in the place of the input that the room was deleted.
+    pub room_deleted: &'static str,
+    /// The button that opens a deleted room again.
+    pub reopen: &'static str,
     /// The note that the input is an answer to this user.
     pub replying_to: fn(&str) -> String,
     /// The note that the input is the new text of a message.
@@ -234,6 +242,10 @@ pub struct Text {
     pub connecting: &'static str,
     /// The status badge while connected.
     pub live: &'static str,
+    /// The status badge while connected to a room that is closed for good.
+    pub ended_badge: &'static str,
+    /// The status badge after the room was deleted.
+    pub room_deleted_badge: &'static str,
     /// The status badge before the next attempt, for screen readers.
     pub reconnecting: &'static str,
     /// The status badge with the number of seconds until the next attempt.

@@ -72,6 +72,7 @@ pub(super) const ZH_CN: Text = Text {
     messages: "消息",
     log_keys: "用方向键逐条浏览消息，按 Tab 键使用消息的操作。",
     empty: "还没有消息",
+    empty_ended: "此流已结束，没有消息",
     empty_promise: |room| {
         format!("这里是 Fanfare 的房间 {room}，每个人按同样的顺序看到同样的消息。")
     },
@@ -112,6 +113,7 @@ pub(super) const ZH_CN: Text = Text {
         }
         Reason::Unavailable => "未发送，服务器未能保存".to_owned(),
         Reason::NotAllowed => "未发送，你在这里只能阅读".to_owned(),
+        Reason::Ended => "未发送，此流已结束".to_owned(),
         Reason::Refused => "未发送，服务器拒绝".to_owned(),
     },
     discard: "丢弃",
@@ -140,6 +142,9 @@ pub(super) const ZH_CN: Text = Text {
     token: "令牌",
     join: "进入",
     no_access: "你现在不能在这里发言。",
+    ended: "此流已结束，消息仍可阅读。",
+    room_deleted: "此房间已删除或已过期，消息也一并删除。",
+    reopen: "重新打开",
     replying_to: |name| format!("回复 {name}"),
     editing: "编辑你的消息",
     cancel: "取消",
@@ -149,6 +154,8 @@ pub(super) const ZH_CN: Text = Text {
 
     connecting: "正在连接",
     live: "已连接",
+    ended_badge: "已结束",
+    room_deleted_badge: "已删除",
     reconnecting: "等待重新连接",
     reconnecting_in: |seconds| format!("{seconds} 秒后重新连接"),
     retry_now: "立即重试",

@@ -291,6 +291,11 @@ impl Task {
                     room.on_refused(None, message);
                 }
             }
+            Push::Closed { room, .. } => {
+                if let Some(room) = page.room(room.as_str()) {
+                    room.access.set(RoomAccess::Ended);
+                }
+            }
             Push::Message(_) | Push::Ack { .. } => page.end_stall(),
             _ => {}
         }
@@ -309,7 +314,11 @@ impl Task {
         let Some(room) = page.room(subscribed.room.as_str()) else {
             return;
         };
-        room.access.set(RoomAccess::Granted);
+        room.access.set(if subscribed.closed {
+            RoomAccess::Ended
+        } else {
+            RoomAccess::Granted
+        });
         room.present.set(Some(RoomPresence {
             count: subscribed.count,
             names: subscribed.members.as_ref().map(|members| ids(members)),
@@ -336,6 +345,9 @@ impl Task {
             // The user has left the room.
             return;
         };
+        if code == UnsubscribeCode::RoomDeleted {
+            return room.on_deleted();
+        }
         room.on_refused(Some(code), message);
 
         // A client that was removed from a room may come back. The others get the reason of the operator.

@@ -9,7 +9,7 @@ use leptos::task::spawn_local_scoped_with_cancellation;
 use super::connection::{ConnectionCommand, keep_connected};
 use super::connection_status::{ConnectionStats, ConnectionStatus, Refusal};
 use super::message_list::MessageList;
-use super::room_state::RoomState;
+use super::room_state::{RoomAccess, RoomState};
 use crate::app::snapshot::HistoryPage;
 use crate::browser::storage::PageStorage;
 use crate::browser::{alert, dom, token};
@@ -68,12 +68,13 @@ pub struct PageState {
 }
 
 impl PageState {
-    /// Creates the state of a page as the server renders it: it shows `room` with `history`, at the message at the offset `at`
-    /// if there is one, and is not connected.
+    /// Creates the state of a page as the server renders it: it shows `room` with `access` and `history`, at the message at the
+    /// offset `at` if there is one, and is not connected.
     pub(in crate::app) fn new(
         base: BasePath,
         room: RoomName,
         is_open: bool,
+        access: RoomAccess,
         history: Option<HistoryPage>,
         at: Option<Offset>,
     ) -> Self {
@@ -94,7 +95,8 @@ impl PageState {
             commands: StoredValue::new(None),
         };
         let list = MessageList::new(history, at);
-        page.rooms.set(vec![RoomState::new(page, room, list)]);
+        page.rooms
+            .set(vec![RoomState::new(page, room, access, list)]);
         page
     }
 
@@ -301,7 +303,7 @@ impl PageState {
         let room = untrack(|| self.shown_room());
 
         // A server that refuses the room would refuse the connection, and with it the other rooms.
-        if room.is_refused() && self.has_others() {
+        if room.is_deleted() || (room.is_refused() && self.has_others()) {
             let mut query = form_urlencoded::Serializer::new(String::new());
             query.extend_pairs(user.iter().map(|user| ("id", user.as_str())));
             return (None, query.finish());
@@ -314,20 +316,23 @@ impl PageState {
         (Some(name), query)
     }
 
-    /// Returns the commands that subscribe to all rooms but `subscribed`.
+    /// Returns the commands that subscribe to all rooms but `subscribed`, and those that were deleted.
     pub(super) fn subscriptions(self, subscribed: Option<&RoomName>) -> Vec<Command> {
         self.rooms.with_untracked(|rooms| {
-            let others = rooms.iter().filter(|room| Some(&room.name()) != subscribed);
+            let others = rooms
+                .iter()
+                .filter(|room| Some(&room.name()) != subscribed && !room.is_deleted());
             others.map(|room| room.subscribe()).collect()
         })
     }
 
-    /// Returns the commands that subscribe to the rooms that the server has neither confirmed nor refused for good.
+    /// Returns the commands that subscribe to the rooms that the server has neither confirmed nor refused for good, and
+    /// that were not deleted.
     pub(super) fn pending_subscriptions(self) -> Vec<Command> {
         self.rooms.with_untracked(|rooms| {
             let pending = rooms
                 .iter()
-                .filter(|room| !room.is_subscribed() && !room.is_refused());
+                .filter(|room| !room.is_subscribed() && !room.is_refused() && !room.is_deleted());
             pending.map(|room| room.subscribe()).collect()
         })
     }
@@ -405,7 +410,8 @@ impl PageState {
         }
 
         let owner = self.owner.get_value();
-        let room = owner.with(|| RoomState::new(self, name, MessageList::in_background()));
+        let list = MessageList::in_background();
+        let room = owner.with(|| RoomState::new(self, name, RoomAccess::Granted, list));
         if let Some(user) = self.me.get_untracked() {
             room.messages.update(|list| list.set_user(user));
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use leptos::leptos_dom::helpers::{TimeoutHandle, set_timeout_with_handle};
 use leptos::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::calendar::{self, Clock};
 use super::connection_status::ConnectionStatus;
@@ -69,10 +70,15 @@ pub enum Composing {
 }
 
 /// The access of the page to a room.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum RoomAccess {
     /// The page is subscribed, or will be with the next connection.
     Granted,
+    /// The room was closed for good. Its messages can be read, and there will be no others.
+    Ended,
+    /// The room was deleted with its messages, or has expired. The page is not subscribed.
+    Deleted,
     /// The server refused the subscription, or ended it.
     Refused {
         /// The reason, if the subscription was ended.
@@ -111,13 +117,18 @@ pub struct RoomState {
 }
 
 impl RoomState {
-    /// Creates the state of the room `name` of `page`, with `messages`.
-    pub(super) fn new(page: PageState, name: RoomName, messages: MessageList) -> Self {
+    /// Creates the state of the room `name` of `page`, with `access` and `messages`.
+    pub(super) fn new(
+        page: PageState,
+        name: RoomName,
+        access: RoomAccess,
+        messages: MessageList,
+    ) -> Self {
         // The message of a permalink is already found.
         let scroll_to = messages.has_found().then_some(ScrollTarget::Found);
         Self {
             page,
-            access: RwSignal::new(RoomAccess::Granted),
+            access: RwSignal::new(access),
             typing: RwSignal::new(TypingUsers::default()),
             present: RwSignal::new(None),
             messages: RwSignal::new(messages),
@@ -355,10 +366,27 @@ impl RoomState {
         Clock::new(at, is_local.then(|| ahead_of_utc(at, is_local)))
     }
 
+    /// Reports whether the user may write in the room, as far as the page knows.
+    pub(in crate::app) fn is_writable(self) -> bool {
+        self.access.with(|access| *access == RoomAccess::Granted)
+    }
+
+    /// Subscribes again to the room, which was deleted. It may have new messages.
+    pub(in crate::app) fn reopen(self) {
+        self.access.set(RoomAccess::Granted);
+        self.page.send(self.subscribe());
+    }
+
     /// Reports whether the server refuses the room.
     pub(super) fn is_refused(self) -> bool {
         self.access
-            .with_untracked(|access| *access != RoomAccess::Granted)
+            .with_untracked(|access| matches!(access, RoomAccess::Refused { .. }))
+    }
+
+    /// Reports whether the room was deleted.
+    pub(super) fn is_deleted(self) -> bool {
+        self.access
+            .with_untracked(|access| *access == RoomAccess::Deleted)
     }
 
     /// Reports whether the server has confirmed the subscription.
@@ -416,13 +444,19 @@ impl RoomState {
 
         // The answer to a new subscription has the reason of the operator, and no code.
         let earlier = match self.access.get_untracked() {
-            RoomAccess::Granted => None,
             RoomAccess::Refused { code, .. } => code,
+            _ => None,
         };
         self.access.set(RoomAccess::Refused {
             code: code.or(earlier),
             message: message.to_owned(),
         });
+    }
+
+    /// Records that the room was deleted. The list of messages removes those of the room itself.
+    pub(super) fn on_deleted(self) {
+        self.present.set(None);
+        self.access.set(RoomAccess::Deleted);
     }
 
     pub(super) fn on_shown(self) {

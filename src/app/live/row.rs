@@ -110,6 +110,8 @@ pub enum Reason {
     Unavailable,
     /// The user may only read.
     NotAllowed,
+    /// The room is closed for good.
+    Ended,
     /// Any other reason.
     Refused,
 }

@@ -272,6 +272,14 @@ impl Rows {
         self.list.remove(at)
     }
 
+    /// Removes all rows but the outgoing messages.
+    pub(super) fn remove_stored(&mut self) {
+        while self.list.front().is_some_and(|row| row.order < LAST) {
+            self.list.pop_front();
+            self.window.removed(0);
+        }
+    }
+
     /// Moves all stored rows before the log, because a new epoch began.
     pub(super) fn forget_offsets(&mut self) {
         for row in self.list.iter_mut().filter(|row| row.order != LAST) {

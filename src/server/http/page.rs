@@ -20,7 +20,7 @@ use leptos_axum::ResponseOptions;
 use tokio::runtime::Handle;
 use tracing::warn;
 
-use crate::app::{Form, HistoryPage, Snapshot, shell};
+use crate::app::{Form, HistoryPage, RoomAccess, Snapshot, shell};
 use crate::protocol::{Offset, RoomName};
 use crate::server::auth::Embedding;
 use crate::server::http::error::ApiError;
@@ -127,6 +127,8 @@ async fn render(
         may_read,
         form,
     } = view;
+    // Read before the messages, so that the page of a room that has ended has its last one.
+    let access = access(state, &room, may_read);
     let past = if may_read {
         messages(state, &room, at).await
     } else {
@@ -138,6 +140,7 @@ async fn render(
         locale: reader.locale,
         theme: reader.theme,
         is_open: state.verifier.is_open(),
+        access,
         past,
         at,
         form,
@@ -172,6 +175,18 @@ async fn render(
     );
 
     Ok(response)
+}
+
+/// Returns the access to `room` with which the page begins.
+fn access(state: &AppState, room: &RoomName, may_read: bool) -> RoomAccess {
+    let lifecycle = state.hub.store().lifecycle(room);
+    let is_closed =
+        lifecycle.is_ok_and(|lifecycle| lifecycle.is_some_and(|lifecycle| lifecycle.is_closed));
+    if may_read && is_closed {
+        RoomAccess::Ended
+    } else {
+        RoomAccess::Granted
+    }
 }
 
 /// Returns the messages of `room` around `at`, or the newest; `None` if they cannot be read. Such a page loads them over its

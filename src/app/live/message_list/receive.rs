@@ -4,7 +4,7 @@ use super::*;
 use crate::app::live::edits::Edit;
 use crate::app::live::row::Reason;
 use crate::client::{SendOutcome, Settled, Update};
-use crate::protocol::{Body, Publication, Push};
+use crate::protocol::{Body, Publication, Push, UnsubscribeCode};
 
 impl MessageList {
     /// Records frames of the server, in order.
@@ -37,6 +37,10 @@ impl MessageList {
                     self.request_older();
                 }
             }
+            Push::Unsubscribed {
+                code: UnsubscribeCode::RoomDeleted,
+                ..
+            } => self.on_deleted(),
             Push::History { messages, more, .. } => self.on_history(messages, more, effect),
             // An error without a key is the response to the request for history.
             Push::Error { key: None, .. } if self.is_requesting => {
@@ -45,6 +49,18 @@ impl MessageList {
             }
             _ => {}
         }
+    }
+
+    /// Records that the room was deleted with its messages. Those that are not stored wait for another subscription.
+    fn on_deleted(&mut self) {
+        self.cursor = Cursor::new(None);
+        self.rows.remove_stored();
+        self.requests.clear();
+        self.is_requesting = false;
+        self.has_older = false;
+        self.edits.clear();
+        self.unread.restart();
+        self.found = None;
     }
 
     fn on_update(&mut self, update: Update, effect: &mut Effect) {

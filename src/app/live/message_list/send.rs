@@ -218,6 +218,7 @@ impl From<ErrorCode> for Reason {
         match code {
             ErrorCode::StoreUnavailable => Self::Unavailable,
             ErrorCode::NotAllowed => Self::NotAllowed,
+            ErrorCode::StreamClosed => Self::Ended,
             _ => Self::Refused,
         }
     }

@@ -8,7 +8,7 @@ use super::super::row_window::{FOLLOWED, WINDOW};
 use super::*;
 use crate::protocol::{
     Body, Epoch, ErrorCode, GapReason, MessageFields, Publication, Push, Recovery, RoomName,
-    Subscribed, Welcome, samples,
+    Subscribed, UnsubscribeCode, Welcome, samples,
 };
 
 const NOW: Duration = Duration::ZERO;
@@ -82,6 +82,14 @@ fn gap(after: u64, before: u64, count: Option<u64>) -> Push {
         before: Offset(before),
         count,
         reason: GapReason::Expired,
+    }
+}
+
+fn deleted_room() -> Push {
+    Push::Unsubscribed {
+        room: RoomName::lobby().into(),
+        code: UnsubscribeCode::RoomDeleted,
+        message: String::new(),
     }
 }
 

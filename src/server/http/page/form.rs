@@ -22,6 +22,7 @@ use crate::server::http::page::reader::{ReaderPreferences, name_cookie};
 use crate::server::http::page::{PageView, new_key, render};
 use crate::server::http::shares::AddressShare;
 use crate::server::room::Draft;
+use crate::server::store::StoreError;
 
 /// The bytes in a form for one byte of text, like `%0A`.
 const FORM_EXPANSION: usize = 3;
@@ -157,6 +158,7 @@ const fn refusal(error: &ApiError, size: usize) -> Option<(Reason, StatusCode)> 
                 StatusCode::PAYLOAD_TOO_LARGE,
             ))
         }
+        ApiError::Store(StoreError::RoomClosed) => Some((Reason::Ended, StatusCode::CONFLICT)),
         ApiError::Store(_) | ApiError::Refused(_) => {
             Some((Reason::Unavailable, StatusCode::SERVICE_UNAVAILABLE))
         }

@@ -417,3 +417,20 @@ fn a_day_begins_with_its_first_message() {
 
     assert_eq!(begins, [true, false, false, true, false]);
 }
+
+#[test]
+fn a_deleted_room_loses_its_messages_but_not_those_that_wait() {
+    let mut page = joined();
+    receive(&mut page, messages(1..=3));
+    send(&mut page, "in flight", "a");
+    send(&mut page, "waits", "b");
+
+    let stored = ack("a", 4, false);
+    receive(&mut page, vec![stored, deleted_room()]);
+    assert_eq!(shown(&page).len(), 1);
+    assert!(!page.cursor().is_subscribed());
+    assert!(!page.is_known_empty(), "it may have new messages");
+
+    let commands = receive(&mut page, vec![subscribed(1, 0, Recovery::Fresh)]);
+    assert_eq!(sent(&commands), ["b"]);
+}
