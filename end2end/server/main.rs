@@ -27,6 +27,8 @@ mod plain;
 mod typed;
 /// The Durable Streams protocol.
 mod streams;
+/// Rules for rooms in the settings file.
+mod room_rules;
 /// Many rooms on one connection.
 mod subscriptions;
 /// Signals, which are not stored.

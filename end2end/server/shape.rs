@@ -11,6 +11,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("app", &["protocol", "client", "browser"]),
     ("server::memory", &[]),
     ("server::small_file", &[]),
+    ("server::room_rules", &["protocol"]),
     ("server::wire", &["protocol"]),
     (
         "server::room",
@@ -18,9 +19,15 @@ const FLOORS: &[(&str, &[&str])] = &[
     ),
     (
         "server::session",
-        &["protocol", "server::memory", "server::wire", "server::room"],
+        &[
+            "protocol",
+            "server::memory",
+            "server::room_rules",
+            "server::wire",
+            "server::room",
+        ],
     ),
-    ("server::auth", &["protocol"]),
+    ("server::auth", &["protocol", "server::room_rules"]),
     (
         "server::moderation",
         &[
@@ -40,6 +47,7 @@ const FLOORS: &[(&str, &[&str])] = &[
         "server::store",
         &[
             "protocol",
+            "server::room_rules",
             "server::small_file",
             "server::memory",
             "server::metrics",
@@ -51,6 +59,7 @@ const FLOORS: &[(&str, &[&str])] = &[
         "server::hub",
         &[
             "protocol",
+            "server::room_rules",
             "server::memory",
             "server::metrics",
             "server::room",
@@ -65,6 +74,7 @@ const FLOORS: &[(&str, &[&str])] = &[
         "server::transport",
         &[
             "protocol",
+            "server::room_rules",
             "server::small_file",
             "server::memory",
             "server::wire",
@@ -82,6 +92,7 @@ const FLOORS: &[(&str, &[&str])] = &[
         "server::http",
         &[
             "protocol",
+            "server::room_rules",
             "server::memory",
             "app",
             "server::metrics",
@@ -103,6 +114,7 @@ const FLOORS: &[(&str, &[&str])] = &[
         "server::config",
         &[
             "protocol",
+            "server::room_rules",
             "server::small_file",
             "server::moderation",
             "server::room",
@@ -153,6 +165,7 @@ const FLOORS: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &[
     "protocol",
     "client",
+    "server::room_rules",
     "server::wire",
     "server::room",
     "server::session",

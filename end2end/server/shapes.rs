@@ -155,7 +155,9 @@ async fn the_size_of_json_is_that_of_its_text_without_whitespace() {
     let too_long = format!(r#""json":[{}]"#, list(512));
     let (_, message) = refused(&mut ann, &too_long).await;
     assert!(
-        message.contains("json is 1025 bytes; the limit is 1024 (--max-message)"),
+        message.contains(
+            "json is 1025 bytes; the limit is 1024 (--max-message, or the rule of the room)"
+        ),
         "{message}"
     );
     let (status, code, _) = refused_over_http(&server, &too_long).await;

@@ -1,19 +1,40 @@
 //! `fanfare check-config`: prints the settings in effect with their sources, or all errors.
 
-use clap::ArgMatches;
+use clap::{ArgMatches, Args};
 
 use crate::cli::{Failure, environment, output, settings};
-use crate::server::config::{Config, SETTINGS};
+use crate::protocol::RoomName;
+use crate::server::config::{Config, RawConfig, RoomSetting, SETTINGS, describe_room};
 use crate::server::files::Files;
 
-pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+/// Print the settings in effect, or all errors in them
+#[derive(Debug, Args)]
+pub(super) struct CheckConfigArgs {
+    /// Print the settings of this room instead, each with the rule that it comes from
+    #[arg(long, value_parser = RoomName::parse)]
+    room: Option<RoomName>,
+}
+
+pub(super) fn run(args: CheckConfigArgs, matches: &ArgMatches) -> Result<(), Failure> {
     let raw = settings::collect(matches);
     let config = Config::check(&raw)?;
     config.check_files(&raw)?;
     for unknown in environment::unknown() {
         output::note(&unknown.to_string());
     }
+    for warning in &config.warnings {
+        output::note(warning);
+    }
 
+    let out = match args.room {
+        Some(room) => of_room(&raw, &room),
+        None => of_server(&raw, &config) + &room_rules(&raw),
+    };
+    Ok(output::print(out)?)
+}
+
+/// Returns the settings of the server, one on each line.
+fn of_server(raw: &RawConfig, config: &Config) -> String {
     let mut out = String::new();
     for setting in SETTINGS.iter() {
         let name = setting.name();
@@ -39,5 +60,24 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         };
         out.push_str(&format!("{name} = {value} # {source}\n"));
     }
-    Ok(output::print(out)?)
+    out
+}
+
+/// Returns the rules for rooms, as in the file.
+fn room_rules(raw: &RawConfig) -> String {
+    let mut out = String::new();
+    for rule in raw.room_rules() {
+        out.push_str("\n[[rooms]] # file\n");
+        for (key, text) in &rule.values {
+            out.push_str(&format!("{key} = {text:?}\n"));
+        }
+    }
+    out
+}
+
+/// Returns the settings of `room`, each with its source.
+fn of_room(raw: &RawConfig, room: &RoomName) -> String {
+    let settings = describe_room(raw, room).into_iter();
+    let line = |RoomSetting { key, value, source }| format!("{key} = {value:?} # {source}\n");
+    settings.map(line).collect()
 }

@@ -88,7 +88,9 @@ pub fn run() -> ExitCode {
             parse(matches).and_then(|args| backup::run_backup(args, matches))
         }
         Some(("bench", matches)) => parse(matches).and_then(bench::run),
-        Some(("check-config", matches)) => check_config::run(matches),
+        Some(("check-config", matches)) => {
+            parse(matches).and_then(|args| check_config::run(args, matches))
+        }
         Some(("doctor", matches)) => parse(matches).and_then(|args| doctor::run(args, matches)),
         Some(("export", matches)) => {
             parse(matches).and_then(|args| archive::run_export(args, matches))
@@ -169,8 +171,7 @@ fn with_positional_url(command: Command) -> Command {
 
 fn command() -> Command {
     let serve = Command::new("serve").about("Start the server (the default without a subcommand)");
-    let check =
-        Command::new("check-config").about("Print the settings in effect, or all errors in them");
+    let check = check_config::CheckConfigArgs::augment_args(Command::new("check-config"));
 
     settings::add_to(Command::new("fanfare"))
         .version(version::describe())

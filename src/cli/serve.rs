@@ -30,6 +30,9 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     for unknown in environment::unknown() {
         warn!("{unknown}");
     }
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
 
     let result = run_logged(config, sockets);
     log.finish(OUTPUT_TIMEOUT);

@@ -8,11 +8,15 @@ use clap::{Arg, ArgMatches, Command};
 use crate::cli::args::not_empty;
 use crate::cli::environment;
 use crate::protocol::without_bom;
-use crate::server::config::{ConfigError, RawConfig, RawValue, SETTINGS, Setting, Source};
+use crate::server::config::{
+    ConfigError, RawConfig, RawRoomRule, RawValue, SETTINGS, Setting, Source,
+};
 use crate::server::small_file;
 
 /// The flag that names the settings file.
 const FILE_FLAG: &str = "config";
+/// The key of the rules for rooms in that file.
+const ROOMS_KEY: &str = "rooms";
 
 /// Adds a flag for each setting to `command`.
 pub(super) fn add_to(command: Command) -> Command {
@@ -77,10 +81,16 @@ fn add_file(file: &str, raw: &mut RawConfig) {
     };
 
     for (key, value) in table {
+        if key == ROOMS_KEY {
+            if let Err(problem) = add_room_rules(value, raw) {
+                raw.reject(wrong(problem));
+            }
+            continue;
+        }
         let Some(setting) = SETTINGS.iter().find(|setting| setting.name() == key) else {
             let names: Vec<_> = SETTINGS.iter().map(Setting::name).collect();
             raw.reject(wrong(format!(
-                "there is no setting {key:?}; allowed are {}",
+                "there is no setting {key:?}; allowed are {}, [[{ROOMS_KEY}]]",
                 names.join(", ")
             )));
             continue;
@@ -102,6 +112,39 @@ fn add_file(file: &str, raw: &mut RawConfig) {
             ))),
         }
     }
+}
+
+/// Adds the rules for rooms in `value`, the tables `[[rooms]]` of the file.
+///
+/// # Errors
+/// Returns a sentence that describes the problem.
+fn add_room_rules(value: toml::Value, raw: &mut RawConfig) -> Result<(), String> {
+    let not_tables = || format!("{ROOMS_KEY} must be tables: [[{ROOMS_KEY}]]");
+    let toml::Value::Array(rules) = value else {
+        return Err(not_tables());
+    };
+
+    for rule in rules {
+        let toml::Value::Table(table) = rule else {
+            return Err(not_tables());
+        };
+        let mut rule = RawRoomRule::default();
+        for (key, value) in table {
+            let text = match value {
+                toml::Value::String(text) => text,
+                toml::Value::Integer(number) => number.to_string(),
+                toml::Value::Boolean(value) => value.to_string(),
+                _ => {
+                    let problem =
+                        format!("{key} of {ROOMS_KEY} must be a text, a number, true or false");
+                    return Err(problem);
+                }
+            };
+            rule.values.push((key, text));
+        }
+        raw.add_room_rule(rule);
+    }
+    Ok(())
 }
 
 /// Reads the file at `path` as TOML.

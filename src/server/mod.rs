@@ -4,6 +4,7 @@
 //!
 //! - `memory` counts the bytes that the process holds for clients.
 //! - `small_file` reads files of settings and keys with a limit.
+//! - `room_rules` the rules for rooms, by name and prefix. Pure.
 //! - `wire` RFC 6455 frames as bytes. Pure.
 //! - `room` a room's log, presence and deduplication keys. Pure.
 //! - `session` a connection's protocol state: heartbeat, rate limits, send buffer. Pure.
@@ -25,6 +26,7 @@
 
 pub mod memory;
 pub mod small_file;
+pub mod room_rules;
 pub mod wire;
 pub mod room;
 pub mod session;

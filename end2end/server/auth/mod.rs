@@ -10,6 +10,8 @@ mod subscriptions;
 mod edits;
 /// Signals and states.
 mod signals;
+/// Access without a token, by the rules for rooms.
+mod public_rooms;
 /// Streams.
 mod streams;
 /// The admin API on the public listener.

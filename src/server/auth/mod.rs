@@ -30,5 +30,5 @@ pub use origin::{Origin, OriginError, OriginHeaders, OriginPolicy};
 pub use principal::{AuthError, Principal};
 pub use proxy::{Proxies, ProxyHeader};
 pub use signing::{SigningKey, SigningKeyError};
-pub use verifier::{Anonymous, Verifier};
+pub use verifier::Verifier;
 pub use web::{Embedding, WebPolicy, WebSettings};

@@ -2,8 +2,11 @@
 //!
 //! All entry points (page, API, WebSocket) check the principal before they do anything else.
 
+use std::sync::Arc;
+
 use crate::protocol::{CloseCode, RoomName, RoomSelector, UserId};
 use crate::server::auth::{Access, Grants, Right, TokenError};
+use crate::server::room_rules::RoomRuleTable;
 
 /// The error of a request without access.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,8 +45,8 @@ impl AuthError {
 enum Identity {
     /// Chosen by the client, in open mode.
     Claimed,
-    /// A guest id: the server has keys and the client has no token.
-    Guest,
+    /// A guest id: the server has keys and the client has no token. The rules say which rooms are public.
+    Guest(Arc<RoomRuleTable>),
     /// Authenticated by a token.
     Proven(UserId),
 }
@@ -68,11 +71,11 @@ impl Principal {
         }
     }
 
-    /// Returns the principal of a client without a token, with `grants`.
-    pub(super) const fn guest(grants: Grants) -> Self {
+    /// Returns the principal of a client without a token, who may read the rooms that are public by `rules`.
+    pub(super) fn guest(rules: Arc<RoomRuleTable>) -> Self {
         Self {
-            identity: Identity::Guest,
-            grants,
+            identity: Identity::Guest(rules),
+            grants: Grants::default(),
             expires_at: None,
         }
     }
@@ -93,10 +96,10 @@ impl Principal {
     pub fn user_id(&self, requested: Option<UserId>) -> Result<Option<UserId>, AuthError> {
         match (&self.identity, requested) {
             (Identity::Claimed, requested) => Ok(requested),
-            (Identity::Guest, None) => Ok(None),
+            (Identity::Guest(_), None) => Ok(None),
             (Identity::Proven(own), None) => Ok(Some(own.clone())),
             (Identity::Proven(own), Some(requested)) if *own == requested => Ok(Some(requested)),
-            (Identity::Guest | Identity::Proven(_), Some(_)) => Err(AuthError::Id),
+            (Identity::Guest(_) | Identity::Proven(_), Some(_)) => Err(AuthError::Id),
         }
     }
 
@@ -113,7 +116,7 @@ impl Principal {
     pub const fn proven(&self) -> Option<&UserId> {
         match &self.identity {
             Identity::Proven(id) => Some(id),
-            Identity::Claimed | Identity::Guest => None,
+            Identity::Claimed | Identity::Guest(_) => None,
         }
     }
 
@@ -129,7 +132,10 @@ impl Principal {
 
     /// Returns true if the principal has `right` in `room`.
     pub fn may(&self, right: Right, room: &RoomName) -> bool {
-        self.grants.allow(right, room)
+        match &self.identity {
+            Identity::Guest(rules) => right == Right::Read && rules.of(room).is_public,
+            Identity::Claimed | Identity::Proven(_) => self.grants.allow(right, room),
+        }
     }
 
     /// Checks that the principal has `right` in `room`.
@@ -148,7 +154,10 @@ impl Principal {
     pub fn may_read(&self, rooms: &RoomSelector) -> bool {
         match rooms {
             RoomSelector::Room(room) => self.may(Right::Read, room),
-            RoomSelector::Pattern(pattern) => self.grants.covers(Right::Read, pattern),
+            RoomSelector::Pattern(pattern) => match &self.identity {
+                Identity::Guest(rules) => rules.is_all_public(pattern),
+                Identity::Claimed | Identity::Proven(_) => self.grants.covers(Right::Read, pattern),
+            },
         }
     }
 
@@ -166,7 +175,7 @@ impl Principal {
 
     /// Returns the error of a request without `right`.
     fn not_granted(&self, right: Right, room: RoomSelector) -> AuthError {
-        if self.identity == Identity::Guest {
+        if self.is_guest() {
             TokenError::Missing.into()
         } else {
             AuthError::Grant { right, room }
@@ -179,7 +188,7 @@ impl Principal {
     /// [`TokenError::Missing`] for a guest. A token without grants is accepted, because a later one may have some.
     pub fn check_any(&self) -> Result<(), AuthError> {
         let has_access = self.may_anywhere(Right::Read) || self.may_anywhere(Right::Write);
-        if self.identity == Identity::Guest && !has_access {
+        if self.is_guest() && !has_access {
             Err(TokenError::Missing.into())
         } else {
             Ok(())
@@ -188,7 +197,10 @@ impl Principal {
 
     /// Returns true if the principal has `right` in at least one room.
     pub fn may_anywhere(&self, right: Right) -> bool {
-        self.grants.allow_anywhere(right)
+        match &self.identity {
+            Identity::Guest(rules) => right == Right::Read && rules.is_any_public(),
+            Identity::Claimed | Identity::Proven(_) => self.grants.allow_anywhere(right),
+        }
     }
 
     /// Checks that the principal is an admin of every room. In open mode, no client is an admin.
@@ -198,11 +210,15 @@ impl Principal {
     pub fn check_admin(&self) -> Result<(), AuthError> {
         if self.grants.allow_everywhere(Right::Admin) {
             Ok(())
-        } else if self.identity == Identity::Guest {
+        } else if self.is_guest() {
             Err(TokenError::Missing.into())
         } else {
             Err(AuthError::Admin)
         }
+    }
+
+    const fn is_guest(&self) -> bool {
+        matches!(self.identity, Identity::Guest(_))
     }
 
     /// Returns the expiry of the token, in seconds since 1970 UTC; `None` without a token.
@@ -214,6 +230,7 @@ impl Principal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::room_rules::RoomRules;
 
     fn id(text: &str) -> UserId {
         UserId::parse(text).expect("an id")
@@ -258,7 +275,11 @@ mod tests {
     #[test]
     fn a_guest_without_a_right_needs_a_token() {
         let lobby = RoomName::lobby();
-        let guest = Principal::guest(Grants::everywhere(Access::Read));
+        let public = RoomRules {
+            is_public: true,
+            ..RoomRules::default()
+        };
+        let guest = Principal::guest(Arc::new(RoomRuleTable::new(public, &[])));
 
         let read = guest.check(Right::Read, &lobby);
         let write = guest.check(Right::Write, &lobby).expect_err("a guest");

@@ -4,25 +4,17 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use crate::server::auth::{Access, Grants, KeySet, Principal, TokenError};
+use crate::server::auth::{KeySet, Principal, TokenError};
+use crate::server::room_rules::RoomRuleTable;
 
-/// The access of clients without a token, if the server has keys.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Anonymous {
-    /// No access.
-    #[default]
-    None,
-    /// Read access to every room.
-    Read,
-}
-
-/// The keys of the server and the access of anonymous clients. A cheap handle: all clones use the keys of the last
+/// The keys of the server and the access of clients without a token. A cheap handle: all clones use the keys of the last
 /// [`Verifier::replace`].
 #[derive(Clone, Debug, Default)]
 pub struct Verifier {
     /// `None` in open mode, without keys.
     keys: Option<Arc<RwLock<KeySet>>>,
-    anonymous: Anonymous,
+    /// The rules for rooms, which say what clients without a token may read.
+    rules: Arc<RoomRuleTable>,
 }
 
 impl Verifier {
@@ -31,11 +23,12 @@ impl Verifier {
         Self::default()
     }
 
-    /// Creates a verifier of tokens that one of `keys` has signed. Clients without a token have `anonymous` access.
-    pub fn new(keys: KeySet, anonymous: Anonymous) -> Self {
+    /// Creates a verifier of tokens that one of `keys` has signed. Clients without a token may read the rooms that are
+    /// public by `rules`.
+    pub fn new(keys: KeySet, rules: Arc<RoomRuleTable>) -> Self {
         Self {
             keys: Some(Arc::new(RwLock::new(keys))),
-            anonymous,
+            rules,
         }
     }
 
@@ -66,10 +59,7 @@ impl Verifier {
         match (&self.keys, token) {
             (None, _) => Ok(Principal::open()),
             (Some(keys), Some(token)) => keys.read().principal(token, now),
-            (Some(_), None) => match self.anonymous {
-                Anonymous::None => Ok(Principal::guest(Grants::default())),
-                Anonymous::Read => Ok(Principal::guest(Grants::everywhere(Access::Read))),
-            },
+            (Some(_), None) => Ok(Principal::guest(self.rules.clone())),
         }
     }
 }

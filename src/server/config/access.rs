@@ -1,10 +1,12 @@
 //! The settings of access: hosts, origins, proxies, tokens and TLS.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use crate::server::auth::{Embedding, OriginPolicy, Proxies, Verifier, WebSettings};
 use crate::server::config::reader::ConfigReader;
 use crate::server::config::value::{self, AllowedOrigin};
+use crate::server::room_rules::RoomRuleTable;
 use crate::server::transport::{CertificateError, Tls};
 
 /// Reads the policy for browsers.
@@ -41,13 +43,16 @@ pub(super) fn proxies(reader: &mut ConfigReader<'_>) -> Proxies {
     }
 }
 
-/// Reads the verifier of tokens, and the file with its keys. In open mode there is no file.
-pub(super) fn verifier(reader: &mut ConfigReader<'_>) -> (Verifier, Option<PathBuf>) {
+/// Reads the verifier of tokens, and the file with its keys. In open mode there is no file. `rules` say what clients without
+/// a token may read.
+pub(super) fn verifier(
+    reader: &mut ConfigReader<'_>,
+    rules: &Arc<RoomRuleTable>,
+) -> (Verifier, Option<PathBuf>) {
     let keys = reader.optional("auth-key-file", value::key_file);
-    let anonymous = reader.value("anonymous", value::anonymous);
 
     match keys {
-        Some((file, keys)) => (Verifier::new(keys, anonymous), Some(file)),
+        Some((file, keys)) => (Verifier::new(keys, rules.clone()), Some(file)),
         None => (Verifier::open(), None),
     }
 }

@@ -1,11 +1,13 @@
 //! The limits: connections, rooms, members, messages, rates and times.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::server::config::reader::ConfigReader;
-use crate::server::config::value;
+use crate::server::config::{rooms, value};
 use crate::server::hub::HubSettings;
 use crate::server::room::LogLimits;
+use crate::server::room_rules::RoomRules;
 use crate::server::session::{HeartbeatSettings, QuotaRates, Rate};
 use crate::server::transport::ConnectionSettings;
 
@@ -29,8 +31,14 @@ pub(super) struct Limits {
 
 /// Reads all limits.
 pub(super) fn read(reader: &mut ConfigReader<'_>) -> Limits {
-    let connection = ConnectionSettings {
+    let default = RoomRules {
         max_message: reader.value("max-message", value::size),
+        is_public: reader.value("anonymous", value::anonymous),
+        ..RoomRules::default()
+    };
+    let rules = rooms::read(reader, default);
+    let connection = ConnectionSettings {
+        max_message: rules.max_message(),
         send_buffer: reader.value("send-buffer", value::size),
         heartbeat: heartbeat(reader),
         rate: rate(reader, "message-rate", "message-burst"),
@@ -53,6 +61,7 @@ pub(super) fn read(reader: &mut ConfigReader<'_>) -> Limits {
                 bytes: RING_BYTES.max(connection.max_message.saturating_mul(4)),
             },
             sweep_every: sweep_every.clamp(min_sweep, max_sweep),
+            rules: Arc::new(rules),
         },
         header_timeout: reader.value("header-timeout", value::duration),
         connect_rate: rate(reader, "connect-rate", "connect-burst"),

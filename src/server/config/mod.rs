@@ -7,6 +7,7 @@ mod setting;
 mod raw;
 mod value;
 mod reader;
+mod rooms;
 mod limits;
 mod storage;
 mod access;
@@ -28,7 +29,8 @@ use crate::server::spans::ExportSettings;
 use crate::server::store::StoreSettings;
 use crate::server::transport::{ConnectionSettings, Tls};
 
-pub use raw::{ConfigError, RawConfig, RawValue, Source};
+pub use raw::{ConfigError, RawConfig, RawRoomRule, RawValue, Source};
+pub use rooms::{RoomSetting, describe as describe_room};
 pub use setting::{SETTINGS, Setting};
 pub use value::duration;
 
@@ -85,6 +87,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Minimum level of log lines.
     pub log_level: tracing::level_filters::LevelFilter,
+    /// Sentences about settings that have no effect.
+    pub warnings: Vec<String>,
 }
 
 impl Config {
@@ -109,7 +113,9 @@ impl Config {
         let limits = limits::read(reader);
         let data = reader.value("data", value::folder);
         let store = storage::read(reader, &data, &limits);
-        let (verifier, key_file) = access::verifier(reader);
+        let (verifier, key_file) = access::verifier(reader, &limits.hub.rules);
+        let is_shared = matches!(store, StoreSettings::Nats(_));
+        let warnings = rooms::warnings(reader.raw(), is_shared, key_file.is_none());
         let Limits {
             hub,
             connection,
@@ -138,6 +144,7 @@ impl Config {
             spans: traces::read(reader),
             log_format: reader.value("log-format", value::log_format),
             log_level: reader.value("log-level", value::log_level),
+            warnings,
         }
     }
 }

@@ -74,10 +74,27 @@ impl RawValue {
     }
 }
 
+/// An unparsed rule for rooms, a table `[[rooms]]` of the file.
+#[derive(Clone, Debug, Default)]
+pub struct RawRoomRule {
+    /// The keys with the texts of their values, in the order of the file.
+    pub values: Vec<(String, String)>,
+}
+
+impl RawRoomRule {
+    /// Returns the text of the value of `key`, if the rule has it.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        let mut values = self.values.iter();
+        let found = values.find(|(found, _)| found == key);
+        found.map(|(_, text)| text.as_str())
+    }
+}
+
 /// Unparsed values by the names of their settings, and the errors that were found while they were collected.
 #[derive(Clone, Debug, Default)]
 pub struct RawConfig {
     values: BTreeMap<&'static str, Vec<RawValue>>,
+    room_rules: Vec<RawRoomRule>,
     errors: Vec<ConfigError>,
 }
 
@@ -102,6 +119,16 @@ impl RawConfig {
     /// Adds a value of the setting `name`.
     pub fn add(&mut self, name: &'static str, value: RawValue) {
         self.values.entry(name).or_default().push(value);
+    }
+
+    /// Adds a rule for rooms.
+    pub fn add_room_rule(&mut self, rule: RawRoomRule) {
+        self.room_rules.push(rule);
+    }
+
+    /// Returns the rules for rooms, in the order of the file.
+    pub fn room_rules(&self) -> &[RawRoomRule] {
+        &self.room_rules
     }
 
     /// Adds an error that belongs to no single value, such as an unknown name.

@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 
-use crate::server::config::raw::{ConfigError, RawConfig, RawValue};
+use crate::server::config::raw::{ConfigError, RawConfig, RawRoomRule, RawValue};
 
 /// A reader of the raw values of all settings.
 #[derive(Debug)]
@@ -50,6 +50,16 @@ impl<'a> ConfigReader<'a> {
         self.raw.contains(name)
     }
 
+    /// Returns the raw values.
+    pub(super) const fn raw(&self) -> &'a RawConfig {
+        self.raw
+    }
+
+    /// Returns the rules for rooms.
+    pub(super) fn room_rules(&self) -> &'a [RawRoomRule] {
+        self.raw.room_rules()
+    }
+
     /// Parses all values of `name`, and returns those that are valid.
     pub(super) fn values<T, E: Display>(
         &mut self,
@@ -84,6 +94,11 @@ impl<'a> ConfigReader<'a> {
     /// Records that the value of `name` is not valid together with other settings. `allowed` describes a valid one.
     pub(super) fn reject(&mut self, name: &str, allowed: &str) {
         self.errors.push(self.raw.invalid(name, allowed));
+    }
+
+    /// Records an error.
+    pub(super) fn error(&mut self, error: ConfigError) {
+        self.errors.push(error);
     }
 
     /// Returns `config`, unless an error was recorded.

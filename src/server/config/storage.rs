@@ -8,7 +8,8 @@ use crate::server::config::reader::ConfigReader;
 use crate::server::config::value;
 use crate::server::room::DedupLimits;
 use crate::server::store::{
-    Durability, NatsLogin, NatsServers, NatsSettings, Retention, SqliteSettings, StoreSettings,
+    Durability, MemorySettings, NatsLogin, NatsServers, NatsSettings, Retention, SqliteSettings,
+    StoreSettings,
 };
 
 /// Limits after which the key of a message expires.
@@ -33,11 +34,16 @@ pub(super) fn read(reader: &mut ConfigReader<'_>, data: &Path, limits: &Limits) 
     let replicas = reader.value("nats-replicas", replicas);
 
     match reader.value("store", store_kind) {
-        StoreKind::Memory => StoreSettings::Memory(retention),
+        StoreKind::Memory => StoreSettings::Memory(MemorySettings {
+            retention,
+            rules: limits.hub.rules.clone(),
+            max_rooms: limits.hub.max_rooms,
+        }),
         StoreKind::Sqlite(file) => StoreSettings::Sqlite(SqliteSettings {
             path: database(reader, data.join(file)),
             durability,
             retention,
+            rules: limits.hub.rules.clone(),
             max_rooms: limits.hub.max_rooms,
             quick_check,
         }),

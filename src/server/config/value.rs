@@ -12,7 +12,7 @@ use ipnet::IpNet;
 use tracing::level_filters::LevelFilter;
 
 use crate::protocol::{BasePath, has_bom};
-use crate::server::auth::{Anonymous, KeyFileError, KeySet, Origin, ProxyHeader, PublicHost};
+use crate::server::auth::{KeyFileError, KeySet, Origin, ProxyHeader, PublicHost};
 use crate::server::config::LogFormat;
 use crate::server::small_file;
 
@@ -168,6 +168,10 @@ pub(super) fn yes_or_no(text: &str) -> Result<bool, &'static str> {
     }
 }
 
+pub(super) fn true_or_false(text: &str) -> Result<bool, &'static str> {
+    text.parse().map_err(|_| "true or false")
+}
+
 pub(super) fn on_or_off(text: &str) -> Result<bool, &'static str> {
     match text {
         "on" => Ok(true),
@@ -275,10 +279,11 @@ pub(super) fn key_file(text: &str) -> Result<(PathBuf, KeySet), String> {
     Ok((file, keys))
 }
 
-pub(super) fn anonymous(text: &str) -> Result<Anonymous, &'static str> {
+/// Parses the access of clients without a token. Returns true if they may read.
+pub(super) fn anonymous(text: &str) -> Result<bool, &'static str> {
     match text {
-        "none" => Ok(Anonymous::None),
-        "read" => Ok(Anonymous::Read),
+        "none" => Ok(false),
+        "read" => Ok(true),
         _ => Err("'none' or 'read'"),
     }
 }

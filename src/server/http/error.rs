@@ -312,7 +312,7 @@ impl ApiError {
             Self::Parameter { .. } | Self::Query(_) => (StatusCode::BAD_REQUEST, "bad_parameter"),
             Self::Line { error, .. } | Self::InRoom { error, .. } => error.status_and_code(),
             Self::Refused(Refusal::TooManyRooms | Refusal::TooManyPatterns)
-            | Self::Store(StoreError::TooManyRooms { .. }) => {
+            | Self::Store(StoreError::TooManyRooms { .. } | StoreError::TooManyStreams { .. }) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "too_many_rooms")
             }
             Self::Store(StoreError::RoomClosed) => (StatusCode::CONFLICT, "stream_closed"),

@@ -9,6 +9,7 @@ use axum::routing::get;
 use tokio::sync::Semaphore;
 use tower_http::set_header::SetResponseHeaderLayer;
 
+use crate::protocol::RoomName;
 use crate::server::auth::{Verifier, WebPolicy};
 use crate::server::http::api::MAX_SEARCHES;
 use crate::server::http::middleware::{origin_check, trace};
@@ -21,6 +22,7 @@ use crate::server::http::{
 use crate::server::hub::Hub;
 use crate::server::metrics::RateHistory;
 use crate::server::moderation::Moderation;
+use crate::server::room_rules::RoomRules;
 use crate::server::session::{QuotaRates, Quotas};
 use crate::server::spans;
 use crate::server::transport::ConnectionSettings;
@@ -74,6 +76,11 @@ impl AppState {
             searches: Arc::new(Semaphore::new(MAX_SEARCHES)),
             site: Arc::new(site),
         }
+    }
+
+    /// Returns the settings of `room`.
+    pub(super) fn rules(&self, room: &RoomName) -> &RoomRules {
+        self.hub.rules().of(room)
     }
 }
 

@@ -306,7 +306,8 @@ impl Cluster {
 
     /// Applies an update of the members of `node` in the room `name`.
     fn on_presence(&self, node: u64, name: &RoomName, members: PresenceUpdate) {
-        let Some(room) = self.rooms.get(name) else {
+        let room = self.rooms.get(name);
+        let Some(room) = room.filter(|room| room.rules().has_presence) else {
             return;
         };
 

@@ -46,6 +46,7 @@ use crate::server::memory::Memory;
 use crate::server::metrics;
 use crate::server::moderation::Moderation;
 use crate::server::room::{LogLimits, PresentMember, Tick};
+use crate::server::room_rules::RoomRuleTable;
 use crate::server::run_clock::RunClock;
 use crate::server::store::{Backend, BusEvent, Changes, Health, RuleEvent, Store, now_millis};
 
@@ -77,7 +78,7 @@ const RECONNECT_WINDOW: (Duration, Duration) =
     (Duration::from_millis(500), Duration::from_secs(20));
 
 /// The limits of one process.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct HubSettings {
     /// The largest number of connections in total.
     pub max_connections: usize,
@@ -93,6 +94,8 @@ pub struct HubSettings {
     pub log: LogLimits,
     /// The time between two checks of the timers of all connections.
     pub sweep_every: Duration,
+    /// The rules for rooms.
+    pub rules: Arc<RoomRuleTable>,
 }
 
 /// A cheap handle to the hub. See the [module docs](self).
@@ -146,7 +149,7 @@ impl Hub {
 
         let shards = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u16);
         let max_rooms = settings.max_rooms;
-        let rooms = Arc::new(Rooms::new(store.clone(), max_rooms, settings.log, shards));
+        let rooms = Arc::new(Rooms::new(store.clone(), &settings, shards));
         let connections = Arc::new(Connections::new(
             settings.max_connections,
             settings.max_connections_per_ip,
@@ -378,7 +381,9 @@ impl Hub {
     /// Returns the members of `room` on all nodes, like [`Room::present`]. Waits at most a second for the other
     /// nodes.
     pub async fn present(&self, room: &Room) -> (usize, Option<Vec<PresentMember>>) {
-        if let Some(cluster) = &self.0.cluster {
+        if let Some(cluster) = &self.0.cluster
+            && room.rules().has_presence
+        {
             cluster.wait_for_presence(room).await;
         }
         room.present()
@@ -419,6 +424,11 @@ impl Hub {
     /// Returns the moderation rules.
     pub fn moderation(&self) -> &Arc<ClusterModeration> {
         &self.0.moderation
+    }
+
+    /// Returns the rules for rooms.
+    pub fn rules(&self) -> &Arc<RoomRuleTable> {
+        self.0.rooms.rules()
     }
 
     /// Returns the store, for its status and backups.
@@ -470,6 +480,7 @@ impl HubState {
                 .await;
             self.rooms.expire_signals(self.clock.now());
             self.patterns.expire_signals(self.clock.now());
+            self.rooms.touch_read();
             self.store.expire_rooms();
             self.rooms.remove_unknown();
             self.patterns.remove_unused(&*self.store);

@@ -14,6 +14,7 @@ use crate::server::hub::resume::count_between;
 use crate::server::memory::{Memory, MemoryReservation};
 use crate::server::metrics;
 use crate::server::room::{Draft, Frame, Presence, PresentMember, RemotePresence};
+use crate::server::room_rules::RoomRules;
 use crate::server::session::CatchUpPage;
 use crate::server::store::{
     Bounds, Deleted, Limit, Page, Span, Store, StoreError, StoreFuture, Stored, now_millis,
@@ -63,6 +64,7 @@ pub struct Room {
     epoch: Epoch,
     store: Arc<dyn Store>,
     feed: Feed,
+    rules: Arc<RoomRules>,
     /// The memory of the room itself; frames have their own reservations.
     _reservation: MemoryReservation,
     /// The number of slots in use, by subscriptions that were prepared or have begun.
@@ -85,7 +87,13 @@ pub struct Room {
 }
 
 impl Room {
-    pub(super) fn new(name: RoomName, bounds: Bounds, store: Arc<dyn Store>, feed: Feed) -> Self {
+    pub(super) fn new(
+        name: RoomName,
+        bounds: Bounds,
+        store: Arc<dyn Store>,
+        feed: Feed,
+        rules: Arc<RoomRules>,
+    ) -> Self {
         let bytes = size_of::<Self>() + 2 * name.as_str().len();
 
         Self {
@@ -93,6 +101,7 @@ impl Room {
             epoch: bounds.epoch,
             store,
             feed,
+            rules,
             _reservation: Memory::of_process().reserve(bytes),
             occupants: AtomicUsize::new(0),
             presence: Mutex::default(),
@@ -119,6 +128,11 @@ impl Room {
     /// Returns the newest messages, and the readers.
     pub const fn feed(&self) -> &Feed {
         &self.feed
+    }
+
+    /// Returns its settings.
+    pub fn rules(&self) -> &RoomRules {
+        &self.rules
     }
 
     /// Returns its newest offset.
@@ -362,16 +376,24 @@ impl Room {
         }
     }
 
-    /// Returns the number of its members, and the members unless they are too many.
+    /// Returns the number of its members, and the members unless they are too many. A room without presence has none.
     pub fn members(&self) -> (usize, Option<Vec<Member>>) {
+        if !self.rules.has_presence {
+            return (0, None);
+        }
+
         let mut presence = self.presence.lock();
         let members = presence.list();
         (presence.count(), members)
     }
 
     /// Returns the number of its members, and unless they are too many, each with its connections and the time of its
-    /// arrival.
+    /// arrival. A room without presence has none.
     pub fn present(&self) -> (usize, Option<Vec<PresentMember>>) {
+        if !self.rules.has_presence {
+            return (0, None);
+        }
+
         let presence = self.presence.lock();
         (presence.count(), presence.sorted_members())
     }

@@ -12,8 +12,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use crate::protocol::{Offset, RoomName};
-use crate::server::hub::{Feed, Listing, Refusal, Room};
+use crate::server::hub::{Feed, HubSettings, Listing, Refusal, Room};
 use crate::server::room::{DeliveryCounters, LogLimits, Tick};
+use crate::server::room_rules::RoomRuleTable;
 use crate::server::store::Store;
 
 /// The registry of rooms. See the [module docs](self).
@@ -22,6 +23,7 @@ pub struct Rooms {
     store: Arc<dyn Store>,
     max: usize,
     limits: LogLimits,
+    rules: Arc<RoomRuleTable>,
     /// The number of fan-out shards.
     shards: u16,
     delivered: Arc<DeliveryCounters>,
@@ -31,12 +33,13 @@ pub struct Rooms {
 }
 
 impl Rooms {
-    /// Creates a registry for at most `max` rooms, whose rings have the given limits.
-    pub(super) fn new(store: Arc<dyn Store>, max: usize, limits: LogLimits, shards: u16) -> Self {
+    /// Creates an empty registry, whose limits and rules are in `settings`.
+    pub(super) fn new(store: Arc<dyn Store>, settings: &HubSettings, shards: u16) -> Self {
         Self {
             store,
-            max,
-            limits,
+            max: settings.max_rooms,
+            limits: settings.log,
+            rules: settings.rules.clone(),
             shards,
             delivered: Arc::default(),
             applied: AtomicU64::new(0),
@@ -81,10 +84,25 @@ impl Rooms {
         if lifecycle.is_some_and(|lifecycle| lifecycle.is_closed) {
             feed.close(name, bounds.head);
         }
-        let room = Room::new(name.clone(), bounds, self.store.clone(), feed);
+        let rules = self.rules.of(name).clone();
+        let room = Room::new(name.clone(), bounds, self.store.clone(), feed, rules);
         let room = Arc::new(room);
         rooms.insert(ByName(room.clone()));
         Ok((room, true))
+    }
+
+    /// Returns the rules for rooms.
+    pub(super) const fn rules(&self) -> &Arc<RoomRuleTable> {
+        &self.rules
+    }
+
+    /// Records a use of each room that has readers, if a rule deletes it when it is not used.
+    pub(super) fn touch_read(&self) {
+        for ByName(room) in self.rooms.lock().iter() {
+            if room.rules().expires.is_some() && room.feed().readers().len() > 0 {
+                self.store.touch(room.name());
+            }
+        }
     }
 
     /// Creates a feed whose first message will follow `head`.

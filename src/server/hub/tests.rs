@@ -12,16 +12,18 @@ use crate::protocol::{Body, Epoch, Offset, Push, Recovery, UserId};
 use crate::server::hub::subscriber::TestSubscriber;
 use crate::server::room::{Dialect, Draft, Format};
 use crate::server::session::{CatchUpPage, LogCursor, RoomReader, SendBuffer, WriteStep};
-use crate::server::store::{MemoryStore, Retention, Span, SqliteSettings, SqliteStore};
+use crate::server::store::{
+    MemorySettings, MemoryStore, Retention, Span, SqliteSettings, SqliteStore,
+};
 
 const CLIENTS: usize = 3;
 
 impl Hub {
     /// Creates a hub over a store in memory, like [`Hub::unlimited`].
     pub(in crate::server) fn in_memory(ring: usize, clock: RunClock) -> Self {
-        let store = MemoryStore::new(Retention::of_test(1000));
+        let settings = MemorySettings::of_test(Retention::of_test(1000));
 
-        Self::unlimited(store, ring, clock)
+        Self::unlimited(MemoryStore::new(&settings), ring, clock)
     }
 
     /// Creates a hub without bans and limits, whose rings keep `ring` messages.
@@ -41,6 +43,7 @@ impl Hub {
                 bytes: usize::MAX,
             },
             sweep_every: Duration::from_secs(1),
+            rules: Arc::default(),
         };
 
         let moderation = Moderation::open("no such file".into()).expect("no bans");

@@ -5,6 +5,7 @@ use std::hash::Hash;
 use std::time::Duration;
 
 use crate::server::room::Tick;
+use crate::server::room_rules::RuleRate;
 
 /// Maximum number of buckets, each of about 50 bytes besides its key.
 const MAX_BUCKETS: usize = 10_000;
@@ -16,6 +17,16 @@ pub struct Rate {
     pub per_second: u32,
     /// Maximum number of events at once, at least 1.
     pub burst: u32,
+}
+
+impl From<RuleRate> for Rate {
+    /// Returns the rate that a rule sets, with twice as many events at once as per second.
+    fn from(rate: RuleRate) -> Self {
+        Self {
+            per_second: rate.per_second,
+            burst: rate.per_second.saturating_mul(2).max(1),
+        }
+    }
 }
 
 impl Rate {

@@ -1,7 +1,8 @@
 //! The limits on publishing: per connection, per user id, per address, per address over HTTP, and on new rooms.
 //!
 //! All connections of one id share the quota of the id, and all connections of one address that of the address.
-//! HTTP requests belong to no connection, so they have a quota per address instead.
+//! HTTP requests belong to no connection, so they have a quota per address instead. A rule for rooms may replace the
+//! limit of a connection, and the quota over HTTP, for messages to its rooms.
 //!
 //! # Invariants
 //!
@@ -10,6 +11,7 @@
 //!   up the quota of another client's id.
 //! - Locks are held briefly, and a quota without a limit takes none.
 
+use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,6 +21,7 @@ use parking_lot::Mutex;
 
 use crate::protocol::UserId;
 use crate::server::room::Tick;
+use crate::server::room_rules::RuleRate;
 use crate::server::session::{IpBucket, Limiter, Limiters, Rate};
 
 /// Rate of bytes from one address that are not part of a message. Ordinary clients send hardly any.
@@ -46,15 +49,18 @@ pub enum Quota {
     Http,
     /// Rooms that one address creates.
     Rooms,
+    /// Messages of one connection, or of one address over HTTP, to the rooms of a rule.
+    Rule,
 }
 
 impl Quota {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Connection,
         Self::Id,
         Self::Address,
         Self::Http,
         Self::Rooms,
+        Self::Rule,
     ];
 
     /// Returns the label in metrics.
@@ -65,6 +71,7 @@ impl Quota {
             Self::Address => "address",
             Self::Http => "http",
             Self::Rooms => "rooms",
+            Self::Rule => "rule",
         }
     }
 
@@ -85,6 +92,11 @@ impl Quota {
                 "one address may create",
                 "rooms a day",
                 "--room-rate; an admin token has no limit",
+            ),
+            Self::Rule => (
+                "in this room one connection may send",
+                MESSAGES,
+                "message-rate of the room's rule",
             ),
         }
     }
@@ -158,6 +170,8 @@ pub struct Quotas {
     hosts: SharedLimiters<IpBucket>,
     posts: SharedLimiters<IpBucket>,
     rooms: SharedLimiters<IpBucket>,
+    /// The quotas over HTTP of each rule that sets a rate, by the number of the rule.
+    rules: Mutex<HashMap<usize, Limiters<IpBucket>>>,
     /// Limited by [`OVERHEAD_RATE`].
     overhead: Mutex<Limiters<IpBucket>>,
     /// Number of refusals by each quota.
@@ -172,14 +186,17 @@ impl Quotas {
             hosts: SharedLimiters::new(Quota::Address, rates.address),
             posts: SharedLimiters::new(Quota::Http, rates.http),
             rooms: SharedLimiters::new(Quota::Rooms, rates.rooms),
+            rules: Mutex::default(),
             overhead: Mutex::new(Limiters::new(OVERHEAD_RATE)),
             refusals: Default::default(),
         }
     }
 
-    /// Returns the maximum number of messages in one HTTP request; `None` if there is no limit.
-    pub fn max_batch(&self) -> Option<u32> {
-        let rates = [self.ids.rate, self.hosts.rate, self.posts.rate];
+    /// Returns the maximum number of messages in one HTTP request to a room for which a rule sets `rate`; `None` if there
+    /// is no limit.
+    pub fn max_batch(&self, rate: Option<RuleRate>) -> Option<u32> {
+        let posts = rate.map_or(self.posts.rate, Rate::from);
+        let rates = [self.ids.rate, self.hosts.rate, posts];
         rates
             .iter()
             .filter(|rate| rate.per_second > 0)
@@ -187,18 +204,23 @@ impl Quotas {
             .min()
     }
 
-    /// Checks that `host` may publish a message over HTTP now, without counting one.
+    /// Checks that `host` may publish a message over HTTP now, without counting one. A rule may set `rate` for the room.
     ///
     /// # Errors
     /// The exceeded quota.
-    pub fn check_http(&self, host: IpBucket, now: Tick) -> Result<(), RateLimited> {
-        self.posts
-            .take(host, 1, now)
-            .inspect(|()| self.posts.refund(&host, 1))
+    pub fn check_http(
+        &self,
+        host: IpBucket,
+        rate: Option<RuleRate>,
+        now: Tick,
+    ) -> Result<(), RateLimited> {
+        self.take_post(host, 1, rate, now)
+            .inspect(|()| self.refund_post(&host, 1, rate))
             .inspect_err(|error| self.count_refusal(error))
     }
 
-    /// Counts the messages of an HTTP request from `host`, each sender with its number: all of them, or none.
+    /// Counts the messages of an HTTP request from `host`, each sender with its number: all of them, or none. A rule may
+    /// set `rate` for the room.
     ///
     /// # Errors
     /// The first exceeded quota.
@@ -206,15 +228,15 @@ impl Quotas {
         &self,
         host: IpBucket,
         senders: &[(RateLimitKey, u32)],
+        rate: Option<RuleRate>,
         now: Tick,
     ) -> Result<(), RateLimited> {
         let messages = senders.iter().map(|(_, messages)| messages).sum();
 
-        self.posts
-            .take(host, messages, now)
+        self.take_post(host, messages, rate, now)
             .and_then(|()| {
                 self.take(host, senders, now)
-                    .inspect_err(|_| self.posts.refund(&host, messages))
+                    .inspect_err(|_| self.refund_post(&host, messages, rate))
             })
             .inspect_err(|error| self.count_refusal(error))
     }
@@ -259,6 +281,41 @@ impl Quotas {
         });
         let mut overhead = self.overhead.lock();
         overhead.take(host, counted, now).is_ok()
+    }
+
+    /// Counts messages over HTTP against the quota of the rule with `rate`, or else against that of all rooms.
+    fn take_post(
+        &self,
+        host: IpBucket,
+        messages: u32,
+        rate: Option<RuleRate>,
+        now: Tick,
+    ) -> Result<(), RateLimited> {
+        let Some(RuleRate { rule, .. }) = rate else {
+            return self.posts.take(host, messages, now);
+        };
+
+        let rate = rate.map_or(Rate::UNLIMITED, Rate::from);
+        let mut rules = self.rules.lock();
+        let limiters = rules.entry(rule).or_insert_with(|| Limiters::new(rate));
+        limiters
+            .take(host, messages, now)
+            .map_err(|wait| RateLimited {
+                quota: Quota::Rule,
+                rate,
+                wait,
+            })
+    }
+
+    fn refund_post(&self, host: &IpBucket, messages: u32, rate: Option<RuleRate>) {
+        match rate {
+            None => self.posts.refund(host, messages),
+            Some(RuleRate { rule, .. }) => {
+                if let Some(limiters) = self.rules.lock().get_mut(&rule) {
+                    limiters.refund(host, messages);
+                }
+            }
+        }
     }
 
     fn count_refusal(&self, error: &RateLimited) {
@@ -331,11 +388,44 @@ impl<K: Eq + Hash> SharedLimiters<K> {
 /// The rate limit of one connection: its own, and the quotas of its id and its address.
 #[derive(Debug)]
 pub struct ConnectionLimiter {
-    rate: Rate,
-    limiter: Limiter,
+    limiter: RatedLimiter,
+    /// The limits of the rules that set a rate for rooms to which the connection has sent, by the number of the rule.
+    rules: Vec<(usize, RatedLimiter)>,
     quotas: Arc<Quotas>,
     sender: RateLimitKey,
     host: IpBucket,
+}
+
+/// A limiter with its rate.
+#[derive(Clone, Copy, Debug)]
+struct RatedLimiter {
+    rate: Rate,
+    limiter: Limiter,
+}
+
+impl RatedLimiter {
+    const fn new(rate: Rate, now: Tick) -> Self {
+        Self {
+            rate,
+            limiter: Limiter::new(rate, now),
+        }
+    }
+
+    fn credit_pause(&mut self, since: Tick, paused: Duration, now: Tick) {
+        self.limiter.credit_pause(since, paused, self.rate, now);
+    }
+
+    /// Counts a message of `quota`.
+    fn take(&mut self, quota: Quota, now: Tick) -> Result<(), RateLimited> {
+        let rate = self.rate;
+        self.limiter
+            .take(1, rate, now)
+            .map_err(|wait| RateLimited { quota, rate, wait })
+    }
+
+    fn refund(&mut self) {
+        self.limiter.refund(1, self.rate);
+    }
 }
 
 impl ConnectionLimiter {
@@ -348,8 +438,8 @@ impl ConnectionLimiter {
         now: Tick,
     ) -> Self {
         Self {
-            rate,
-            limiter: Limiter::new(rate, now),
+            limiter: RatedLimiter::new(rate, now),
+            rules: Vec::new(),
             quotas,
             sender,
             host,
@@ -359,27 +449,44 @@ impl ConnectionLimiter {
     /// Credits the time since `since` and the pause `paused` of the process, in which nothing was read. Messages that
     /// arrive now may have been sent in that time.
     pub fn credit_pause(&mut self, since: Tick, paused: Duration, now: Tick) {
-        self.limiter.credit_pause(since, paused, self.rate, now);
+        self.limiter.credit_pause(since, paused, now);
+        for (_, limiter) in &mut self.rules {
+            limiter.credit_pause(since, paused, now);
+        }
     }
 
-    /// Counts a message.
+    /// Counts a message. A rule may set `rate` for its room, instead of the rate of the connection.
     ///
     /// # Errors
     /// The first exceeded quota.
-    pub fn take(&mut self, now: Tick) -> Result<(), RateLimited> {
-        self.limiter
-            .take(1, self.rate, now)
-            .map_err(|wait| RateLimited {
-                quota: Quota::Connection,
-                rate: self.rate,
-                wait,
-            })
+    pub fn take(&mut self, rate: Option<RuleRate>, now: Tick) -> Result<(), RateLimited> {
+        let quotas = self.quotas.clone();
+        let sender = [(self.sender.clone(), 1)];
+        let host = self.host;
+        let (limiter, quota) = match rate {
+            None => (&mut self.limiter, Quota::Connection),
+            Some(rate) => (self.rule_limiter(rate, now), Quota::Rule),
+        };
+
+        limiter
+            .take(quota, now)
             .and_then(|()| {
-                self.quotas
-                    .take(self.host, &[(self.sender.clone(), 1)], now)
-                    .inspect_err(|_| self.limiter.refund(1, self.rate))
+                quotas
+                    .take(host, &sender, now)
+                    .inspect_err(|_| limiter.refund())
             })
-            .inspect_err(|error| self.quotas.count_refusal(error))
+            .inspect_err(|error| quotas.count_refusal(error))
+    }
+
+    /// Returns the limiter of the rule with `rate`.
+    fn rule_limiter(&mut self, rate: RuleRate, now: Tick) -> &mut RatedLimiter {
+        let known = self.rules.iter().position(|(rule, _)| *rule == rate.rule);
+        let index = known.unwrap_or_else(|| {
+            let limiter = RatedLimiter::new(rate.into(), now);
+            self.rules.push((rate.rule, limiter));
+            self.rules.len() - 1
+        });
+        &mut self.rules[index].1
     }
 
     /// Counts a room that the connection creates.

@@ -10,6 +10,7 @@ use crate::protocol::{
     Token, UserId,
 };
 use crate::server::room::{Content, Dialect, Draft, Tick};
+use crate::server::room_rules::RoomRules;
 use crate::server::session::{CloseReason, ConnectionLimiter, Limiter, Rate, RateLimited};
 use crate::server::wire::Incoming;
 
@@ -48,6 +49,9 @@ pub trait ClientAccess {
 
     /// Returns the room to which the client is subscribed, if there is exactly one. Patterns do not count.
     fn only_room(&self) -> Option<&RoomName>;
+
+    /// Returns the settings of `room`.
+    fn rules(&self, room: &RoomName) -> &RoomRules;
 }
 
 /// The action that a message of the client requires.
@@ -121,8 +125,6 @@ pub struct Session {
     rate_limit: ConnectionLimiter,
     /// The limiter of frames that publish nothing: see [`NON_MESSAGE_RATE`].
     non_message_limiter: Limiter,
-    /// Maximum length of the text of a publish, in bytes.
-    max_message: usize,
 }
 
 impl Session {
@@ -131,7 +133,6 @@ impl Session {
         dialect: Dialect,
         id: UserId,
         rate_limit: ConnectionLimiter,
-        max_message: usize,
         now: Tick,
     ) -> Self {
         Self {
@@ -139,7 +140,6 @@ impl Session {
             id,
             rate_limit,
             non_message_limiter: Limiter::new(NON_MESSAGE_RATE, now),
-            max_message,
         }
     }
 
@@ -245,7 +245,11 @@ impl Session {
                 if !access.may_write(room) {
                     return Action::Close(CloseReason::Local(CloseCode::NotAllowed));
                 }
-                if self.rate_limit.take(now).is_err() {
+                let rules = access.rules(room);
+                if incoming.payload_bytes() > rules.max_message {
+                    return Action::Close(CloseReason::Local(CloseCode::TooBig));
+                }
+                if self.rate_limit.take(rules.message_rate, now).is_err() {
                     return Action::Close(CloseReason::Local(CloseCode::TooFast));
                 }
 
@@ -267,7 +271,14 @@ impl Session {
             command,
             Command::Ping | Command::Subscribe { .. } | Command::Unsubscribe { .. }
         );
-        if is_limited && let Err(limited) = self.rate_limit.take(now) {
+        let rate = match &command {
+            Command::Publish { room, .. } => room
+                .as_ref()
+                .or(access.only_room())
+                .and_then(|room| access.rules(room).message_rate),
+            _ => None,
+        };
+        if is_limited && let Err(limited) = self.rate_limit.take(rate, now) {
             return subject.error(ErrorCode::RateLimited, limited.to_string());
         }
 
@@ -293,7 +304,11 @@ impl Session {
 
             Command::Publish { room, body, fields } => {
                 let room = writable(room, access)?;
-                Ok(Action::Publish(room, self.draft(body, fields)?))
+                let max_message = access.rules(&room).max_message;
+                Ok(Action::Publish(
+                    room,
+                    self.draft(body, fields, max_message)?,
+                ))
             }
 
             Command::Delete { room, offset } => Ok(Action::Delete(writable(room, access)?, offset)),
@@ -344,16 +359,20 @@ impl Session {
     }
 
     /// Returns the message to publish, or the error.
-    fn draft(&self, body: Body, fields: MessageFields) -> Result<Draft, (ErrorCode, String)> {
+    fn draft(
+        &self,
+        body: Body,
+        fields: MessageFields,
+        max_message: usize,
+    ) -> Result<Draft, (ErrorCode, String)> {
         let content =
             Content::try_from(body).map_err(|error| (ErrorCode::BadField, error.to_string()))?;
 
-        if content.size() > self.max_message {
+        if content.size() > max_message {
             let message = format!(
-                "{} is {} bytes; the limit is {} (--max-message)",
+                "{} is {} bytes; the limit is {max_message} (--max-message, or the rule of the room)",
                 content.name(),
                 content.size(),
-                self.max_message
             );
             return Err((ErrorCode::BadField, message));
         }
@@ -463,6 +482,11 @@ mod tests {
     }
 
     static LOBBY: LazyLock<RoomName> = LazyLock::new(RoomName::lobby);
+    /// The settings of every room.
+    static RULES: LazyLock<RoomRules> = LazyLock::new(|| RoomRules {
+        max_message: 10,
+        ..RoomRules::default()
+    });
 
     impl ClientAccess for Access {
         fn is_expired(&self) -> bool {
@@ -480,6 +504,10 @@ mod tests {
         fn only_room(&self) -> Option<&RoomName> {
             Some(&LOBBY)
         }
+
+        fn rules(&self, _: &RoomName) -> &RoomRules {
+            &RULES
+        }
     }
 
     fn session(dialect: Dialect) -> Session {
@@ -488,7 +516,7 @@ mod tests {
         let quotas = Arc::new(Quotas::new(QuotaRates::UNLIMITED));
         let sender = RateLimitKey::claimed(id.clone(), host);
         let rate_limit = ConnectionLimiter::new(RATE, quotas, sender, host, NOW);
-        Session::new(dialect, id, rate_limit, 10, NOW)
+        Session::new(dialect, id, rate_limit, NOW)
     }
 
     fn handle(session: &mut Session, incoming: Incoming<'_>) -> Action {

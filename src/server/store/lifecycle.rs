@@ -30,7 +30,7 @@ pub struct Lifecycle {
     pub is_closed: bool,
     /// The newest [`AppendConditions::writer_seq`].
     pub(super) writer_seq: Option<String>,
-    /// The time of the last read, by the store's clock, if the room has a time to live.
+    /// The time of the last read, by the store's clock, if the room expires when it is not used.
     pub(super) used: u64,
 }
 
@@ -201,19 +201,6 @@ impl Lifecycle {
         self.settings
             .as_ref()
             .map_or(DEFAULT_CONTENT_TYPE, |settings| &settings.content_type)
-    }
-
-    /// Returns true if the room has expired. `written` is the time of its newest message and `clock` the current time, both
-    /// by the store's clock. `wall` is the current time in milliseconds since 1970 UTC.
-    pub(super) fn is_expired(&self, written: u64, clock: u64, wall: u64) -> bool {
-        let Some(settings) = &self.settings else {
-            return false;
-        };
-        let is_idle = settings.ttl.is_some_and(|ttl| {
-            let unused = clock.saturating_sub(self.used.max(written));
-            unused > ttl.saturating_mul(1000)
-        });
-        is_idle || settings.expires_at.is_some_and(|end| wall >= end)
     }
 
     /// Returns the outcome of creating `room` when it exists with this state.
@@ -442,27 +429,5 @@ mod tests {
             outcome(&other, None),
             refused(AppendRefusal::ContentType { expected })
         );
-    }
-
-    #[test]
-    fn a_room_expires_when_it_is_not_used_or_at_a_set_time() {
-        let of = |ttl, expires_at| Lifecycle {
-            settings: Some(RoomSettings {
-                ttl,
-                expires_at,
-                ..RoomSettings::default()
-            }),
-            used: 5000,
-            ..Lifecycle::default()
-        };
-
-        let (idle, dated) = (of(Some(2), None), of(None, Some(9000)));
-
-        assert!(!idle.is_expired(0, 7000, 0));
-        assert!(idle.is_expired(0, 7001, 0));
-        assert!(!idle.is_expired(6000, 7001, 0), "a message is a use");
-        assert!(!dated.is_expired(0, u64::MAX, 8999));
-        assert!(dated.is_expired(0, 0, 9000));
-        assert!(!Lifecycle::default().is_expired(0, u64::MAX, u64::MAX));
     }
 }

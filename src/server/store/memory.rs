@@ -4,7 +4,6 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
@@ -13,11 +12,13 @@ use tokio::sync::watch;
 
 use crate::protocol::{Epoch, Offset, RoomName, RoomPattern};
 use crate::server::memory::Memory;
-use crate::server::room::{DedupEntry, DedupWindow, Draft, Frame};
+use crate::server::room::{DedupEntry, DedupLimits, DedupWindow, Draft, Frame};
+use crate::server::room_rules::RoomRuleTable;
 use crate::server::store::changes::{ChangeSender, Changes, LogChange, StoreFuture};
 use crate::server::store::clock::{Clock, now_millis};
 use crate::server::store::lifecycle::ProducerState;
 use crate::server::store::matching::{MatchingPage, OldestFrames, RoomFilter, RoomSummary};
+use crate::server::store::room_limits::{RoomLimitTable, RoomLimits};
 use crate::server::store::trimmed_run::{self, MAX_REMEMBERED, TrimmedRun};
 use crate::server::store::{
     AppendConditions, AppendOutcome, AppendRefusal, AppendResult, Bounds, CreateOutcome,
@@ -25,13 +26,35 @@ use crate::server::store::{
     StoreError, Stored,
 };
 
-/// The largest number of created rooms, which are kept even if nobody uses them.
-const MAX_CREATED_ROOMS: usize = 10_000;
+/// The settings of a [`MemoryStore`].
+#[derive(Clone, Debug)]
+pub struct MemorySettings {
+    /// The limits of the messages that are kept.
+    pub retention: Retention,
+    /// The rules for rooms.
+    pub rules: Arc<RoomRuleTable>,
+    /// The largest number of created rooms, which are kept even if nobody uses them.
+    pub max_rooms: usize,
+}
+
+#[cfg(test)]
+impl MemorySettings {
+    /// Returns settings for tests, without rules.
+    pub(in crate::server) fn of_test(retention: Retention) -> Self {
+        Self {
+            retention,
+            rules: Arc::default(),
+            max_rooms: 10_000,
+        }
+    }
+}
 
 /// A store in memory. See the [module docs](self).
 #[derive(Debug)]
 pub struct MemoryStore {
-    retention: Retention,
+    limits: RoomLimitTable,
+    key_limits: DedupLimits,
+    max_created: usize,
     clock: Arc<Clock>,
     health: watch::Sender<Health>,
     changes: ChangeSender,
@@ -69,7 +92,10 @@ struct Kept {
     /// The messages, each with the time of the store's clock.
     frames: VecDeque<(Arc<Frame>, u64)>,
     bytes: usize,
+    /// The time at which the newest message was stored, by the store's clock.
+    written: u64,
     keys: DedupWindow,
+    limits: RoomLimits,
     lifecycle: Lifecycle,
     /// The newest append of each producer.
     producers: HashMap<String, ProducerState>,
@@ -79,13 +105,15 @@ struct Kept {
 
 impl MemoryStore {
     /// Creates an empty store.
-    pub fn new(retention: Retention) -> Self {
-        Self::with_clock(retention, Arc::new(Clock::new()))
+    pub fn new(settings: &MemorySettings) -> Self {
+        Self::with_clock(settings, Arc::new(Clock::new()))
     }
 
-    pub(super) fn with_clock(retention: Retention, clock: Arc<Clock>) -> Self {
+    pub(super) fn with_clock(settings: &MemorySettings, clock: Arc<Clock>) -> Self {
         Self {
-            retention,
+            limits: RoomLimitTable::new(settings.retention, settings.rules.clone()),
+            key_limits: settings.retention.keys,
+            max_created: settings.max_rooms,
             clock,
             health: watch::Sender::new(Health::Ready),
             changes: ChangeSender::default(),
@@ -110,7 +138,9 @@ impl MemoryStore {
             runs: VecDeque::new(),
             frames: VecDeque::new(),
             bytes: 0,
-            keys: DedupWindow::new(self.retention.keys),
+            written: 0,
+            keys: DedupWindow::new(self.key_limits),
+            limits: self.limits.of(name, &Lifecycle::default()),
             lifecycle: Lifecycle::default(),
             producers: HashMap::new(),
             is_deleted: false,
@@ -193,12 +223,12 @@ impl MemoryStore {
         self.changes
             .send(finish(kept, appended.into_iter().collect()));
         drop(newest);
-        kept.trim(now, &self.retention);
+        kept.trim(now);
     }
 
     /// Returns true if another room may be created, and counts it.
     fn count_created(&self) -> bool {
-        let one_more = |created| (created < MAX_CREATED_ROOMS).then_some(created + 1);
+        let one_more = |created| (created < self.max_created).then_some(created + 1);
         self.created
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
             .is_ok()
@@ -216,7 +246,7 @@ impl MemoryStore {
 
         let now = self.clock.now();
         for (_, room) in &selected {
-            room.lock().trim(now, &self.retention);
+            room.lock().trim(now);
         }
         (selected, floor)
     }
@@ -240,8 +270,8 @@ impl Kept {
 
     /// Returns true if the room has expired at `now`, by the store's clock.
     fn is_expired(&self, now: u64) -> bool {
-        let written = self.frames.back().map_or(0, |(_, stored)| *stored);
-        self.is_created() && self.lifecycle.is_expired(written, now, now_millis())
+        let used = self.written.max(self.lifecycle.used);
+        self.is_known() && self.limits.is_expired(used, now, now_millis())
     }
 
     /// Stores `draft` in `room` after `newest`, the newest offset of all rooms, unless it is a duplicate.
@@ -280,6 +310,7 @@ impl Kept {
             Frame::new(room.clone(), draft, epoch.clone(), self.head, prev, at).numbered(number);
         let frame = Arc::new(frame);
         self.bytes += frame.size();
+        self.written = now;
         self.frames.push_back((frame.clone(), now));
         Stored::New(frame)
     }
@@ -304,21 +335,18 @@ impl Kept {
         Deleted::Now
     }
 
-    /// Drops messages and keys that are past the limits. A created room keeps its messages.
-    fn trim(&mut self, now: u64, retention: &Retention) {
+    /// Drops messages and keys that are past the limits.
+    fn trim(&mut self, now: u64) {
         self.keys.expire(self.count(), now);
-        if !self.is_created() {
-            self.trim_to(now, retention);
-        }
+        let limits = self.limits;
+        self.trim_to(&limits, now);
     }
 
-    /// Drops messages that are past the limits.
-    fn trim_to(&mut self, now: u64, retention: &Retention) {
+    /// Drops messages that are past `limits`.
+    fn trim_to(&mut self, limits: &RoomLimits, now: u64) {
         while let Some((oldest, stored)) = self.frames.front() {
-            let is_old = u128::from(now.saturating_sub(*stored)) > retention.age.as_millis();
-            let is_over = self.frames.len() > retention.messages
-                || (self.bytes > retention.bytes && self.frames.len() > 1);
-            if !is_old && !is_over {
+            let (messages, bytes) = (self.frames.len() as u64, self.bytes as u64);
+            if !limits.is_exceeded(messages, bytes, *stored, now) {
                 return;
             }
             let (offset, number) = (oldest.offset().0, oldest.number());
@@ -395,7 +423,7 @@ impl Store for MemoryStore {
     fn bounds(&self, room: &RoomName) -> Result<Bounds, StoreError> {
         let room = self.room(room);
         let mut kept = room.lock();
-        kept.trim(self.clock.now(), &self.retention);
+        kept.trim(self.clock.now());
         Ok(Bounds {
             epoch: self.epoch.clone(),
             first: kept.first(),
@@ -431,7 +459,7 @@ impl Store for MemoryStore {
             }
 
             let now = self.clock.now();
-            kept.trim(now, &self.retention);
+            kept.trim(now);
             let mut newest = self.newest.lock();
             let stored = drafts
                 .into_iter()
@@ -442,7 +470,7 @@ impl Store for MemoryStore {
             self.changes
                 .send(vec![LogChange::AppendFinished(call, Ok(stored))]);
             drop(newest);
-            kept.trim(now, &self.retention);
+            kept.trim(now);
         });
         result
     }
@@ -462,12 +490,13 @@ impl Store for MemoryStore {
                 return self.changes.send(vec![call.finish(result)]);
             }
             if !self.count_created() {
-                let limit = MAX_CREATED_ROOMS;
-                let refusal = Err(StoreError::TooManyRooms { limit });
+                let limit = self.max_created;
+                let refusal = Err(StoreError::TooManyStreams { limit });
                 return self.changes.send(vec![call.finish(refusal)]);
             }
 
             kept.lifecycle = Lifecycle::of(&new, self.clock.now());
+            kept.limits = self.limits.of(room, &kept.lifecycle);
             self.store_all(kept, room, new.drafts, at, |kept, mut changes| {
                 let head = kept.head;
                 if new.is_closed {
@@ -577,7 +606,7 @@ impl Store for MemoryStore {
     fn read(&self, room: &RoomName, span: Span, limit: Limit) -> StoreFuture<Page> {
         let room = self.room(room);
         let mut kept = room.lock();
-        kept.trim(self.clock.now(), &self.retention);
+        kept.trim(self.clock.now());
         ready(Ok(kept.page(span, limit))).boxed()
     }
 
@@ -678,27 +707,14 @@ impl Store for MemoryStore {
     /// Trims each room, also created ones, to its share of `bytes`. The newest message is always kept.
     fn reclaim(&self, bytes: usize) {
         let rooms: Vec<_> = self.rooms.lock().logs.values().cloned().collect();
-        let retention = Retention {
-            bytes: self.retention.bytes.min(bytes / rooms.len().max(1)),
-            ..self.retention
-        };
+        let share = bytes / rooms.len().max(1);
 
         let now = self.clock.now();
         for room in rooms {
             let mut kept = room.lock();
-            if kept.is_created() {
-                let (messages, age) = (usize::MAX, Duration::MAX);
-                kept.trim_to(
-                    now,
-                    &Retention {
-                        messages,
-                        age,
-                        ..retention
-                    },
-                );
-            } else {
-                kept.trim(now, &retention);
-            }
+            kept.trim(now);
+            let limits = kept.limits.with_bytes(share);
+            kept.trim_to(&limits, now);
         }
     }
 

@@ -14,6 +14,7 @@ mod cluster;
 mod lifecycle;
 mod matching;
 mod page;
+mod room_limits;
 mod trimmed_run;
 pub mod panic_guard;
 mod memory;
@@ -39,7 +40,7 @@ pub use lifecycle::{
     Lifecycle, NewRoom, ProducerPosition, RoomSettings,
 };
 pub use matching::{MatchingPage, RoomFilter, RoomSummary};
-pub use memory::MemoryStore;
+pub use memory::{MemorySettings, MemoryStore};
 pub use nats::{NatsError, NatsLogin, NatsServers, NatsSettings, NatsStore};
 pub use page::{Limit, PAGE_BYTES, Page, Span};
 pub use sqlite::{
@@ -51,7 +52,7 @@ pub use sqlite::{
 #[derive(Clone, Debug)]
 pub enum StoreSettings {
     /// In memory: the messages are lost when the process ends.
-    Memory(Retention),
+    Memory(MemorySettings),
     /// In a SQLite database.
     Sqlite(SqliteSettings),
     /// In a NATS stream that several nodes share.
@@ -95,7 +96,7 @@ impl StoreSettings {
     /// If the file or the stream cannot be opened.
     pub async fn open(&self) -> Result<Backend, OpenStoreError> {
         Ok(match self {
-            Self::Memory(retention) => Backend::single(MemoryStore::new(*retention)),
+            Self::Memory(settings) => Backend::single(MemoryStore::new(settings)),
             Self::Sqlite(settings) => Backend::single(SqliteStore::open(settings)?),
             Self::Nats(settings) => NatsStore::connect(settings).await?.into_backend(),
         })
@@ -198,6 +199,14 @@ pub enum StoreError {
         "the store has {limit} rooms, the limit (--max-rooms), and a new one takes the place of one whose messages have all expired (--history-age) and that has had none for 10 minutes"
     )]
     TooManyRooms {
+        /// The limit.
+        limit: usize,
+    },
+    /// The store in memory has as many streams as rooms are allowed.
+    #[error(
+        "the server keeps {limit} streams in memory, the limit (--max-rooms); delete one, or create them with a TTL"
+    )]
+    TooManyStreams {
         /// The limit.
         limit: usize,
     },

@@ -50,7 +50,7 @@ const MIN_BYTES_PER_SECOND: usize = 64 * 1024;
 /// The limits and timeouts of every connection of a server.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionSettings {
-    /// The largest payload of a message, in bytes.
+    /// The largest payload of a message in any room, in bytes.
     pub max_message: usize,
     /// Bytes queued for one connection alone at which reading from it stops.
     pub send_buffer: usize,

@@ -8,7 +8,8 @@ use crate::protocol::{Epoch, Offset, Position, Push, Recovery, Subscribed, UserI
 use crate::server::hub::{Admission, PendingSubscription, Registration, Source, StartPosition};
 use crate::server::metrics;
 use crate::server::room::{Dialect, Format};
-use crate::server::session::SendBuffer;
+use crate::server::room_rules::RoomRules;
+use crate::server::session::{Rate, SendBuffer};
 use crate::server::transport::connection::{Connection, OpenConnection, Output};
 use crate::server::transport::{ConnectionSettings, Permissions};
 
@@ -57,8 +58,15 @@ impl PendingConnection {
             dialect = format.dialect().as_str(),
             "connected"
         );
+        let rules = match subscriptions
+            .first()
+            .and_then(|first| first.source().room())
+        {
+            Some(room) => room.rules(),
+            None => hub.rules().default_rules(),
+        };
         let welcome = (format.dialect() == Dialect::Typed)
-            .then(|| welcome(&registration, &settings))
+            .then(|| welcome(&registration, &settings, rules))
             .flatten();
 
         let connection = OpenConnection::open(
@@ -100,22 +108,25 @@ pub(super) fn position(subscriptions: &[PendingSubscription]) -> Option<Position
     })
 }
 
-/// Returns the first frame of a typed connection.
-fn welcome(registration: &Registration, settings: &ConnectionSettings) -> Option<Push> {
+/// Returns the first frame of a typed connection. `rules` are the settings of its room, or of rooms without a rule.
+fn welcome(
+    registration: &Registration,
+    settings: &ConnectionSettings,
+    rules: &RoomRules,
+) -> Option<Push> {
     let ConnectionSettings {
         heartbeat,
-        max_message,
-        rate,
         max_subscriptions,
         ..
     } = *settings;
+    let rate = rules.message_rate.map_or(settings.rate, Rate::from);
 
     Some(Push::Welcome(Welcome {
         connection: registration.number(),
         id: registration.id()?.clone(),
         heartbeat_ms: heartbeat.ping_after.as_millis() as u64,
         expire_ms: heartbeat.expire_after.as_millis() as u64,
-        max_message,
+        max_message: rules.max_message,
         message_rate: Some(rate.per_second),
         message_burst: Some(rate.burst),
         max_subscriptions,

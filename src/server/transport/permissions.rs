@@ -6,6 +6,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::protocol::{ErrorCode, Push, RoomName, RoomSelector, Token, UserId};
 use crate::server::auth::{AuthError, Principal, Right, Verifier};
+use crate::server::hub::Room;
+use crate::server::room_rules::{RoomRuleTable, RoomRules};
 use crate::server::session::ClientAccess;
 
 /// The permissions of one connection.
@@ -22,7 +24,9 @@ pub struct Permissions {
 pub(super) struct CurrentAccess {
     pub(super) permissions: Permissions,
     /// The room to which the client is subscribed, if there is exactly one. Patterns do not count.
-    pub(super) only_room: Option<RoomName>,
+    pub(super) only_room: Option<Arc<Room>>,
+    /// The rules for other rooms.
+    pub(super) rules: Arc<RoomRuleTable>,
     pub(super) now: Instant,
 }
 
@@ -75,7 +79,14 @@ impl ClientAccess for CurrentAccess {
     }
 
     fn only_room(&self) -> Option<&RoomName> {
-        self.only_room.as_ref()
+        self.only_room.as_ref().map(|room| room.name())
+    }
+
+    fn rules(&self, room: &RoomName) -> &RoomRules {
+        match &self.only_room {
+            Some(only) if only.name() == room => only.rules(),
+            _ => self.rules.of(room),
+        }
     }
 }
 

@@ -96,7 +96,7 @@ impl FrameReader {
 
         Self {
             decoder: Decoder::new(max_frame, format.is_deflated()),
-            session: Session::new(dialect, id, rate_limit, max_message, connection.hub.now()),
+            session: Session::new(dialect, id, rate_limit, connection.hub.now()),
             undecoded: Vec::new(),
             handled: 0,
             verifier,
@@ -397,6 +397,7 @@ impl Connection<TcpStream> {
         CurrentAccess {
             permissions: state.permissions.clone(),
             only_room: state.subscriptions.only_room().cloned(),
+            rules: self.hub.rules().clone(),
             now,
         }
     }
@@ -482,17 +483,25 @@ fn send_signal(connection: &Connection<TcpStream>, signal: Signal) {
     }
 }
 
-/// Sets the state of the client `id` in the room `name`, to which it must be subscribed.
+/// Sets the state of the client `id` in the room `name`, to which it must be subscribed and which must have presence.
 fn set_state(connection: &Connection<TcpStream>, name: RoomName, id: &UserId, state: Option<Json>) {
     let room = connection.lock().subscriptions.room(&name).cloned();
-    if let Some(room) = room {
-        return connection.hub.set_state(&room, id, state);
-    }
-
-    let message = format!(
-        "there is no subscription to the room {name}; presence shows the state of its members only"
-    );
-    connection.send_error(ErrorCode::NotSubscribed, message, name.into());
+    let (code, message) = match room {
+        Some(room) if room.rules().has_presence => {
+            return connection.hub.set_state(&room, id, state);
+        }
+        Some(_) => {
+            let message = format!("the room {name} has no presence (presence of its rule)");
+            (ErrorCode::NotAllowed, message)
+        }
+        None => {
+            let message = format!(
+                "there is no subscription to the room {name}; presence shows the state of its members only"
+            );
+            (ErrorCode::NotSubscribed, message)
+        }
+    };
+    connection.send_error(code, message, name.into());
 }
 
 /// Replaces the client's permissions by those of `token`, if it is valid. Ends the subscriptions that it does not allow.

@@ -131,11 +131,11 @@ impl Subscriptions {
         }
     }
 
-    /// Returns the name of the room, if there is exactly one subscription to a room by name. Patterns do not count.
-    pub(super) fn only_room(&self) -> Option<&RoomName> {
+    /// Returns the room, if there is exactly one subscription to a room by name. Patterns do not count.
+    pub(super) fn only_room(&self) -> Option<&Arc<Room>> {
         let mut rooms = self.iter().filter_map(|one| one.source.room());
         match (rooms.next(), rooms.next()) {
-            (Some(only), None) => Some(only.name()),
+            (Some(only), None) => Some(only),
             _ => None,
         }
     }

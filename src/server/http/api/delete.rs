@@ -43,7 +43,8 @@ pub(super) async fn delete(
     if let Some(sender) = client.principal.proven() {
         let host = client.host();
         let key = rate_limit_key(&client.principal, sender.clone(), host);
-        state.quotas.take_http(host, &[(key, 1)], state.hub.now())?;
+        let now = state.hub.now();
+        state.quotas.take_http(host, &[(key, 1)], None, now)?;
     }
 
     let room = state.hub.room(&name).await?;

@@ -122,13 +122,15 @@ pub(super) async fn publish(
 ) -> Result<(StatusCode, Json<Published>), ApiError> {
     // Checked before the body is read.
     client.check_write(&state, &room)?;
-    state.quotas.check_http(client.host(), state.hub.now())?;
+    let rules = state.rules(&room);
+    state
+        .quotas
+        .check_http(client.host(), rules.message_rate, state.hub.now())?;
     let format = BodyFormat::of(&headers)?;
 
-    let max_message = state.connection.max_message;
     let mut messages = body
-        .read(format.max_bytes(max_message), |body| {
-            format.parse(body, max_message)
+        .read(format.max_bytes(rules.max_message), |body| {
+            format.parse(body, rules.max_message)
         })
         .await?;
 
@@ -202,22 +204,24 @@ pub(in crate::server::http) fn admit_drafts(
         let request = AccessRequest::new(id, client.address, name);
         state.moderation.admit(&request)?;
     }
-    check_rate_limits(state, client, drafts)
+    check_rate_limits(state, client, name, drafts)
 }
 
 fn no_result() -> StoreError {
     StoreError::Unavailable("the store returned no result for the message".to_owned())
 }
 
-/// Counts `drafts` in the rate limits of their senders and of the address: all of them, or none.
+/// Counts `drafts` to the room `name` in the rate limits of their senders and of the address: all of them, or none.
 fn check_rate_limits(
     state: &AppState,
     client: &AuthenticatedClient,
+    name: &RoomName,
     drafts: &[Draft],
 ) -> Result<(), ApiError> {
+    let rate = state.rules(name).message_rate;
     let limit = state
         .quotas
-        .max_batch()
+        .max_batch(rate)
         .map_or(MAX_BATCH_MESSAGES, |limit| limit as usize);
     if drafts.len() > limit {
         return Err(ApiError::TooMany { limit });
@@ -238,5 +242,6 @@ fn check_rate_limits(
         .map(|(id, count)| (key(id), count))
         .collect();
 
-    Ok(state.quotas.take_http(host, &counts, state.hub.now())?)
+    let now = state.hub.now();
+    Ok(state.quotas.take_http(host, &counts, rate, now)?)
 }

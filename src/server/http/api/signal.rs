@@ -66,7 +66,7 @@ pub(super) async fn signal(
     // Checked before the body is read.
     client.check_write(&state, &room)?;
     let host = client.host();
-    state.quotas.check_http(host, state.hub.now())?;
+    state.quotas.check_http(host, None, state.hub.now())?;
     if !matches!(BodyFormat::of(&headers), Ok(BodyFormat::Json)) {
         return Err(ApiError::NotJson);
     }
@@ -80,7 +80,8 @@ pub(super) async fn signal(
     let request = AccessRequest::new(id, client.address, &room);
     state.moderation.admit(&request)?;
     let key = rate_limit_key(&client.principal, from.clone(), host);
-    state.quotas.take_http(host, &[(key, 1)], state.hub.now())?;
+    let now = state.hub.now();
+    state.quotas.take_http(host, &[(key, 1)], None, now)?;
 
     state.hub.send_signal(Signal {
         room,

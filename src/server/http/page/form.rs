@@ -60,7 +60,7 @@ pub(in crate::server::http) async fn publish_form(
     }
 
     let reader = ReaderPreferences::of(share, &headers);
-    let max_message = state.connection.max_message;
+    let max_message = state.rules(&room).max_message;
     let limit = max_message
         .saturating_mul(FORM_EXPANSION)
         .saturating_add(OTHER_FIELDS_BYTES);

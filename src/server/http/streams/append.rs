@@ -28,7 +28,10 @@ pub(super) async fn append(
     body: RequestBody,
 ) -> Result<Response, ApiError> {
     client.check_write(&state, &name)?;
-    state.quotas.check_http(client.host(), state.hub.now())?;
+    let rules = state.rules(&name);
+    state
+        .quotas
+        .check_http(client.host(), rules.message_rate, state.hub.now())?;
     let conditions = AppendConditions {
         content_type: headers::content_type(&request)?,
         producer: headers::producer(&request)?,
@@ -41,7 +44,7 @@ pub(super) async fn append(
     }
 
     let form = conditions.content_type.as_deref().map(ContentForm::of);
-    let max_message = state.connection.max_message;
+    let max_message = rules.max_message;
     let read = body.read(ContentForm::max_bytes(max_message), |body| match form {
         _ if body.is_empty() && conditions.closes => Ok(Vec::new()),
         _ if body.is_empty() => Err(StreamError::EmptyBody.into()),

@@ -30,7 +30,10 @@ pub(super) async fn create(
     body: RequestBody,
 ) -> Result<Response, ApiError> {
     client.check_write(&state, &name)?;
-    state.quotas.check_http(client.host(), state.hub.now())?;
+    let rules = state.rules(&name);
+    state
+        .quotas
+        .check_http(client.host(), rules.message_rate, state.hub.now())?;
     if request.contains_key(STREAM_FORKED_FROM) {
         return Err(StreamError::Forks.into());
     }
@@ -39,7 +42,7 @@ pub(super) async fn create(
     let (ttl, expires_at) = headers::expiry(&request)?;
 
     let form = ContentForm::of(&content_type);
-    let max_message = state.connection.max_message;
+    let max_message = rules.max_message;
     let read = body.read(ContentForm::max_bytes(max_message), |body| {
         form.parse(body, max_message)
     });

@@ -51,7 +51,7 @@ fn proven(quotas: &Arc<Quotas>, name: &str, number: u8) -> ConnectionLimiter {
 fn passes(limit: &mut ConnectionLimiter) -> (usize, Quota) {
     let mut passed = 0;
     loop {
-        match limit.take(NOW) {
+        match limit.take(None, NOW) {
             Ok(()) => passed += 1,
             Err(error) => return (passed, error.quota),
         }
@@ -65,7 +65,7 @@ fn post(quotas: &Quotas, messages: &[(&str, u32)]) -> Result<(), Quota> {
         .map(|(name, messages)| (RateLimitKey::claimed(id(name), host(1)), *messages))
         .collect();
     quotas
-        .take_http(host(1), &senders, NOW)
+        .take_http(host(1), &senders, None, NOW)
         .map_err(|error| error.quota)
 }
 
@@ -147,14 +147,15 @@ fn refusals_are_counted_by_quota() {
         ("address", 0),
         ("http", 1),
         ("rooms", 0),
+        ("rule", 0),
     ];
     assert_eq!(quotas.refusals(), expected);
 }
 
 #[test]
 fn the_largest_request_has_as_many_messages_as_the_smallest_burst() {
-    assert_eq!(quotas(6, 15, 10).max_batch(), Some(6));
-    assert_eq!(Quotas::new(QuotaRates::UNLIMITED).max_batch(), None);
+    assert_eq!(quotas(6, 15, 10).max_batch(None), Some(6));
+    assert_eq!(Quotas::new(QuotaRates::UNLIMITED).max_batch(None), None);
 }
 
 #[test]
@@ -163,7 +164,7 @@ fn a_refusal_names_the_allowed_rate_and_its_setting() {
     let mut ann = claimed(&quotas, "ann", 1);
     passes(&mut ann);
 
-    let error = ann.take(NOW).expect_err("used up");
+    let error = ann.take(None, NOW).expect_err("used up");
 
     assert_eq!(
         error.to_string(),

@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 
 use crate::protocol::{Key, Kind, MessageFields, Offset, RoomName, UserId};
-use crate::server::room::{DedupEntry, DedupWindow, Draft, Frame, Payload};
+use crate::server::room::{DedupEntry, DedupLimits, DedupWindow, Draft, Frame, Payload};
 use crate::server::store::changes::LogChange;
 use crate::server::store::sqlite::file::ReadConnection;
 use crate::server::store::sqlite::lifecycle_row;
@@ -19,7 +19,7 @@ use crate::server::store::sqlite::room_index::{RoomIndex, RoomRow};
 use crate::server::store::sqlite::schema;
 use crate::server::store::{
     AppendConditions, AppendOutcome, AppendRefusal, AppendResult, CreateOutcome, CreateResult,
-    Lifecycle, NewRoom, Retention, StoreError, Stored,
+    Lifecycle, NewRoom, StoreError, Stored,
 };
 
 /// Empty rooms that one transaction drops at most.
@@ -31,7 +31,7 @@ pub(super) struct Batch<'a> {
     pub(super) index: &'a RoomIndex,
     /// The deduplication windows of rooms, loaded when needed. A rollback does not affect them.
     pub(super) keys: &'a mut HashMap<i64, DedupWindow>,
-    pub(super) retention: Retention,
+    pub(super) key_limits: DedupLimits,
     /// The current time by the store's clock.
     pub(super) now: u64,
     /// The current time in milliseconds since 1970 UTC.
@@ -227,9 +227,12 @@ impl Batch<'_> {
 
     /// Returns true if `room`, whose state is `row`, has expired.
     fn is_expired(&self, room: &RoomName, row: &RoomRow) -> bool {
-        let is_expired =
-            |lifecycle: Lifecycle| lifecycle.is_expired(row.clock, self.now, self.wall);
-        row.is_created && is_expired(self.lifecycle(room))
+        if !row.limits.can_expire() {
+            return false;
+        }
+
+        let used = self.lifecycle(room).used.max(row.clock);
+        row.limits.is_expired(used, self.now, self.wall)
     }
 
     /// Deletes `room`, whose state is `row`.
@@ -279,7 +282,7 @@ impl Batch<'_> {
         lifecycle: Lifecycle,
     ) -> rusqlite::Result<()> {
         lifecycle_row::save(self.connection, row.id, &lifecycle)?;
-        row.set_lifecycle(&lifecycle);
+        row.set_lifecycle(&lifecycle, self.index.limits(room, &lifecycle));
         self.changes.lifecycles.insert(room.clone(), lifecycle);
         Ok(())
     }
@@ -376,7 +379,7 @@ impl Batch<'_> {
                     Some(reader) => (reader, true),
                     None => (self.connection, false),
                 };
-                let limits = self.retention.keys;
+                let limits = self.key_limits;
                 let window = retention::load_keys(connection, row, limits, self.now, is_damaged);
                 if window.is_err() {
                     self.damage.suspect = Some(row.id);
@@ -406,7 +409,8 @@ impl Batch<'_> {
         let base = self.changes.floor.max(self.index.floor());
         let id = lifecycle_row::insert_room(self.connection, room.as_str(), base)?;
         self.changes.created += 1;
-        Ok(Some(RoomRow::new(id, base)))
+        let limits = self.index.limits(room, &Lifecycle::default());
+        Ok(Some(RoomRow::new(id, base, limits)))
     }
 
     /// Returns the state of `room` in this transaction, if the room exists.
@@ -465,13 +469,13 @@ impl Batch<'_> {
 
     /// Returns the time, by the store's clock, since which keys are remembered.
     fn oldest_key(&self) -> u64 {
-        let age = u64::try_from(self.retention.keys.age.as_millis()).unwrap_or(u64::MAX);
+        let age = u64::try_from(self.key_limits.age.as_millis()).unwrap_or(u64::MAX);
         self.now.saturating_sub(age)
     }
 
     /// Removes keys that are too old for all rooms. Returns the number of removed keys.
     pub(super) fn forget_keys(&self) -> rusqlite::Result<usize> {
-        retention::forget_keys(self.connection, &self.retention.keys, self.now)
+        retention::forget_keys(self.connection, &self.key_limits, self.now)
     }
 
     /// Saves the rows of at most `count` rooms that may lack messages after `until`. Returns the number of saved rows.
@@ -509,16 +513,9 @@ impl Batch<'_> {
             let trimmed = match self.damage.reader(row.id) {
                 Some(reader) => {
                     let committed = self.index.row(name).map_or(0, |row| row.head);
-                    retention::trim_damaged(
-                        self.connection,
-                        reader,
-                        row,
-                        committed,
-                        &self.retention,
-                        self.now,
-                    )
+                    retention::trim_damaged(self.connection, reader, row, committed, self.now)
                 }
-                None => retention::trim(self.connection, row, &self.retention, self.now),
+                None => retention::trim(self.connection, row, &self.key_limits, self.now),
             };
             if trimmed.is_err() {
                 self.damage.suspect = Some(row.id);

@@ -23,7 +23,7 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<HashMap<i64, Lif
     let lifecycles = select.query_map([], |row| {
         let content_type: Option<String> = row.get(1)?;
         let (ttl, expires_at) = (row.get(2)?, row.get(3)?);
-        let mut lifecycle = Lifecycle {
+        let lifecycle = Lifecycle {
             settings: content_type.map(|content_type| RoomSettings {
                 content_type,
                 ttl,
@@ -33,18 +33,9 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<HashMap<i64, Lif
             writer_seq: row.get(5)?,
             used: row.get(6)?,
         };
-        // The last read may not be saved, and must not be too early.
-        lifecycle.used += save_after(&lifecycle);
         Ok((row.get(0)?, lifecycle))
     })?;
     lifecycles.collect()
-}
-
-/// Returns the time between two saved reads of a room: a tenth of its time to live, in milliseconds.
-pub(super) fn save_after(lifecycle: &Lifecycle) -> u64 {
-    let settings = lifecycle.settings.as_ref();
-    let ttl = settings.and_then(|settings| settings.ttl);
-    ttl.map_or(0, |ttl| ttl.saturating_mul(100))
 }
 
 /// Saves the lifecycle of the room `id`.
@@ -70,8 +61,10 @@ pub(super) fn save(
 
 /// Saves the time of use of each room in `uses`, which has its id.
 pub(super) fn save_uses(connection: &Connection, uses: &[(i64, u64)]) -> rusqlite::Result<()> {
-    let mut update =
-        connection.prepare_cached("UPDATE lifecycles SET used = ?2 WHERE room = ?1")?;
+    let mut update = connection.prepare_cached(
+        "INSERT INTO lifecycles (room, is_closed, used) VALUES (?1, FALSE, ?2)
+         ON CONFLICT (room) DO UPDATE SET used = excluded.used",
+    )?;
     for (id, used) in uses {
         update.execute((id, used))?;
     }

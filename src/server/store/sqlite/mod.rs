@@ -49,8 +49,10 @@ use tracing::error;
 
 use crate::protocol::{Epoch, Offset, RoomName, RoomPattern};
 use crate::server::room::Draft;
+use crate::server::room_rules::RoomRuleTable;
 use crate::server::store::changes::{Changes, StoreFuture};
 use crate::server::store::clock::{Clock, ClockLimits, SavedClock, now_millis};
+use crate::server::store::room_limits::RoomLimitTable;
 use crate::server::store::{
     AppendConditions, AppendResult, Bounds, CreateResult, Damage, DatabaseCopy, Deleted, Health,
     Lifecycle, Limit, MatchingPage, NewRoom, Page, Retention, RoomFilter, RoomSummary, Span, Store,
@@ -87,10 +89,19 @@ pub struct SqliteSettings {
     pub durability: Durability,
     /// The limits of the messages that are kept.
     pub retention: Retention,
+    /// The rules for rooms.
+    pub rules: Arc<RoomRuleTable>,
     /// The largest number of rooms in the database.
     pub max_rooms: usize,
     /// True if the whole file is checked on opening (`PRAGMA quick_check`), which takes about a second per gigabyte.
     pub quick_check: bool,
+}
+
+impl SqliteSettings {
+    /// Returns the limits of all rooms.
+    fn room_limits(&self) -> RoomLimitTable {
+        RoomLimitTable::new(self.retention, self.rules.clone())
+    }
 }
 
 #[cfg(test)]
@@ -101,6 +112,7 @@ impl SqliteSettings {
             path,
             durability: Durability::Process,
             retention: Retention::of_test(100),
+            rules: Arc::default(),
             max_rooms: 10_000,
             quick_check: false,
         }
@@ -127,10 +139,11 @@ impl SqliteStore {
     /// If the file is in use by another server, is not a Fanfare database, is damaged, or cannot be read and written.
     pub fn open(settings: &SqliteSettings) -> Result<Self, OpenError> {
         let file = File::open(settings)?;
-        let (index, newest) = RoomIndex::load(&file)?;
+        let limits = settings.room_limits();
+        let clock_limits = ClockLimits::of(limits.shortest_age());
+        let (index, newest) = RoomIndex::load(&file, limits)?;
         let saved = saved_clock(&file, newest)?;
-        let limits = ClockLimits::of(settings.retention.age);
-        let clock = saved.map_or_else(Clock::new, |saved| Clock::resume(saved, limits));
+        let clock = saved.map_or_else(Clock::new, |saved| Clock::resume(saved, clock_limits));
         Self::start(file, index, settings, Arc::new(clock))
     }
 
@@ -141,7 +154,7 @@ impl SqliteStore {
         clock: Arc<Clock>,
     ) -> Result<Self, OpenError> {
         let file = File::open(settings)?;
-        let (index, _) = RoomIndex::load(&file)?;
+        let (index, _) = RoomIndex::load(&file, settings.room_limits())?;
         Self::start(file, index, settings, clock)
     }
 
@@ -240,7 +253,8 @@ impl Store for SqliteStore {
         let row = self.index.row(room).filter(RoomRow::is_known);
         let lifecycle = row.map(|row| {
             let lifecycle = self.index.lifecycle(room).unwrap_or_default();
-            let is_expired = lifecycle.is_expired(row.clock, self.clock.now(), now_millis());
+            let used = lifecycle.used.max(row.clock);
+            let is_expired = row.limits.is_expired(used, self.clock.now(), now_millis());
             (!is_expired).then_some(lifecycle)
         });
         Ok(lifecycle.flatten())

@@ -5,7 +5,6 @@ use rusqlite::{Connection, Row};
 
 use crate::protocol::{Key, Offset, UserId};
 use crate::server::room::{DedupEntry, DedupLimits, DedupWindow};
-use crate::server::store::Retention;
 use crate::server::store::sqlite::room_index::RoomRow;
 use crate::server::store::sqlite::scan::{is_damage, is_damaged_row, malformed};
 use crate::server::store::sqlite::trimmed_runs;
@@ -42,10 +41,10 @@ impl MessageSize {
 pub(super) fn trim(
     connection: &Connection,
     row: &mut RoomRow,
-    retention: &Retention,
+    key_limits: &DedupLimits,
     now: u64,
 ) -> rusqlite::Result<()> {
-    if !row.is_due(retention, now) {
+    if !row.is_due(now) {
         return Ok(());
     }
 
@@ -54,11 +53,11 @@ pub(super) fn trim(
          WHERE room = ?1 AND offset > ?2 ORDER BY offset",
     )?;
     let sizes = select.query_map((row.id, row.gone), MessageSize::of)?;
-    let (after, runs) = trimmed(row, row.head, sizes, retention, now)?;
+    let (after, runs) = trimmed(row, row.head, sizes, now)?;
 
     if after.gone > row.gone {
         trimmed_runs::insert(connection, &after, &runs)?;
-        keep_keys(connection, &after, &retention.keys, now)?;
+        keep_keys(connection, &after, key_limits, now)?;
         connection
             .prepare_cached("DELETE FROM messages WHERE room = ?1 AND offset <= ?2")?
             .execute((after.id, after.gone))?;
@@ -74,10 +73,9 @@ pub(super) fn trim_damaged(
     reader: &Connection,
     row: &mut RoomRow,
     committed: u64,
-    retention: &Retention,
     now: u64,
 ) -> rusqlite::Result<()> {
-    if committed <= row.gone || !row.is_due(retention, now) {
+    if committed <= row.gone || !row.is_due(now) {
         return Ok(());
     }
 
@@ -105,7 +103,7 @@ pub(super) fn trim_damaged(
                 Err(error) if is_damaged_row(&error) => Ok((offset, None)),
                 size => size,
             });
-    let (after, runs) = trimmed(row, committed, sizes, retention, now)?;
+    let (after, runs) = trimmed(row, committed, sizes, now)?;
 
     trimmed_runs::insert(connection, &after, &runs)?;
     *row = after;
@@ -119,7 +117,6 @@ fn trimmed(
     row: &RoomRow,
     last: u64,
     sizes: impl Iterator<Item = rusqlite::Result<(u64, Option<MessageSize>)>>,
-    retention: &Retention,
     now: u64,
 ) -> rusqlite::Result<(RoomRow, Vec<TrimmedRun>)> {
     let mut after = *row;
@@ -131,7 +128,7 @@ fn trimmed(
         after.trimmed += skipped;
         after.first = offset;
         after.oldest = size.map_or(after.oldest, |size| size.clock);
-        if !after.is_due(retention, now) || count == MAX_TRIMMED {
+        if !after.is_due(now) || count == MAX_TRIMMED {
             return Ok((after, runs));
         }
 

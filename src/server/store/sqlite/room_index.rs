@@ -14,12 +14,13 @@ use parking_lot::Mutex;
 use rusqlite::{Connection, Row};
 
 use crate::protocol::{Epoch, Offset, RoomName, RoomPattern};
+use crate::server::store::room_limits::{RoomLimitTable, RoomLimits};
 use crate::server::store::sqlite::OpenError;
 use crate::server::store::sqlite::file::File;
 use crate::server::store::sqlite::lifecycle_row;
 use crate::server::store::sqlite::scan::is_damaged_row;
 use crate::server::store::sqlite::schema;
-use crate::server::store::{Bounds, Lifecycle, Retention};
+use crate::server::store::{Bounds, Lifecycle};
 
 /// The number of rooms that one step of a list reads, so that the writer is not blocked for long.
 const NAMES_AT_ONCE: usize = 512;
@@ -53,6 +54,8 @@ pub(super) struct RoomRow {
     pub(super) is_created: bool,
     /// True if the room accepts no more messages.
     pub(super) is_closed: bool,
+    /// The limits of its messages and of its life.
+    pub(super) limits: RoomLimits,
 }
 
 /// The columns of a [`RoomRow`] in the table `rooms`, for [`RoomRow::of`].
@@ -60,7 +63,7 @@ pub(super) const COLUMNS: &str = "id, base, gone, first, head, trimmed, count, b
 
 impl RoomRow {
     /// Creates the state of a new room without messages, whose offsets begin after `base`.
-    pub(super) const fn new(id: i64, base: u64) -> Self {
+    pub(super) const fn new(id: i64, base: u64, limits: RoomLimits) -> Self {
         Self {
             id,
             base,
@@ -75,6 +78,7 @@ impl RoomRow {
             saved: base,
             is_created: false,
             is_closed: false,
+            limits,
         }
     }
 
@@ -98,18 +102,17 @@ impl RoomRow {
         self.kept() == 0 && !self.is_created && !self.is_closed
     }
 
-    /// Sets the flags that are stored with `lifecycle`.
-    pub(super) const fn set_lifecycle(&mut self, lifecycle: &Lifecycle) {
+    /// Sets the values that follow from `lifecycle`, with which the room has `limits`.
+    pub(super) const fn set_lifecycle(&mut self, lifecycle: &Lifecycle, limits: RoomLimits) {
         self.is_created = lifecycle.settings.is_some();
         self.is_closed = lifecycle.is_closed;
+        self.limits = limits;
     }
 
     /// Returns true if messages in the room may be past the limits. `now` is the current time by the store's clock.
-    pub(super) fn is_due(&self, retention: &Retention, now: u64) -> bool {
-        let is_over = self.kept() > retention.messages as u64
-            || (self.bytes > retention.bytes as u64 && self.kept() > 1);
-        let is_old = u128::from(now.saturating_sub(self.oldest)) > retention.age.as_millis();
-        self.kept() > 0 && !self.is_created && (is_over || is_old)
+    pub(super) const fn is_due(&self, now: u64) -> bool {
+        self.limits
+            .is_exceeded(self.kept(), self.bytes, self.oldest, now)
     }
 
     /// Adds a message of `bytes` bytes at `offset`, stored at `clock`.
@@ -141,6 +144,7 @@ impl RoomRow {
             saved: head,
             is_created: false,
             is_closed: false,
+            limits: RoomLimits::NONE,
         })
     }
 
@@ -181,10 +185,10 @@ impl SavedLifecycle {
         Self { lifecycle, used }
     }
 
-    /// Returns true if the time of use is to be saved. A read is not, unless a tenth of the time to live has passed since
-    /// the last one that was.
-    fn is_due(&self) -> bool {
-        let after = lifecycle_row::save_after(&self.lifecycle);
+    /// Returns true if the time of use is to be saved, in a room with `limits`. A read is not, unless enough time has passed
+    /// since the last one that was.
+    fn is_due(&self, limits: &RoomLimits) -> bool {
+        let after = limits.save_after();
         after > 0 && self.lifecycle.used - self.used >= after
     }
 }
@@ -234,13 +238,15 @@ fn unsaved_messages(
 pub(super) struct RoomIndex {
     /// The epoch of the file.
     epoch: Epoch,
+    limits: RoomLimitTable,
     inner: Mutex<RoomIndexState>,
 }
 
 #[derive(Debug, Default)]
 struct RoomIndexState {
     rooms: HashMap<RoomName, RoomRow>,
-    /// The lifecycles of the rooms that were created or closed, or have a writer sequence.
+    /// The lifecycles of the rooms that were created, closed or read, or have a writer sequence. The time of a read is
+    /// needed only if the room expires without.
     lifecycles: HashMap<RoomName, SavedLifecycle>,
     /// The names of all rooms.
     names: BTreeSet<RoomName>,
@@ -277,8 +283,9 @@ impl RoomIndexState {
 }
 
 impl RoomIndex {
-    /// Loads the rooms of the file. Also returns the latest time by the store's clock found in the file.
-    pub(super) fn load(file: &File) -> Result<(Self, u64), OpenError> {
+    /// Loads the rooms of the file, which have `limits`. Also returns the latest time by the store's clock found in the
+    /// file.
+    pub(super) fn load(file: &File, limits: RoomLimitTable) -> Result<(Self, u64), OpenError> {
         let connection = file.connection();
         let read = || -> rusqlite::Result<_> {
             let mut select = connection.prepare(&format!("SELECT {COLUMNS}, name FROM rooms"))?;
@@ -309,8 +316,13 @@ impl RoomIndex {
             }
 
             last = last.max(row.clock);
-            if let Some(lifecycle) = lifecycles.remove(&row.id) {
-                row.set_lifecycle(&lifecycle);
+            let lifecycle = lifecycles.remove(&row.id);
+            let is_plain = lifecycle.is_none();
+            let mut lifecycle = lifecycle.unwrap_or_default();
+            row.set_lifecycle(&lifecycle, limits.of(&name, &lifecycle));
+            if !is_plain {
+                // The last read may not be saved, and must not be too early.
+                lifecycle.used += row.limits.save_after();
                 let lifecycle = SavedLifecycle::new(lifecycle);
                 inner.lifecycles.insert(name.clone(), lifecycle);
             }
@@ -323,6 +335,7 @@ impl RoomIndex {
 
         let index = Self {
             epoch: file.epoch().clone(),
+            limits,
             inner: Mutex::new(inner),
         };
         Ok((index, last))
@@ -341,7 +354,7 @@ impl RoomIndex {
     pub(super) fn bounds(&self, room: &RoomName) -> Bounds {
         let inner = self.inner.lock();
         let row = inner.rooms.get(room).copied();
-        let row = row.unwrap_or(RoomRow::new(0, inner.floor));
+        let row = row.unwrap_or(RoomRow::new(0, inner.floor, RoomLimits::NONE));
 
         Bounds {
             epoch: self.epoch.clone(),
@@ -362,13 +375,32 @@ impl RoomIndex {
             .map(|saved| saved.lifecycle.clone())
     }
 
-    /// Records a read of `room` at `clock`, if it has a time to live.
+    /// Returns the limits of `room` with the state `lifecycle`.
+    pub(super) fn limits(&self, room: &RoomName, lifecycle: &Lifecycle) -> RoomLimits {
+        self.limits.of(room, lifecycle)
+    }
+
+    /// Returns the limits of all rooms.
+    pub(super) const fn all_limits(&self) -> &RoomLimitTable {
+        &self.limits
+    }
+
+    /// Records a read of `room` at `clock`, if it expires when it is not used.
     pub(super) fn touch(&self, room: &RoomName, clock: u64) {
-        if let Some(saved) = self.inner.lock().lifecycles.get_mut(room)
-            && lifecycle_row::save_after(&saved.lifecycle) > 0
-        {
-            saved.lifecycle.used = saved.lifecycle.used.max(clock);
+        let inner = &mut *self.inner.lock();
+        let row = inner.rooms.get(room).filter(|row| row.is_known());
+        if row.is_none_or(|row| row.limits.idle.is_none()) {
+            return;
         }
+
+        let saved = match inner.lifecycles.get_mut(room) {
+            Some(saved) => saved,
+            None => inner
+                .lifecycles
+                .entry(room.clone())
+                .or_insert(SavedLifecycle::new(Lifecycle::default())),
+        };
+        saved.lifecycle.used = saved.lifecycle.used.max(clock);
     }
 
     /// Returns at most `count` rooms with times of use that must be saved, each with its id and that time, and records that
@@ -376,27 +408,26 @@ impl RoomIndex {
     pub(super) fn take_unsaved_uses(&self, count: usize) -> Vec<(i64, u64)> {
         let inner = &mut *self.inner.lock();
         let rooms = &inner.rooms;
-        let due = inner
-            .lifecycles
-            .iter_mut()
-            .filter(|(_, saved)| saved.is_due());
-        due.take(count)
-            .filter_map(|(name, saved)| {
-                saved.used = saved.lifecycle.used;
-                Some((rooms.get(name)?.id, saved.used))
-            })
-            .collect()
+        let due = inner.lifecycles.iter_mut().filter_map(|(name, saved)| {
+            let row = rooms.get(name).filter(|row| saved.is_due(&row.limits))?;
+            saved.used = saved.lifecycle.used;
+            Some((row.id, saved.used))
+        });
+        due.take(count).collect()
     }
 
     /// Returns at most `count` rooms that have expired. `clock` is the time by the store's clock, and `wall` that since 1970
     /// UTC in milliseconds.
     pub(super) fn expired(&self, clock: u64, wall: u64, count: usize) -> Vec<RoomName> {
         let inner = self.inner.lock();
-        let is_expired = |(name, saved): &(&RoomName, &SavedLifecycle)| {
-            let row = inner.rooms.get(*name);
-            row.is_some_and(|row| saved.lifecycle.is_expired(row.clock, clock, wall))
+        let is_expired = |(name, row): &(&RoomName, &RoomRow)| {
+            let saved = inner.lifecycles.get(*name);
+            let read = saved.map_or(0, |saved| saved.lifecycle.used);
+            row.limits.is_expired(row.clock.max(read), clock, wall)
         };
-        let expired = inner.lifecycles.iter().filter(is_expired).take(count);
+        let can_expire = |(_, row): &(&RoomName, &RoomRow)| row.limits.can_expire();
+        let expired = inner.rooms.iter().filter(can_expire).filter(is_expired);
+        let expired = expired.take(count);
         expired.map(|(name, _)| name.clone()).collect()
     }
 
@@ -485,12 +516,9 @@ impl RoomIndex {
 
     /// Returns at most `count` rooms with messages that may be past the limits. `now` is the current time by the
     /// store's clock.
-    pub(super) fn due(&self, retention: &Retention, now: u64, count: usize) -> Vec<RoomName> {
+    pub(super) fn due(&self, now: u64, count: usize) -> Vec<RoomName> {
         let inner = self.inner.lock();
-        let due = inner
-            .rooms
-            .iter()
-            .filter(|(_, row)| row.is_due(retention, now));
+        let due = inner.rooms.iter().filter(|(_, row)| row.is_due(now));
         due.take(count).map(|(name, _)| name.clone()).collect()
     }
 

@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 
 use crate::protocol::{Offset, RoomName};
 use crate::server::metrics;
-use crate::server::room::DedupWindow;
+use crate::server::room::{DedupLimits, DedupWindow};
 use crate::server::spans::{CommitId, CommitSpan};
 use crate::server::store::clock::{Clock, ClockLimits, SavedClock, now_millis};
 use crate::server::store::panic_guard;
@@ -27,7 +27,7 @@ use crate::server::store::sqlite::retention;
 use crate::server::store::sqlite::room_index::RoomIndex;
 use crate::server::store::sqlite::scan::is_damage;
 use crate::server::store::sqlite::schema;
-use crate::server::store::{Deleted, Health, Retention, StoreError};
+use crate::server::store::{Deleted, Health, StoreError};
 
 /// The time between two rounds of maintenance, which trim old messages and retry a failed disk.
 const MAINTAIN_EVERY: Duration = Duration::from_millis(500);
@@ -54,7 +54,7 @@ pub(super) struct Writer {
     index: Arc<RoomIndex>,
     queue: Arc<Queue>,
     readers: Readers,
-    retention: Retention,
+    key_limits: DedupLimits,
     /// The largest number of rooms.
     max_rooms: usize,
     clock: Arc<Clock>,
@@ -85,7 +85,7 @@ impl Writer {
             index,
             queue,
             readers,
-            retention: settings.retention,
+            key_limits: settings.retention.keys,
             max_rooms: settings.max_rooms,
             clock,
             health,
@@ -289,7 +289,7 @@ impl Writer {
                 connection: transaction,
                 index: &self.index,
                 keys: &mut self.keys,
-                retention: self.retention,
+                key_limits: self.key_limits,
                 now,
                 wall: now_millis(),
                 damage: &mut self.damage,
@@ -345,7 +345,7 @@ impl Writer {
         if self.save_clock_at > Instant::now() {
             return Ok(());
         }
-        let every = ClockLimits::of(self.retention.age).save_every();
+        let every = ClockLimits::of(self.index.all_limits().shortest_age()).save_every();
         self.save_clock_at = Instant::now() + every;
         self.save_clock()
     }
@@ -376,10 +376,10 @@ impl Writer {
 
         let uses = self.index.take_unsaved_uses(ROWS_AT_ONCE);
         let expired = self.index.expired(now, now_millis(), ROOMS_AT_ONCE);
-        let due = self.index.due(&self.retention, now, ROOMS_AT_ONCE);
+        let due = self.index.due(now, ROOMS_AT_ONCE);
         let empty_since = now.saturating_sub(self.empty_room_age());
         let has_empty = !self.index.empty(empty_since, 1).is_empty();
-        let keys = &self.retention.keys;
+        let keys = &self.key_limits;
         let has_keys = retention::has_old_keys(self.file.connection(), keys, now)?;
         let saved_until = self.index.newest().saturating_sub(UNSAVED_MESSAGES);
         let has_unsaved = !self.index.unsaved(saved_until, 1).0.is_empty();
@@ -419,11 +419,8 @@ impl Writer {
     /// or the age limit of keys if that is longer. Until then, readers that resume can see that they have missed
     /// nothing.
     fn empty_room_age(&self) -> u64 {
-        let age = self
-            .retention
-            .age
-            .saturating_mul(2)
-            .max(self.retention.keys.age);
+        let age = self.index.all_limits().longest_age();
+        let age = age.saturating_mul(2).max(self.key_limits.age);
         u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
     }
 

@@ -13,9 +13,9 @@ use crate::server::room::{DedupLimits, Draft};
 use crate::server::store::clock::Clock;
 use crate::server::store::nats::test_server::NatsServer;
 use crate::server::store::{
-    Bounds, Changes, Limit, LogChange, MatchingPage, MemoryStore, NatsSettings, NatsStore, Page,
-    Retention, RoomSummary, Span, SqliteSettings, SqliteStore, Store, StoreError, StoreFuture,
-    Stored,
+    Bounds, Changes, Limit, LogChange, MatchingPage, MemorySettings, MemoryStore, NatsSettings,
+    NatsStore, Page, Retention, RoomSummary, Span, SqliteSettings, SqliteStore, Store, StoreError,
+    StoreFuture, Stored,
 };
 
 /// The real time that stands for one second in NATS, whose clock a test cannot set.
@@ -54,7 +54,8 @@ fn runtime() -> &'static Runtime {
 impl Subject {
     pub(super) fn memory(retention: Retention) -> Self {
         let clock = Arc::new(Clock::new());
-        let store = Arc::new(MemoryStore::with_clock(retention, clock.clone()));
+        let settings = MemorySettings::of_test(retention);
+        let store = Arc::new(MemoryStore::with_clock(&settings, clock.clone()));
         Self {
             store,
             clock,

@@ -16,7 +16,9 @@ use super::*;
 use crate::protocol::{Body, Epoch, Publication, Recovery, RoomSelector, Subscribed};
 use crate::server::room::{DedupLimits, FanoutBatch};
 use crate::server::session::WriteStep;
-use crate::server::store::{Durability, MemoryStore, Retention, SqliteSettings, SqliteStore};
+use crate::server::store::{
+    Durability, MemorySettings, MemoryStore, Retention, SqliteSettings, SqliteStore,
+};
 use crate::server::transport::connection::{Connection, ConnectionState, Output};
 
 const CLIENTS: usize = 3;
@@ -181,12 +183,16 @@ impl ModelServer {
 
     fn open(retention: Retention, folder: Option<&TempDir>, ring: usize) -> Hub {
         let hub = match folder {
-            None => Hub::unlimited(MemoryStore::new(retention), ring, RunClock::new()),
+            None => {
+                let store = MemoryStore::new(&MemorySettings::of_test(retention));
+                Hub::unlimited(store, ring, RunClock::new())
+            }
             Some(folder) => {
                 let store = SqliteStore::open(&SqliteSettings {
                     path: folder.path().join("test.db"),
                     durability: Durability::Process,
                     retention,
+                    rules: Arc::default(),
                     max_rooms: 10_000,
                     quick_check: false,
                 });
