@@ -165,6 +165,13 @@ if [ "$purpose" = test ]; then
       mv target/python/new "target/python/$STREAMS_CLIENT"; } ||
       say "python3 -m pip cannot install it: the Python client will not be tested"
   fi
+  npm_install "$ROOT/end2end/hooks" "the library that checks the signatures of hooks"
+  if [ ! -d "target/python/$WEBHOOKS_LIBRARY" ]; then
+    say "Installing $WEBHOOKS_LIBRARY from PyPI (it checks the signatures of hooks)"
+    { python3 -m pip install --quiet --target "target/python/hooks" "$WEBHOOKS_LIBRARY" >/dev/null 2>&1 &&
+      mv target/python/hooks "target/python/$WEBHOOKS_LIBRARY"; } ||
+      die "python3 -m pip cannot install $WEBHOOKS_LIBRARY, which the tests of hooks need"
+  fi
   install_browser
   if [ ! -x /usr/sbin/nginx ] || [ ! -x /usr/sbin/haproxy ] || ! have caddy; then
     apt_install_stopped "nginx, Caddy and HAProxy, for the tests behind a proxy" nginx-light caddy haproxy

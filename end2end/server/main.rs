@@ -31,6 +31,8 @@ mod streams;
 mod room_rules;
 /// Many rooms on one connection.
 mod subscriptions;
+/// Hooks: messages that are posted to a URL.
+mod hooks;
 /// Signals, which are not stored.
 mod signals;
 /// The states of members.

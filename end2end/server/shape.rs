@@ -89,6 +89,16 @@ const FLOORS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "server::hooks",
+        &[
+            "protocol",
+            "server::metrics",
+            "server::version",
+            "server::store",
+            "server::hub",
+        ],
+    ),
+    (
         "server::http",
         &[
             "protocol",
@@ -125,6 +135,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "server::store",
             "server::hub",
             "server::transport",
+            "server::hooks",
         ],
     ),
     (
@@ -133,6 +144,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "server::small_file",
             "server::auth",
             "server::config",
+            "server::hooks",
             "server::http",
             "server::hub",
             "server::metrics",
@@ -156,6 +168,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "server::spans",
             "server::auth",
             "server::store",
+            "server::hooks",
             "server::config",
         ],
     ),

@@ -17,13 +17,14 @@ use crate::eventually::{PATIENCE, eventually, soon};
 use crate::harness::Server;
 
 /// A client that prints a line for each message.
-struct Snippet {
+pub(crate) struct Snippet {
     child: Child,
     lines: Receiver<String>,
 }
 
 impl Snippet {
-    fn start(command: &mut Command) -> Self {
+    /// Starts the client `command`.
+    pub(crate) fn start(command: &mut Command) -> Self {
         let mut child = command
             .stdout(Stdio::piped())
             .spawn()
@@ -42,7 +43,7 @@ impl Snippet {
     }
 
     /// Checks that the next line contains `words`.
-    fn expect_line(&self, words: &str) {
+    pub(crate) fn expect_line(&self, words: &str) {
         let line = self.lines.recv_timeout(PATIENCE).expect("a line in time");
         assert!(line.contains(words), "{words} in {line}");
     }

@@ -6,6 +6,7 @@ use crate::cli::{Failure, environment, output, settings};
 use crate::protocol::RoomName;
 use crate::server::config::{Config, RawConfig, RoomSetting, SETTINGS, describe_room};
 use crate::server::files::Files;
+use crate::server::hooks::HookSettings;
 
 /// Print the settings in effect, or all errors in them
 #[derive(Debug, Args)]
@@ -28,7 +29,10 @@ pub(super) fn run(args: CheckConfigArgs, matches: &ArgMatches) -> Result<(), Fai
 
     let out = match args.room {
         Some(room) => of_room(&raw, &room),
-        None => of_server(&raw, &config) + &room_rules(&raw),
+        None => {
+            let hooks: String = config.hooks.iter().map(describe).collect();
+            of_server(&raw, &config) + &room_rules(&raw) + &hooks
+        }
     };
     Ok(output::print(out)?)
 }
@@ -80,4 +84,19 @@ fn of_room(raw: &RawConfig, room: &RoomName) -> String {
     let settings = describe_room(raw, room).into_iter();
     let line = |RoomSetting { key, value, source }| format!("{key} = {value:?} # {source}\n");
     settings.map(line).collect()
+}
+
+/// Returns the table of `hook` without its secret.
+fn describe(hook: &HookSettings) -> String {
+    let rooms: Vec<String> = hook
+        .rooms
+        .iter()
+        .map(|room| format!("{:?}", room.as_str()))
+        .collect();
+    format!(
+        "\n[[hook]] # file\nname = {:?}\nurl = \"{}\"\nrooms = [{}]\n# secret: not shown\n",
+        hook.name,
+        hook.url,
+        rooms.join(", "),
+    )
 }

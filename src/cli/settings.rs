@@ -17,6 +17,8 @@ use crate::server::small_file;
 const FILE_FLAG: &str = "config";
 /// The key of the rules for rooms in that file.
 const ROOMS_KEY: &str = "rooms";
+/// The key of the hooks in that file.
+const HOOKS: &str = "hook";
 
 /// Adds a flag for each setting to `command`.
 pub(super) fn add_to(command: Command) -> Command {
@@ -87,10 +89,18 @@ fn add_file(file: &str, raw: &mut RawConfig) {
             }
             continue;
         }
+        if key == HOOKS {
+            match tables(value) {
+                Some(hooks) => hooks.into_iter().for_each(|hook| raw.add_hook(hook)),
+                None => raw.reject(wrong(format!("{key} must be written as [[{key}]]"))),
+            }
+            continue;
+        }
+
         let Some(setting) = SETTINGS.iter().find(|setting| setting.name() == key) else {
             let names: Vec<_> = SETTINGS.iter().map(Setting::name).collect();
             raw.reject(wrong(format!(
-                "there is no setting {key:?}; allowed are {}, [[{ROOMS_KEY}]]",
+                "there is no setting {key:?}; allowed are {}, [[{ROOMS_KEY}]], [[{HOOKS}]]",
                 names.join(", ")
             )));
             continue;
@@ -157,6 +167,18 @@ fn read_table(path: &Path) -> Result<toml::Table, String> {
         .map_err(|_| "the file is not UTF-8; save it as UTF-8".to_owned())?;
     text.parse()
         .map_err(|error: toml::de::Error| error.to_string())
+}
+
+/// Returns the tables of `value`; `None` if it is no list of tables.
+fn tables(value: toml::Value) -> Option<Vec<toml::Table>> {
+    let toml::Value::Array(values) = value else {
+        return None;
+    };
+    let tables = values.into_iter().map(|value| match value {
+        toml::Value::Table(table) => Some(table),
+        _ => None,
+    });
+    tables.collect()
 }
 
 /// Returns the values of `value` as texts, at least one: an empty list is an empty setting.

@@ -19,6 +19,7 @@
 //! - `store` stores messages, assigns their offsets and reads them back.
 //! - `hub` the registry of rooms and connections, and the fan-out. No sockets, no HTTP.
 //! - `transport` WebSockets, event streams and their sockets.
+//! - `hooks` posts the messages of rooms to URLs.
 //! - `http` the page, the upgrade and the API. The only floor that names `app`.
 //! - `config` raw settings to checked ones.
 //! - `keyring` reloads the key file.
@@ -41,6 +42,7 @@ pub mod spans;
 pub mod store;
 pub mod hub;
 pub mod transport;
+pub mod hooks;
 pub mod http;
 pub mod config;
 mod keyring;
@@ -58,6 +60,7 @@ use tracing::{info, warn};
 
 use crate::server::auth::Proxies;
 use crate::server::config::Config;
+use crate::server::hooks::Hooks;
 use crate::server::http::{AppState, ListenerSettings, Site};
 use crate::server::hub::{Hub, HubSettings};
 use crate::server::metrics::Metrics;
@@ -275,6 +278,7 @@ impl Server {
         });
 
         let (stopping, stopped) = watch::channel(false);
+        let hooks = Hooks::open(&config.hooks, &hub, &stopped).await;
         let serve = |listener: TcpListener, router: Router, settings: ListenerSettings| {
             http::serve(listener, router, hub.clone(), settings, stopped.clone())
         };
@@ -287,6 +291,7 @@ impl Server {
                 serve(listener, router, ops_settings),
             );
         }
+        serving.spawn("of the hooks", hooks.run(stopped.clone()));
         serving.spawn(
             "that accepts connections",
             serve(public, http::router(state), public_settings),

@@ -13,6 +13,7 @@ mod storage;
 mod access;
 mod traces;
 mod files;
+mod hooks;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ use crate::server::auth::{Proxies, Verifier, WebSettings};
 use crate::server::config::limits::Limits;
 use crate::server::config::reader::ConfigReader;
 use crate::server::files::Files;
+use crate::server::hooks::HookSettings;
 use crate::server::hub::HubSettings;
 use crate::server::session::{QuotaRates, Rate};
 use crate::server::spans::ExportSettings;
@@ -81,6 +83,8 @@ pub struct Config {
     pub verifier: Verifier,
     /// File with the keys of the verifier; `None` in open mode.
     pub key_file: Option<PathBuf>,
+    /// The hooks.
+    pub hooks: Vec<HookSettings>,
     /// Collector of spans; `None` if tracing is off.
     pub spans: Option<ExportSettings>,
     /// Format of log lines.
@@ -116,6 +120,10 @@ impl Config {
         let (verifier, key_file) = access::verifier(reader, &limits.hub.rules);
         let is_shared = matches!(store, StoreSettings::Nats(_));
         let warnings = rooms::warnings(reader.raw(), is_shared, key_file.is_none());
+        let hooks = hooks::read(reader);
+        if !hooks.is_empty() && matches!(store, StoreSettings::Nats(_)) {
+            reader.reject("store", "'sqlite:FILE' or 'memory' on a server with hooks");
+        }
         let Limits {
             hub,
             connection,
@@ -141,6 +149,7 @@ impl Config {
             proxies: access::proxies(reader),
             verifier,
             key_file,
+            hooks,
             spans: traces::read(reader),
             log_format: reader.value("log-format", value::log_format),
             log_level: reader.value("log-level", value::log_level),

@@ -95,6 +95,8 @@ impl RawRoomRule {
 pub struct RawConfig {
     values: BTreeMap<&'static str, Vec<RawValue>>,
     room_rules: Vec<RawRoomRule>,
+    /// The tables `[[hook]]` of the file.
+    hooks: Vec<toml::Table>,
     errors: Vec<ConfigError>,
 }
 
@@ -129,6 +131,16 @@ impl RawConfig {
     /// Returns the rules for rooms, in the order of the file.
     pub fn room_rules(&self) -> &[RawRoomRule] {
         &self.room_rules
+    }
+
+    /// Adds a table `[[hook]]` of the file.
+    pub fn add_hook(&mut self, table: toml::Table) {
+        self.hooks.push(table);
+    }
+
+    /// Returns the tables `[[hook]]` of the file.
+    pub(super) fn hooks(&self) -> &[toml::Table] {
+        &self.hooks
     }
 
     /// Adds an error that belongs to no single value, such as an unknown name.

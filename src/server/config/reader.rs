@@ -96,6 +96,11 @@ impl<'a> ConfigReader<'a> {
         self.errors.push(self.raw.invalid(name, allowed));
     }
 
+    /// Returns the tables `[[hook]]` of the file.
+    pub(super) fn hooks(&self) -> &'a [toml::Table] {
+        self.raw.hooks()
+    }
+
     /// Records an error.
     pub(super) fn error(&mut self, error: ConfigError) {
         self.errors.push(error);

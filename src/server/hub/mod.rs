@@ -360,6 +360,29 @@ impl Hub {
         Ok(room)
     }
 
+    /// Opens the feed of a room or pattern for a reader that is no connection. While the result exists, the feed gets the
+    /// new messages.
+    ///
+    /// # Errors
+    /// The limit that is reached, and [`Refusal::StoreUnavailable`].
+    pub async fn open_source(&self, rooms: &RoomSelector) -> Result<Source, Refusal> {
+        let pattern = match rooms {
+            RoomSelector::Room(name) => return Ok(Source::Room(self.room(name).await?)),
+            RoomSelector::Pattern(pattern) => pattern,
+        };
+
+        let HubState { store, rooms, .. } = &*self.0;
+        let bounds = store.matching_bounds(pattern).await;
+        rooms.begin_at(bounds.map_err(|_| Refusal::StoreUnavailable)?.newest);
+        let feed = self.0.patterns.open(pattern, store, rooms)?;
+        Ok(Source::Pattern(feed))
+    }
+
+    /// Returns a future that completes when messages are in their rings that were not there at the time of this call.
+    pub fn next_applied(&self) -> impl Future<Output = ()> + Send + '_ {
+        self.0.rooms.next_applied()
+    }
+
     /// Sends `subscriber` the notices that could not reach it between its admission and its registration.
     pub fn send_missed(&self, subscriber: &dyn Subscriber) {
         if matches!(*self.0.store.health().borrow(), Health::Unreachable(_)) {

@@ -11,7 +11,7 @@ use crate::server::hub::{Feed, Refusal, Rooms};
 use crate::server::metrics;
 use crate::server::room::{Frame, PatternMap, Tick};
 use crate::server::session::CatchUpPage;
-use crate::server::store::{Limit, MatchingPage, Store, StoreError};
+use crate::server::store::{Limit, MatchingPage, MatchingRange, Store, StoreError};
 
 /// The newest messages of all rooms that match a pattern, and the readers of the pattern.
 #[derive(Debug)]
@@ -52,9 +52,10 @@ impl PatternFeed {
     ) -> Result<(CatchUpPage, DeletionMark), StoreError> {
         metrics::count_catch_up();
         let mark = self.feed.deletion_mark();
+        let rooms = [self.pattern.clone().into()];
         let page = self
             .store
-            .read_matching(&self.pattern, after, known, limit)
+            .read_matching(&rooms, MatchingRange::after(after, known), limit)
             .await?;
         let MatchingPage {
             frames,

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use crate::protocol::{Offset, RoomName};
 use crate::server::hub::{Feed, HubSettings, Listing, Refusal, Room};
@@ -29,6 +31,8 @@ pub struct Rooms {
     delivered: Arc<DeliveryCounters>,
     /// The offset up to which the messages of all rooms are in their rings.
     applied: AtomicU64,
+    /// A notification that is sent when messages were applied.
+    has_applied: Notify,
     rooms: Mutex<HashSet<ByName>>,
 }
 
@@ -43,6 +47,7 @@ impl Rooms {
             shards,
             delivered: Arc::default(),
             applied: AtomicU64::new(0),
+            has_applied: Notify::new(),
             rooms: Mutex::default(),
         }
     }
@@ -169,6 +174,12 @@ impl Rooms {
     /// Records that all messages up to `offset` are in their rings.
     pub(super) fn set_applied(&self, offset: Offset) {
         self.applied.fetch_max(offset.0, Ordering::AcqRel);
+        self.has_applied.notify_waiters();
+    }
+
+    /// Returns a future that completes when messages are applied after this call.
+    pub(super) fn next_applied(&self) -> Notified<'_> {
+        self.has_applied.notified()
     }
 
     /// Returns the number of rooms in memory.

@@ -1,15 +1,43 @@
-//! Reads over all rooms that a pattern matches: the page, the list of rooms, and the selection of the oldest messages
+//! Reads over several rooms, selected by name or by pattern: the range, the page, the list of rooms, and the selection of the oldest messages
 //! from many rooms.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use crate::protocol::{Offset, RoomName};
+use crate::protocol::{Offset, RoomName, RoomSelector};
 use crate::server::room::Frame;
 use crate::server::store::Limit;
 
-/// The oldest messages after an offset in all rooms that a pattern matches.
+/// The offsets of a read over several rooms.
+#[derive(Clone, Copy, Debug)]
+pub struct MatchingRange {
+    /// The offset after which messages are read.
+    pub after: Offset,
+    /// Trimmed messages up to this offset are not counted, because the reader was sent a gap for them or does not need
+    /// them.
+    pub known: Offset,
+    /// The largest offset that is read.
+    pub until: Offset,
+}
+
+impl MatchingRange {
+    /// Returns the range of all messages after `after`. Trimmed messages up to `known` are not counted.
+    pub fn after(after: Offset, known: Offset) -> Self {
+        Self {
+            after,
+            known: known.max(after),
+            until: Offset(u64::MAX),
+        }
+    }
+}
+
+/// Returns true if one of `rooms` matches `name`.
+pub(super) fn is_selected(rooms: &[RoomSelector], name: &RoomName) -> bool {
+    rooms.iter().any(|selector| selector.matches(name))
+}
+
+/// The oldest messages after an offset in all rooms that are selected by name or by pattern.
 ///
 /// Rooms are trimmed independently of each other, so a page can have messages that are older than trimmed ones. Each
 /// message of these rooms after the offset and up to `until` is either in `frames`, or counted in `trimmed` or

@@ -10,20 +10,22 @@ use futures::future::{BoxFuture, ready};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::protocol::{Epoch, Offset, RoomName, RoomPattern};
+use crate::protocol::{Epoch, Offset, RoomName, RoomPattern, RoomSelector};
 use crate::server::memory::Memory;
 use crate::server::room::{DedupEntry, DedupLimits, DedupWindow, Draft, Frame};
 use crate::server::room_rules::RoomRuleTable;
 use crate::server::store::changes::{ChangeSender, Changes, LogChange, StoreFuture};
 use crate::server::store::clock::{Clock, now_millis};
 use crate::server::store::lifecycle::ProducerState;
-use crate::server::store::matching::{MatchingPage, OldestFrames, RoomFilter, RoomSummary};
+use crate::server::store::matching::{
+    self, MatchingPage, MatchingRange, OldestFrames, RoomFilter, RoomSummary,
+};
 use crate::server::store::room_limits::{RoomLimitTable, RoomLimits};
 use crate::server::store::trimmed_run::{self, MAX_REMEMBERED, TrimmedRun};
 use crate::server::store::{
     AppendConditions, AppendOutcome, AppendRefusal, AppendResult, Bounds, CreateOutcome,
-    CreateResult, Deleted, Health, Lifecycle, Limit, NewRoom, Page, Retention, Span, Store,
-    StoreError, Stored,
+    CreateResult, Deleted, Health, HookState, Lifecycle, Limit, NewRoom, Page, Retention, Span,
+    Store, StoreError, Stored,
 };
 
 /// The settings of a [`MemoryStore`].
@@ -65,6 +67,8 @@ pub struct MemoryStore {
     rooms: Mutex<Rooms>,
     /// The number of created rooms.
     created: AtomicUsize,
+    /// The states of the hooks, by name.
+    hooks: Mutex<HashMap<String, HookState>>,
 }
 
 type NamedLog = (RoomName, Arc<Mutex<Kept>>);
@@ -121,6 +125,7 @@ impl MemoryStore {
             newest: Mutex::new(0),
             rooms: Mutex::default(),
             created: AtomicUsize::new(0),
+            hooks: Mutex::default(),
         }
     }
 
@@ -620,14 +625,18 @@ impl Store for MemoryStore {
 
     fn read_matching(
         &self,
-        pattern: &RoomPattern,
-        after: Offset,
-        known: Offset,
+        rooms: &[RoomSelector],
+        range: MatchingRange,
         limit: Limit,
     ) -> StoreFuture<MatchingPage> {
+        let MatchingRange {
+            after,
+            known,
+            until,
+        } = range;
         // Read first: all messages up to this offset are in their rooms.
-        let newest = *self.newest.lock();
-        let (rooms, floor) = self.select(|room| pattern.matches(room));
+        let newest = (*self.newest.lock()).min(until.0);
+        let (rooms, floor) = self.select(|room| matching::is_selected(rooms, room));
         let mut oldest = OldestFrames::new(limit);
         let mut trimmed = Vec::new();
         for (_, room) in &rooms {
@@ -645,7 +654,6 @@ impl Store for MemoryStore {
         }
 
         let mut page = oldest.into_frames(newest);
-        let known = known.max(after);
         for (room, gone) in trimmed {
             let gone = gone.min(page.until);
             page.gone = page.gone.max(gone);
@@ -656,6 +664,15 @@ impl Store for MemoryStore {
         }
         page.add_dropped(floor.0, known);
         ready(Ok(page)).boxed()
+    }
+
+    fn load_hook(&self, name: &str) -> StoreFuture<Option<HookState>> {
+        ready(Ok(self.hooks.lock().get(name).cloned())).boxed()
+    }
+
+    fn save_hook(&self, name: &str, state: HookState) -> StoreFuture<()> {
+        self.hooks.lock().insert(name.to_owned(), state);
+        ready(Ok(())).boxed()
     }
 
     fn matching_bounds(&self, pattern: &RoomPattern) -> StoreFuture<Bounds> {

@@ -11,6 +11,7 @@
 mod changes;
 mod clock;
 mod cluster;
+mod hook;
 mod lifecycle;
 mod matching;
 mod page;
@@ -29,17 +30,18 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use tokio::sync::watch;
 
-use crate::protocol::{Epoch, Offset, RoomName, RoomPattern};
+use crate::protocol::{Epoch, Offset, RoomName, RoomPattern, RoomSelector};
 use crate::server::room::{DedupLimits, Draft, Frame};
 
 pub use changes::{Call, Changes, Delivery, LogChange, StoreFuture};
 pub use clock::now_millis;
 pub use cluster::{Bus, BusEvent, ClusterBackend, RuleEvent, RuleStore};
+pub use hook::{HookState, HookStatus};
 pub use lifecycle::{
     AppendConditions, AppendOutcome, AppendRefusal, AppendResult, CreateOutcome, CreateResult,
     Lifecycle, NewRoom, ProducerPosition, RoomSettings,
 };
-pub use matching::{MatchingPage, RoomFilter, RoomSummary};
+pub use matching::{MatchingPage, MatchingRange, RoomFilter, RoomSummary};
 pub use memory::{MemorySettings, MemoryStore};
 pub use nats::{NatsError, NatsLogin, NatsServers, NatsSettings, NatsStore};
 pub use page::{Limit, PAGE_BYTES, Page, Span};
@@ -221,6 +223,11 @@ pub enum StoreError {
 /// The error of a store that does not keep the lifecycle of rooms.
 const NO_LIFECYCLE: StoreError = StoreError::Unsupported(
     "this server stores messages in NATS, where rooms cannot be created, closed or deleted yet; use SQLite (--store)",
+);
+
+/// The error of a store that does not keep the state of hooks.
+const NO_HOOKS: StoreError = StoreError::Unsupported(
+    "this server stores messages in NATS, which does not keep the state of hooks yet; use SQLite (--store)",
 );
 
 /// The health of a store.
@@ -427,16 +434,14 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Ends one [`Store::watch`] of `pattern`.
     fn unwatch(&self, _pattern: &RoomPattern) {}
 
-    /// Reads the oldest messages after `after` of all rooms that `pattern` matches, as many as `limit` allows. Trimmed
-    /// messages up to `known` are not counted, because the reader was sent a gap for them or does not need them.
+    /// Reads the oldest messages in `range` of all rooms that one of `rooms` matches, as many as `limit` allows.
     ///
     /// # Errors
     /// If the store cannot be read now.
     fn read_matching(
         &self,
-        pattern: &RoomPattern,
-        after: Offset,
-        known: Offset,
+        rooms: &[RoomSelector],
+        range: MatchingRange,
         limit: Limit,
     ) -> StoreFuture<MatchingPage>;
 
@@ -475,6 +480,22 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// If the store cannot be read now.
     fn count(&self, _room: &RoomName, _offset: Offset) -> StoreFuture<Option<u64>> {
         ready(Ok(None)).boxed()
+    }
+
+    /// Returns the stored state of the hook `name`; `None` if it was never stored.
+    ///
+    /// # Errors
+    /// If the store cannot be read now, or does not keep the state of hooks.
+    fn load_hook(&self, _name: &str) -> StoreFuture<Option<HookState>> {
+        ready(Err(NO_HOOKS)).boxed()
+    }
+
+    /// Stores the state of the hook `name`, as durably as messages.
+    ///
+    /// # Errors
+    /// If the store cannot be written to now, or does not keep the state of hooks.
+    fn save_hook(&self, _name: &str, _state: HookState) -> StoreFuture<()> {
+        ready(Err(NO_HOOKS)).boxed()
     }
 
     /// Frees memory when the budget is exceeded: caches are dropped, and a store in memory keeps about `bytes`.

@@ -3,6 +3,7 @@
 
 mod subject;
 mod deleting;
+mod hooks;
 mod lifecycle;
 mod matching;
 mod damage;

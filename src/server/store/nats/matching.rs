@@ -18,9 +18,11 @@ use parking_lot::Mutex;
 use super::codec::{Record, StreamSubject, room_of};
 use super::connection::NatsError;
 use super::history::{HistoryReader, LANES, next_width};
-use crate::protocol::{Offset, RoomName, RoomPattern};
+use crate::protocol::{Offset, RoomName, RoomSelector};
 use crate::server::room::Frame;
-use crate::server::store::matching::{MatchingPage, Oldest, RoomSummary};
+use crate::server::store::matching::{
+    MatchingPage, MatchingRange, Oldest, RoomSummary, is_selected,
+};
 use crate::server::store::{Bounds, Limit};
 
 /// The number of requests for messages of all rooms before the matching rooms are requested one by one.
@@ -32,31 +34,34 @@ const ROUND: usize = 256;
 type OldestRecords = Oldest<(RoomName, Record)>;
 
 impl HistoryReader {
-    /// Reads the oldest messages after `after` of all rooms that `pattern` matches. Removed messages up to `known` are
-    /// ignored.
+    /// Reads the oldest messages in `range` of all rooms that one of `rooms` matches. Removed messages up to the known
+    /// offset are ignored.
     pub(super) async fn matching(
         &self,
-        pattern: &RoomPattern,
-        after: Offset,
-        known: Offset,
+        rooms: &[RoomSelector],
+        range: MatchingRange,
         limit: Limit,
     ) -> Result<MatchingPage, NatsError> {
         let _reader = self.readers.acquire().await;
+        let MatchingRange {
+            after,
+            known,
+            until,
+        } = range;
         // Later messages are sent as changes.
-        let newest = self.rooms.position().max(after.0);
+        let newest = self.rooms.position().min(until.0).max(after.0);
         let range = after.0 + 1..=newest;
         let oldest = Mutex::new(Oldest::new(limit));
 
-        let scanned = self.scan_stream(pattern, range.clone(), &oldest).await?;
+        let scanned = self.scan_stream(rooms, range.clone(), &oldest).await?;
         if scanned < newest {
-            self.scan_rooms(pattern, scanned + 1..=newest, &oldest)
+            self.scan_rooms(rooms, scanned + 1..=newest, &oldest)
                 .await?;
         }
         // Read last: a message that was not found because it was deleted meanwhile has its tombstone then.
-        let first = self.add_tombstones(pattern, range, &oldest).await?;
+        let first = self.add_tombstones(rooms, range, &oldest).await?;
 
         let (records, mut page) = oldest.into_inner().into_page(newest);
-        let known = known.max(after);
         page.add_dropped(removed(first, &records), known);
         self.add_frames(&mut page, records, after, known);
         Ok(page)
@@ -65,7 +70,7 @@ impl HistoryReader {
     /// Adds the messages of `range` in the order of the stream. Returns the number up to which this is complete.
     async fn scan_stream(
         &self,
-        pattern: &RoomPattern,
+        selected: &[RoomSelector],
         range: RangeInclusive<u64>,
         oldest: &Mutex<OldestRecords>,
     ) -> Result<u64, NatsError> {
@@ -80,7 +85,9 @@ impl HistoryReader {
 
             let mut oldest = oldest.lock();
             for message in &messages {
-                if let Some(room) = self.room_of(message).filter(|room| pattern.matches(room))
+                if let Some(room) = self
+                    .room_of(message)
+                    .filter(|room| is_selected(selected, room))
                     && add(&mut oldest, room, Record::parse(message)).is_break()
                 {
                     return Ok(end);
@@ -116,7 +123,7 @@ impl HistoryReader {
     /// Adds the messages of `range` of each matching room.
     async fn scan_rooms(
         &self,
-        pattern: &RoomPattern,
+        selected: &[RoomSelector],
         range: RangeInclusive<u64>,
         oldest: &Mutex<OldestRecords>,
     ) -> Result<(), NatsError> {
@@ -124,7 +131,7 @@ impl HistoryReader {
         let mut rooms = Vec::new();
         while let Some((subject, _)) = subjects.try_next().await.map_err(NatsError::request)? {
             let room = self.room_of_subject(&subject);
-            rooms.extend(room.filter(|room| pattern.matches(room)));
+            rooms.extend(room.filter(|room| is_selected(selected, room)));
         }
 
         let scans = rooms.into_iter().map(|room| {
@@ -155,7 +162,7 @@ impl HistoryReader {
     /// the stream has.
     async fn add_tombstones(
         &self,
-        pattern: &RoomPattern,
+        selected: &[RoomSelector],
         range: RangeInclusive<u64>,
         oldest: &Mutex<OldestRecords>,
     ) -> Result<u64, NatsError> {
@@ -168,7 +175,7 @@ impl HistoryReader {
                 && range.contains(&offset)
                 && !oldest.lock().is_past(offset)
             {
-                let room = room_of(token).filter(|room| pattern.matches(room));
+                let room = room_of(token).filter(|room| is_selected(selected, room));
                 deleted.extend(room.map(|room| (room, offset)));
             }
         }

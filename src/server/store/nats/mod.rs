@@ -48,13 +48,13 @@ use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::protocol::{Epoch, Offset, RoomName, RoomPattern};
+use crate::protocol::{Epoch, Offset, RoomName, RoomPattern, RoomSelector};
 use crate::server::room::Draft;
 use crate::server::store::changes::{Changes, LogChange, StoreFuture};
 use crate::server::store::panic_guard;
 use crate::server::store::{
-    Backend, Bounds, ClusterBackend, Deleted, Health, Limit, MatchingPage, Page, RoomFilter,
-    RoomSummary, Span, Store, StoreError, Stored,
+    Backend, Bounds, ClusterBackend, Deleted, Health, Limit, MatchingPage, MatchingRange, Page,
+    RoomFilter, RoomSummary, Span, Store, StoreError, Stored,
 };
 
 pub use connection::{NatsError, NatsLogin, NatsServers, NatsSettings};
@@ -229,13 +229,12 @@ impl Store for NatsStore {
 
     fn read_matching(
         &self,
-        pattern: &RoomPattern,
-        after: Offset,
-        known: Offset,
+        rooms: &[RoomSelector],
+        range: MatchingRange,
         limit: Limit,
     ) -> StoreFuture<MatchingPage> {
-        let (history, pattern) = (self.history.clone(), pattern.clone());
-        async move { Ok(history.matching(&pattern, after, known, limit).await?) }.boxed()
+        let (history, rooms) = (self.history.clone(), rooms.to_vec());
+        async move { Ok(history.matching(&rooms, range, limit).await?) }.boxed()
     }
 
     fn matching_bounds(&self, _pattern: &RoomPattern) -> StoreFuture<Bounds> {

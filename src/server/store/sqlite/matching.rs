@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use crate::protocol::{Offset, RoomName, RoomPattern};
-use crate::server::store::matching::{MatchingPage, OldestFrames};
+use crate::protocol::{Offset, RoomName, RoomSelector};
+use crate::server::store::matching::{MatchingPage, MatchingRange, OldestFrames};
 use crate::server::store::sqlite::reader::{ReaderPool, Readers, committed};
-use crate::server::store::sqlite::room_index::RoomRow;
+use crate::server::store::sqlite::room_index::{RoomIndex, RoomRow};
 use crate::server::store::sqlite::scan::{self, Direction, Scan, ScanRange, is_damaged_row};
 use crate::server::store::sqlite::schema;
 use crate::server::store::sqlite::trimmed_runs;
@@ -24,27 +24,64 @@ use crate::server::store::{Limit, StoreError};
 const SCANNED_PER_ROOM: usize = 4;
 
 impl Readers {
-    /// Reads the oldest messages after `after` of all rooms that `pattern` matches. Trimmed messages up to `known` are
-    /// not counted.
+    /// Reads the oldest messages in `range` of all rooms that one of `rooms` matches.
     ///
     /// # Errors
     /// If the database cannot be read now.
     pub(super) fn matching(
         &self,
-        pattern: &RoomPattern,
-        after: Offset,
-        known: Offset,
+        rooms: &[RoomSelector],
+        range: MatchingRange,
         limit: Limit,
     ) -> impl Future<Output = Result<MatchingPage, StoreError>> + Send + 'static {
-        let (pool, pattern) = (self.0.clone(), pattern.clone());
+        let (pool, rooms) = (self.0.clone(), rooms.to_vec());
         async move {
             let read = move |pool: &ReaderPool, connection: &Connection| {
-                let known = known.max(after);
-                MatchingRead::page(pool, connection, &pattern, after, known, limit)
+                MatchingRead::page(pool, connection, &rooms, range, limit)
             };
             pool.read(read).await
         }
     }
+}
+
+/// Returns the rooms that one of `selected` matches and that have messages after `after`.
+fn due_rooms(
+    index: &RoomIndex,
+    selected: &[RoomSelector],
+    after: Offset,
+) -> Vec<(RoomName, RoomRow)> {
+    let is_due = |_: &RoomName, row: &RoomRow| row.head > after.0;
+    let mut due = Vec::new();
+
+    for selector in selected {
+        match selector {
+            RoomSelector::Room(name) => {
+                let row = index.row(name).filter(|row| is_due(name, row));
+                due.extend(row.map(|row| (name.clone(), row)));
+            }
+            RoomSelector::Pattern(pattern) => {
+                due.extend(index.list(pattern, None, usize::MAX, is_due));
+            }
+        }
+    }
+
+    // A room is matched by several of them.
+    if selected.len() > 1 {
+        due.sort_unstable_by_key(|(_, row)| row.id);
+        due.dedup_by_key(|(_, row)| row.id);
+    }
+    due
+}
+
+/// Returns the largest offset that a dropped room may have had that one of `selected` matches. `floor` is that of all
+/// dropped rooms.
+fn selected_floor(index: &RoomIndex, selected: &[RoomSelector], floor: u64) -> u64 {
+    let floor = floor.max(index.floor());
+    let floors = selected.iter().map(|selector| match selector {
+        RoomSelector::Room(name) => index.row(name).map_or(floor, |row| row.base),
+        RoomSelector::Pattern(_) => floor,
+    });
+    floors.max().unwrap_or_default()
 }
 
 /// One read of a page, in one transaction.
@@ -61,20 +98,23 @@ impl MatchingRead<'_> {
     fn page(
         pool: &ReaderPool,
         connection: &Connection,
-        pattern: &RoomPattern,
-        after: Offset,
-        known: Offset,
+        selected: &[RoomSelector],
+        range: MatchingRange,
         limit: Limit,
     ) -> rusqlite::Result<MatchingPage> {
+        let MatchingRange {
+            after,
+            known,
+            until,
+        } = range;
         // The snapshot has all messages up to `newest`. The index may be older or newer than the snapshot, so the bounds
         // of the rooms are read from the snapshot. Newer messages are beyond the page, and rooms that only one of the
         // two has keep no messages in the page.
-        let newest = pool.index.newest();
+        let newest = pool.index.newest().min(until.0);
         let snapshot = connection.unchecked_transaction()?;
         let floor = schema::floor(&snapshot)?;
-        let is_due = |_: &RoomName, row: &RoomRow| row.head > after.0;
-        let due = pool.index.list(pattern, None, usize::MAX, is_due);
-        let floor = floor.max(pool.index.floor());
+        let due = due_rooms(&pool.index, selected, after);
+        let floor = selected_floor(&pool.index, selected, floor);
         let mut rooms = Vec::with_capacity(due.len());
         for (name, row) in due {
             rooms.extend(committed(&snapshot, row)?.map(|row| (name, row)));

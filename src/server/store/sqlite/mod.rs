@@ -23,6 +23,7 @@ mod open_files;
 mod file;
 mod room_index;
 mod lifecycle_row;
+mod hook_row;
 mod scan;
 mod reader;
 mod matching;
@@ -44,10 +45,10 @@ use std::thread::JoinHandle;
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use parking_lot::Mutex;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tracing::error;
 
-use crate::protocol::{Epoch, Offset, RoomName, RoomPattern};
+use crate::protocol::{Epoch, Offset, RoomName, RoomPattern, RoomSelector};
 use crate::server::room::Draft;
 use crate::server::room_rules::RoomRuleTable;
 use crate::server::store::changes::{Changes, StoreFuture};
@@ -55,8 +56,8 @@ use crate::server::store::clock::{Clock, ClockLimits, SavedClock, now_millis};
 use crate::server::store::room_limits::RoomLimitTable;
 use crate::server::store::{
     AppendConditions, AppendResult, Bounds, CreateResult, Damage, DatabaseCopy, Deleted, Health,
-    Lifecycle, Limit, MatchingPage, NewRoom, Page, Retention, RoomFilter, RoomSummary, Span, Store,
-    StoreError, Stored,
+    HookState, Lifecycle, Limit, MatchingPage, MatchingRange, NewRoom, Page, Retention, RoomFilter,
+    RoomSummary, Span, Store, StoreError, Stored,
 };
 
 pub use backup::{BackupError, BackupReport, Restored, backup, restore};
@@ -65,6 +66,7 @@ pub use file::OpenError;
 pub use import::{ImportError, ImportLine, Imported, import};
 
 use file::File;
+use hook_row::HookWrite;
 use queue::{ConditionalDrafts, Deletion, PendingWrite, Queue, Write};
 use reader::Readers;
 use room_index::{RoomIndex, RoomRow};
@@ -321,12 +323,29 @@ impl Store for SqliteStore {
 
     fn read_matching(
         &self,
-        pattern: &RoomPattern,
-        after: Offset,
-        known: Offset,
+        rooms: &[RoomSelector],
+        range: MatchingRange,
         limit: Limit,
     ) -> StoreFuture<MatchingPage> {
-        self.readers.matching(pattern, after, known, limit).boxed()
+        self.readers.matching(rooms, range, limit).boxed()
+    }
+
+    fn load_hook(&self, name: &str) -> StoreFuture<Option<HookState>> {
+        self.readers.hook(name).boxed()
+    }
+
+    fn save_hook(&self, name: &str, state: HookState) -> StoreFuture<()> {
+        let (result, saved) = oneshot::channel();
+        let name = name.to_owned();
+        self.queue.push(Write::SaveHook(HookWrite {
+            name,
+            state,
+            result,
+        }));
+        let failed = || StoreError::Unavailable("the store has failed".to_owned());
+        saved
+            .map(move |saved| saved.unwrap_or_else(|_| Err(failed())))
+            .boxed()
     }
 
     fn matching_bounds(&self, pattern: &RoomPattern) -> StoreFuture<Bounds> {

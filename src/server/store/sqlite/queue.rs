@@ -11,6 +11,7 @@ use crate::server::room::Draft;
 use crate::server::spans::CommitId;
 use crate::server::store::changes::{Call, ChangeSender, LogChange};
 use crate::server::store::sqlite::batch::Batch;
+use crate::server::store::sqlite::hook_row::HookWrite;
 use crate::server::store::{
     AppendConditions, AppendResult, CreateResult, Deleted, NewRoom, StoreError, Stored,
 };
@@ -56,6 +57,7 @@ pub(super) enum Write {
     Create(PendingWrite<Option<NewRoom>, CreateResult>),
     DeleteRoom(PendingWrite<(), bool>),
     Delete(Deletion),
+    SaveHook(HookWrite),
     /// A request that makes the writer thread panic.
     #[cfg(test)]
     Fault,
@@ -133,6 +135,7 @@ impl Write {
                 delete.result = Some(Ok(batch.delete_room(&delete.call.room)?));
                 delete.changes = batch.take_log();
             }
+            Self::SaveHook(hook) => hook.apply(batch.connection)?,
             Self::Delete(_) => {}
             #[cfg(test)]
             Self::Fault => {}
@@ -180,6 +183,7 @@ impl Write {
                 }));
                 send(Vec::new(), LogChange::DeleteFinished(delete.call, result));
             }
+            Self::SaveHook(hook) => hook.finish(failure),
             #[cfg(test)]
             Self::Fault => {}
         }

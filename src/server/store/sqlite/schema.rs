@@ -30,6 +30,8 @@ pub(super) const APPLICATION_ID: i32 = 0x4641_4e46;
 ///   `content_type` is NULL if the room was not created.
 /// - `producers`: the newest append of each producer in each room.
 /// - `deleted_rooms`: the ids of deleted rooms whose messages are still in the file.
+/// - `hooks`: the states of the hooks: see [`HookState`](crate::server::store::HookState). `status` is a name of
+///   [`HookStatus`](crate::server::store::HookStatus).
 /// - `probe`: a table that is written to find out if the disk accepts writes again.
 pub(super) const MIGRATIONS: &[&str] = &[
     "
@@ -136,6 +138,12 @@ pub(super) const MIGRATIONS: &[&str] = &[
         room INTEGER NOT NULL, id TEXT NOT NULL, epoch INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (room, id)
     ) WITHOUT ROWID;
     CREATE TABLE deleted_rooms (id INTEGER PRIMARY KEY);
+",
+    // Hooks have a stored position.
+    "
+    CREATE TABLE hooks (
+        name TEXT PRIMARY KEY, epoch TEXT NOT NULL, offset INTEGER NOT NULL, status TEXT NOT NULL
+    ) WITHOUT ROWID;
 ",
 ];
 /// The first version with one sequence of offsets for all rooms. The offsets of older files change.

@@ -54,6 +54,44 @@ fn the_messages_of_all_matching_rooms_are_read_in_the_order_of_their_offsets() {
 }
 
 #[test]
+fn rooms_and_patterns_are_read_together_and_each_message_once() {
+    for subject in Subject::each(100) {
+        let at = append(&subject, &["b-1", "a", "b-2", "c", "a", "b-1"]);
+
+        let page = subject.selected(&["a", "b-*", "b-1"], 0, u64::MAX);
+        let part = subject.selected(&["a", "b-*"], at[0], at[4] - 1);
+
+        let every = [("b-1", 0), ("a", 1), ("b-2", 2), ("a", 4), ("b-1", 5)];
+        let every = every.map(|(room, index)| (room, at[index]));
+        assert_eq!(listed(&page), every);
+        assert_eq!(listed(&part), every[1..3]);
+        assert!(part.until.0 < at[4], "{part:?}");
+    }
+}
+
+#[test]
+fn trimmed_messages_are_counted_up_to_the_end_of_the_range() {
+    for subject in [
+        Subject::memory(Subject::retention(2)),
+        Subject::sqlite(Subject::retention(2)),
+    ] {
+        let at = append(&subject, &["a", "b-1", "a", "a", "a", "a"]);
+
+        let all = subject.selected(&["a"], 0, u64::MAX);
+        let part = subject.selected(&["a", "b-*"], 0, at[2]);
+
+        assert_eq!(
+            (listed(&all), all.trimmed),
+            (vec![("a", at[4]), ("a", at[5])], Some(3))
+        );
+        assert_eq!(
+            (listed(&part), part.trimmed),
+            (vec![("b-1", at[1])], Some(2))
+        );
+    }
+}
+
+#[test]
 fn pages_of_a_pattern_follow_each_other_without_a_hole() {
     for subject in Subject::each(100) {
         let names = ["b-1", "a", "b-2", "a", "a", "b-3"];

@@ -19,6 +19,7 @@ const VERSIONS: &[&[u8]] = &[
     include_bytes!("databases/version-4.db"),
     include_bytes!("databases/version-5.db"),
     VERSION_6,
+    include_bytes!("databases/version-7.db"),
 ];
 /// A file of version 6. Its room `orders` has messages of each kind, and the first of them was trimmed.
 const VERSION_6: &[u8] = include_bytes!("databases/version-6.db");

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use futures::executor::block_on;
 use tokio::runtime::Runtime;
 
-use crate::protocol::{Key, Offset, RoomName, RoomPattern, UserId};
+use crate::protocol::{Key, Offset, RoomName, RoomPattern, RoomSelector, UserId};
 use crate::server::room::{DedupLimits, Draft};
 use crate::server::store::clock::Clock;
 use crate::server::store::nats::test_server::NatsServer;
 use crate::server::store::{
-    Bounds, Changes, Limit, LogChange, MatchingPage, MemorySettings, MemoryStore, NatsSettings,
-    NatsStore, Page, Retention, RoomSummary, Span, SqliteSettings, SqliteStore, Store, StoreError,
-    StoreFuture, Stored,
+    Bounds, Changes, Limit, LogChange, MatchingPage, MatchingRange, MemorySettings, MemoryStore,
+    NatsSettings, NatsStore, Page, Retention, RoomSummary, Span, SqliteSettings, SqliteStore,
+    Store, StoreError, StoreFuture, Stored,
 };
 
 /// The real time that stands for one second in NATS, whose clock a test cannot set.
@@ -297,8 +297,23 @@ impl Subject {
         limit: Limit,
     ) -> MatchingPage {
         let pattern = RoomPattern::parse(pattern).expect("a pattern");
-        let (after, known) = (Offset(after), Offset(known));
-        self.run(self.store.read_matching(&pattern, after, known, limit))
+        let range = MatchingRange::after(Offset(after), Offset(known));
+        self.run(self.store.read_matching(&[pattern.into()], range, limit))
+    }
+
+    /// Returns all messages of the rooms and patterns `selected` after `after` up to `until`.
+    pub(super) fn selected(&self, selected: &[&str], after: u64, until: u64) -> MatchingPage {
+        let selected = selected.iter().map(|text| RoomSelector::parse(text));
+        let selected: Vec<_> = selected.collect::<Result<_, _>>().expect("selectors");
+        let range = MatchingRange {
+            until: Offset(until),
+            ..MatchingRange::after(Offset(after), Offset(after))
+        };
+        let limit = Limit {
+            messages: 1000,
+            bytes: usize::MAX,
+        };
+        self.run(self.store.read_matching(&selected, range, limit))
     }
 
     /// Returns the bounds of all rooms that match `pattern`.

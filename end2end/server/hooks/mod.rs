@@ -1,0 +1,45 @@
+//! Hooks: the receiver gets each message of its rooms at least once and in order, or a gap.
+
+mod receiver;
+mod delivery;
+mod kills;
+mod settings;
+mod signatures;
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::harness::{Server, program};
+
+/// A secret of receivers in these tests.
+pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
+/// Returns the table of a hook.
+fn hook(name: &str, url: &str, rooms: &[&str]) -> String {
+    format!("[[hook]]\nname = {name:?}\nurl = {url:?}\nrooms = {rooms:?}\nsecret = {SECRET:?}\n")
+}
+
+/// Starts a server with the settings file `settings` in the folder `data`.
+fn start(data: &Path, settings: &str, flags: &[&str]) -> Server {
+    let file = data.join("settings.toml");
+    std::fs::write(&file, settings).expect("written");
+
+    let mut command = program();
+    command.arg("--data").arg(data).arg("--config").arg(file);
+    Server::start_by(&mut command, flags)
+}
+
+/// Publishes `texts` in `room`, one after the other.
+async fn publish(server: &Server, room: &str, texts: &[&str]) {
+    for text in texts {
+        crate::client::publish(server, room, text).await;
+    }
+}
+
+/// Returns the texts of the messages in `frames`.
+fn texts(frames: &[Value]) -> Vec<&str> {
+    let messages = frames.iter().filter(|frame| frame["type"] == "message");
+    let texts = messages.map(|message| message["text"].as_str().expect("text"));
+    texts.collect()
+}

@@ -1,0 +1,122 @@
+//! The settings of hooks.
+
+use std::io::Write;
+use std::process::Output;
+
+use super::{SECRET, hook};
+use crate::harness::program;
+
+fn check_config(toml: &str, flags: &[&str]) -> Output {
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    file.write_all(toml.as_bytes()).expect("written");
+    program()
+        .args(["check-config", "--config"])
+        .arg(file.path())
+        .args(flags)
+        .output()
+        .expect("it runs")
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("text")
+}
+
+#[test]
+fn check_config_prints_the_hooks_without_their_secrets() {
+    let first = hook(
+        "billing",
+        "https://app.example/hook",
+        &["orders-*", "orders-1", "lobby"],
+    );
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    writeln!(file, "{SECRET}").expect("written");
+    let second = format!(
+        "[[hook]]\nname = \"search\"\nurl = \"http://[::1]:9/?token=t0k3n\"\nrooms = [\"*\"]\nsecret-file = {:?}\n",
+        file.path()
+    );
+
+    let output = check_config(&(first + &second), &[]);
+
+    let settings = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    for line in [
+        "[[hook]] # file",
+        "name = \"billing\"",
+        "url = \"https://app.example/hook\"",
+        "rooms = [\"lobby\", \"orders-*\"]",
+        "name = \"search\"",
+        "url = \"http://[::1]:9/?…\"",
+    ] {
+        assert!(
+            settings.lines().any(|found| found == line),
+            "{line} in\n{settings}"
+        );
+    }
+    assert!(
+        !settings.contains("whsec_") && !settings.contains("t0k3n"),
+        "{settings}"
+    );
+}
+
+#[test]
+fn every_mistake_in_a_hook_prevents_the_start() {
+    let valid = hook("a", "http://127.0.0.1:9/", &["lobby"]);
+    let with = |key: &str, value: &str| {
+        let lines = valid
+            .lines()
+            .map(|line| match line.starts_with(&format!("{key} =")) {
+                true => format!("{key} = {value}"),
+                false => line.to_owned(),
+            });
+        lines.collect::<Vec<_>>().join("\n")
+    };
+
+    for (settings, words) in [
+        (
+            with("name", "\"a b\""),
+            "name is \"a b\"; allowed is 1 to 64",
+        ),
+        (
+            with("url", "\"ftp://a\""),
+            "url is \"ftp://a\"; allowed is a URL like https://",
+        ),
+        (with("url", "\"http://ann:x@a/\""), "without a user"),
+        (with("rooms", "[]"), "rooms is []; allowed is a list"),
+        (with("rooms", "[\"a*b\"]"), "rooms has \"a*b\""),
+        (
+            with("secret", "\"whsec_c2hvcnQ=\""),
+            "secret is not valid; allowed is whsec_",
+        ),
+        (
+            format!("{valid}secret-file = \"/nowhere\"\n"),
+            "either secret or secret-file",
+        ),
+        (
+            format!("{valid}retries = 3\n"),
+            "there is no key \"retries\"; allowed are name, url",
+        ),
+        (format!("{valid}{valid}"), "a name that no other hook has"),
+        (
+            "[hook]\nname = \"a\"\n".to_owned(),
+            "must be written as [[hook]]",
+        ),
+    ] {
+        let output = check_config(&settings, &[]);
+
+        let errors = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{settings}\n{errors}");
+        assert_eq!(errors.lines().count(), 1, "{errors}");
+        assert!(errors.contains(words), "{words} in {errors}");
+    }
+}
+
+#[test]
+fn hooks_need_a_store_that_keeps_their_positions() {
+    let hook = hook("a", "http://127.0.0.1:9/", &["lobby"]);
+
+    let output = check_config(&hook, &["--store", "nats://127.0.0.1:4222"]);
+
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{errors}");
+    assert!(errors.contains("a server with hooks"), "{errors}");
+}

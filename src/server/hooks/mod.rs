@@ -1,0 +1,74 @@
+//! Hooks: readers that are no connections. A hook posts the messages of its rooms to a URL, in the order of their offsets,
+//! each at least once.
+//!
+//! # Invariants
+//!
+//! - A hook is a stored position. Between two attempts, nothing else of it exists: each attempt reads the messages after
+//!   the position from the store, so deleted messages are not sent, and expired ones are a gap.
+//! - The position moves after the receiver has answered 2xx, and is stored before the next batch is sent.
+//! - A hook has one batch in flight. A receiver that fails delays its own hook only.
+//! - URLs come from the settings, never from clients. Redirects are not followed.
+
+mod backoff;
+mod batch;
+mod http_client;
+mod runner;
+mod settings;
+mod signature;
+
+use futures::future::join_all;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tracing::error;
+
+use crate::server::hub::Hub;
+
+pub use http_client::{HookUrl, HookUrlError};
+pub use settings::{HookSettings, MAX_HOOK_NAME};
+pub use signature::{SigningSecret, SigningSecretError};
+
+use http_client::Tls;
+use runner::HookRunner;
+
+/// All hooks of a server. See the [module docs](self).
+#[derive(Debug)]
+pub struct Hooks(Vec<HookRunner>);
+
+impl Hooks {
+    /// Opens the hooks of `settings`. A hook that was never opened begins after the newest message of the store.
+    pub async fn open(
+        settings: &[HookSettings],
+        hub: &Hub,
+        stopping: &watch::Receiver<bool>,
+    ) -> Self {
+        let is_tls_needed = settings.iter().any(|hook| hook.url.is_secure());
+        let tls = is_tls_needed.then(Tls::of_system);
+
+        let runners = settings.iter().map(|settings| {
+            let mut runner =
+                HookRunner::new(settings.clone(), hub.clone(), tls.clone(), stopping.clone());
+            async move {
+                // If this fails, the runner tries again.
+                runner.try_open().await;
+                runner
+            }
+        });
+        Self(join_all(runners).await)
+    }
+
+    /// Delivers messages until the server stops.
+    pub async fn run(self, mut stopping: watch::Receiver<bool>) {
+        let mut tasks = JoinSet::new();
+        for runner in self.0 {
+            tasks.spawn(runner.run());
+        }
+
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(error) = ended {
+                error!(%error, "a hook has failed and is stopped until the server restarts");
+            }
+        }
+        // An error means that the server has ended.
+        let _ = stopping.wait_for(|is_stopping| *is_stopping).await;
+    }
+}

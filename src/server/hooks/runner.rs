@@ -1,0 +1,338 @@
+//! The task of one hook: reads the messages after the stored position, posts them, and moves the position.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+use tracing::{debug, info, warn};
+
+use crate::protocol::{Offset, Position, RoomPattern};
+use crate::server::hooks::HookSettings;
+use crate::server::hooks::backoff;
+use crate::server::hooks::batch::HookBatch;
+use crate::server::hooks::http_client::{HookClient, PostError, Tls};
+use crate::server::hub::{Hub, Refusal, Source};
+use crate::server::metrics;
+use crate::server::store::{HookState, HookStatus, StoreError};
+use crate::server::version;
+
+const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
+const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
+
+/// The pause before the store is used again after a failure.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// The time between two saves of a position that moves only past messages of other rooms.
+const SAVE_EVERY: Duration = Duration::from_secs(30);
+/// The time in which a delivery may end while the server stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The state of one hook. See the [module docs](self).
+#[derive(Debug)]
+pub(super) struct HookRunner {
+    settings: HookSettings,
+    hub: Hub,
+    client: HookClient,
+    stopping: watch::Receiver<bool>,
+    open: Option<OpenHook>,
+}
+
+/// A hook whose state was loaded.
+#[derive(Debug)]
+struct OpenHook {
+    /// The feeds of its rooms, whose heads show that there are new messages.
+    sources: Vec<Source>,
+    state: HookState,
+    /// The position that is stored.
+    saved: Position,
+    saved_at: Instant,
+    /// The number of failed attempts since the last success.
+    failures: u32,
+    /// The end of the batch that failed, which is sent again with the same last message.
+    retry_until: Option<Offset>,
+}
+
+/// The reason why a hook cannot be opened or read now.
+#[derive(Debug, thiserror::Error)]
+enum OpenHookError {
+    /// The store fails.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A limit of the hub is reached.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+}
+
+/// The result of one step.
+enum Step {
+    /// Messages were delivered. There may be more.
+    Delivered,
+    /// There are no messages.
+    Idle,
+    /// The delivery failed, and is tried again after a pause.
+    Failed(Duration),
+    /// The server stops.
+    Stopped,
+}
+
+impl HookRunner {
+    /// Creates the runner of a hook that is not open yet.
+    pub(super) fn new(
+        settings: HookSettings,
+        hub: Hub,
+        tls: Option<Tls>,
+        stopping: watch::Receiver<bool>,
+    ) -> Self {
+        Self {
+            client: HookClient::new(settings.url.clone(), tls),
+            settings,
+            hub,
+            stopping,
+            open: None,
+        }
+    }
+
+    /// Loads the state, unless it is loaded. A hook without one begins after the newest message. Returns true if it is open.
+    pub(super) async fn try_open(&mut self) -> bool {
+        if self.open.is_none() {
+            match self.open().await {
+                Ok(open) => self.open = Some(open),
+                Err(error) => {
+                    let hook = self.settings.name.as_str();
+                    warn!(hook, %error, "cannot open the hook now; trying again");
+                }
+            }
+        }
+        self.open.is_some()
+    }
+
+    async fn open(&self) -> Result<OpenHook, OpenHookError> {
+        let HookSettings { name, rooms, .. } = &self.settings;
+        let mut sources = Vec::with_capacity(rooms.len());
+        for selector in rooms {
+            sources.push(self.hub.open_source(selector).await?);
+        }
+
+        let store = self.hub.store();
+        let state = match store.load_hook(name).await? {
+            Some(state) => state,
+            None => {
+                let bounds = store.matching_bounds(&RoomPattern::every_room()).await?;
+                let state = HookState {
+                    position: Position {
+                        epoch: bounds.epoch,
+                        offset: bounds.newest,
+                    },
+                    status: HookStatus::Active,
+                };
+                store.save_hook(name, state.clone()).await?;
+                state
+            }
+        };
+
+        info!(hook = name.as_str(), position = %state.position, url = %self.settings.url, "hook opened");
+        if state.status == HookStatus::Gone {
+            warn!(
+                hook = name.as_str(),
+                "the hook is disabled, because its receiver has answered 410 Gone"
+            );
+        }
+        Ok(OpenHook {
+            sources,
+            saved: state.position.clone(),
+            saved_at: Instant::now(),
+            state,
+            failures: 0,
+            retry_until: None,
+        })
+    }
+
+    /// Delivers messages until the server stops.
+    pub(super) async fn run(mut self) {
+        while !self.try_open().await {
+            if self.is_stopped_within(STORE_PAUSE).await {
+                return;
+            }
+        }
+
+        let hub = self.hub.clone();
+        let mut stopping = self.stopping.clone();
+        while !*stopping.borrow() {
+            // Created before the store is read, so that no message is missed.
+            let applied = hub.next_applied();
+            let pause = match self.step().await {
+                Step::Delivered => continue,
+                Step::Stopped => break,
+                Step::Failed(pause) => Some(pause),
+                Step::Idle => None,
+            };
+
+            tokio::select! {
+                () = sleep(pause.unwrap_or(SAVE_EVERY)) => {}
+                () = applied, if pause.is_none() => {}
+                // An error means that the server has ended.
+                _ = stopping.wait_for(|is_stopping| *is_stopping) => break,
+            }
+        }
+
+        // If this fails, a few positions are read again.
+        let _ = self.save().await;
+    }
+
+    /// Delivers the next batch, if there is one.
+    async fn step(&mut self) -> Step {
+        let Some(open) = &mut self.open else {
+            return Step::Idle;
+        };
+        if open.state.status == HookStatus::Gone {
+            return Step::Idle;
+        }
+
+        match self.read().await {
+            Ok(Some(batch)) => self.deliver(batch).await,
+            Ok(None) => Step::Idle,
+            Err(error) => {
+                let hook = self.settings.name.as_str();
+                warn!(hook, %error, "cannot read the messages of the hook now; trying again");
+                Step::Failed(STORE_PAUSE)
+            }
+        }
+    }
+
+    /// Reads the next batch; `None` if there are no new messages. The position then moves past the messages of other rooms,
+    /// and is saved from time to time.
+    async fn read(&mut self) -> Result<Option<HookBatch>, StoreError> {
+        let Some(open) = &mut self.open else {
+            return Ok(None);
+        };
+        let store = self.hub.store();
+        let position = &open.state.position;
+        let heads = open.sources.iter().map(|source| source.feed().head());
+        let is_current = position.epoch == store.epoch();
+
+        if !is_current || heads.max() > Some(position.offset) || open.retry_until.is_some() {
+            let until = open.retry_until.unwrap_or(Offset(u64::MAX));
+            let rooms = &self.settings.rooms;
+            let batch = HookBatch::read(store, rooms, position, until).await?;
+            if !batch.is_empty() {
+                return Ok(Some(batch));
+            }
+            open.state.position = batch.end;
+            open.retry_until = None;
+        }
+
+        if open.state.position != open.saved && open.saved_at.elapsed() >= SAVE_EVERY {
+            self.save().await?;
+        }
+        Ok(None)
+    }
+
+    /// Posts `batch`, and moves the position if the receiver accepts it.
+    async fn deliver(&mut self, batch: HookBatch) -> Step {
+        let hook = self.settings.name.clone();
+        let headers = self.headers(&batch);
+        let mut stopping = self.stopping.clone();
+        let stopped = async {
+            // An error means that the server has ended.
+            let _ = stopping.wait_for(|is_stopping| *is_stopping).await;
+            sleep(STOP_TIMEOUT).await;
+        };
+        let posted = tokio::select! {
+            posted = self.client.post(headers, batch.body.clone()) => posted,
+            () = stopped => return Step::Stopped,
+        };
+
+        let Some(open) = &mut self.open else {
+            return Step::Idle;
+        };
+        match posted {
+            Ok(()) => {
+                if open.failures > 0 {
+                    info!(hook, "the receiver accepts messages again");
+                }
+                open.failures = 0;
+                open.retry_until = None;
+                open.state.position = batch.end;
+                batch.gaps.into_iter().for_each(metrics::count_gap);
+                debug!(hook, messages = batch.messages, last = %batch.last, "delivered");
+                self.save_until_stopped().await
+            }
+            Err(PostError::Status(StatusCode::GONE)) => {
+                warn!(
+                    hook,
+                    "the receiver has answered 410 Gone; the hook is disabled"
+                );
+                open.state.status = HookStatus::Gone;
+                self.save_until_stopped().await
+            }
+            Err(error) => {
+                open.failures = open.failures.saturating_add(1);
+                open.retry_until = Some(batch.end.offset);
+                let pause = backoff::pause(open.failures, fastrand::f64());
+                let failures = open.failures;
+                warn!(hook, %error, failures, "delivery failed; trying again in {} s", pause.as_secs());
+                Step::Failed(pause)
+            }
+        }
+    }
+
+    /// Returns the headers of the delivery of `batch`.
+    fn headers(&self, batch: &HookBatch) -> HeaderMap {
+        let id = batch.last.to_string();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let timestamp = now.unwrap_or_default().as_secs();
+        let signature = self.settings.secret.sign(&id, timestamp, &batch.body);
+        let agent = format!("fanfare/{}", version::VERSION);
+
+        let mut headers = HeaderMap::new();
+        let values = [
+            (header::CONTENT_TYPE, "application/json".to_owned()),
+            (header::USER_AGENT, agent),
+            (WEBHOOK_ID, id),
+            (WEBHOOK_TIMESTAMP, timestamp.to_string()),
+            (WEBHOOK_SIGNATURE, signature),
+        ];
+        for (name, value) in values {
+            // All of them are ASCII, except for the epoch of a damaged database.
+            let value = HeaderValue::from_str(&value);
+            headers.extend(value.ok().map(|value| (name, value)));
+        }
+        headers
+    }
+
+    /// Stores the state; tries until it succeeds, or the server stops.
+    async fn save_until_stopped(&mut self) -> Step {
+        while let Err(error) = self.save().await {
+            let hook = self.settings.name.as_str();
+            warn!(hook, %error, "cannot store the position of the hook now; trying again");
+            if self.is_stopped_within(STORE_PAUSE).await {
+                return Step::Stopped;
+            }
+        }
+        Step::Delivered
+    }
+
+    async fn save(&mut self) -> Result<(), StoreError> {
+        let Some(open) = &mut self.open else {
+            return Ok(());
+        };
+        let saving = self
+            .hub
+            .store()
+            .save_hook(&self.settings.name, open.state.clone());
+        saving.await?;
+
+        open.saved = open.state.position.clone();
+        open.saved_at = Instant::now();
+        Ok(())
+    }
+
+    /// Waits for `time`. Returns true if the server stops in the meantime.
+    async fn is_stopped_within(&mut self, time: Duration) -> bool {
+        tokio::select! {
+            () = sleep(time) => false,
+            _ = self.stopping.wait_for(|is_stopping| *is_stopping) => true,
+        }
+    }
+}
