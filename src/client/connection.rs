@@ -65,18 +65,18 @@ pub struct Connection {
 enum Phase {
     /// No socket. The next attempt begins at this time.
     Paused(Duration),
-    Open(OpenConnection),
+    Open(OpenState),
     /// The server forbade a reconnect with this code.
     Stopped(u16),
 }
 
 #[derive(Clone, Debug)]
-struct OpenConnection {
+struct OpenState {
     since: Duration,
     watchdog: Watchdog,
     /// True if the caller requested a probe.
-    is_doubted: bool,
-    /// The time at which a publish without an answer raises a doubt.
+    is_probe_requested: bool,
+    /// The time at which a publish without an answer causes a probe.
     answer_due: Option<Duration>,
     /// The time of a ping without an answer.
     pinged: Option<Duration>,
@@ -105,15 +105,15 @@ impl Connection {
 
         if open.answer_due.is_some_and(|due| now >= due) {
             open.answer_due = None;
-            open.is_doubted = true;
+            open.is_probe_requested = true;
         }
         match open
             .watchdog
-            .check(now, std::mem::take(&mut open.is_doubted))
+            .check(now, std::mem::take(&mut open.is_probe_requested))
         {
             WatchdogAction::Wait(time) => {
-                let until_doubt = open.answer_due.map(|due| due.saturating_sub(now));
-                Action::Wait(until_doubt.map_or(time, |until| until.min(time)))
+                let until_probe = open.answer_due.map(|due| due.saturating_sub(now));
+                Action::Wait(until_probe.map_or(time, |until| until.min(time)))
             }
             WatchdogAction::Probe(_) => {
                 open.pinged = Some(now);
@@ -125,10 +125,10 @@ impl Connection {
 
     /// Records that a socket was opened.
     pub fn on_open(&mut self, now: Duration) {
-        self.phase = Phase::Open(OpenConnection {
+        self.phase = Phase::Open(OpenState {
             since: now,
             watchdog: Watchdog::new(now),
-            is_doubted: false,
+            is_probe_requested: false,
             answer_due: None,
             pinged: None,
             round_trip: None,
@@ -136,7 +136,7 @@ impl Connection {
         });
     }
 
-    /// Records that `command` was sent. A publish without an answer raises a doubt about the connection.
+    /// Records that `command` was sent. If a publish is not answered in time, the server gets a probe.
     pub fn on_command(&mut self, command: &Command, now: Duration) {
         if let Phase::Open(open) = &mut self.phase
             && matches!(command, Command::Publish { .. })
@@ -208,7 +208,7 @@ impl Connection {
     pub const fn request_probe(&mut self, now: Duration) {
         match &mut self.phase {
             Phase::Paused(until) => *until = now,
-            Phase::Open(open) => open.is_doubted = true,
+            Phase::Open(open) => open.is_probe_requested = true,
             Phase::Stopped(_) => {}
         }
     }
@@ -239,6 +239,15 @@ mod tests {
         connection
     }
 
+    fn ack() -> Push {
+        Push::Ack {
+            room: RoomName::lobby(),
+            key: Key::parse("k").expect("a key"),
+            offset: Offset(1),
+            duplicate: false,
+        }
+    }
+
     #[test]
     fn a_server_that_sends_no_welcome_is_pinged_and_left_after_ten_seconds() {
         let mut connection = open();
@@ -266,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_publish_without_an_answer_raises_a_doubt_and_an_answered_one_does_not() {
+    fn a_publish_without_an_answer_causes_a_probe_and_an_answered_one_does_not() {
         let publish = Command::Publish {
             room: None,
             body: Body::Text("hello".to_owned()),
@@ -284,13 +293,7 @@ mod tests {
         let mut connection = open();
         assert_eq!(connection.poll(at(0)), Action::Wait(at(5)));
         connection.on_command(&publish, at(1));
-        let ack = Push::Ack {
-            room: RoomName::lobby(),
-            key: Key::parse("k").expect("a key"),
-            offset: Offset(1),
-            duplicate: false,
-        };
-        connection.on_push(&ack, at(2));
+        connection.on_push(&ack(), at(2));
         assert_eq!(connection.poll(at(6)), Action::Wait(at(1)));
     }
 
@@ -325,13 +328,8 @@ mod tests {
             let mut connection = Connection::new(at(0));
             for attempt in 0..4 {
                 connection.on_open(at(attempt));
-                let ack = Push::Ack {
-                    room: RoomName::lobby(),
-                    key: Key::parse("k").expect("a key"),
-                    offset: Offset(1),
-                    duplicate: false,
-                };
-                connection.on_push(if is_progress { &ack } else { &Push::Pong }, at(attempt));
+                let push = if is_progress { ack() } else { Push::Pong };
+                connection.on_push(&push, at(attempt));
                 connection.on_close(NO_CLOSE_FRAME, None, at(attempt), 1.0);
             }
             connection.poll(at(3))

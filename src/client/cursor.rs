@@ -31,6 +31,13 @@ pub struct ReadPosition {
     pub offset: Offset,
 }
 
+impl ReadPosition {
+    /// Reports whether the position stands for all messages that are kept.
+    fn is_beginning(&self) -> bool {
+        self.epoch.is_none() && self.offset == Offset(0)
+    }
+}
+
 /// A text that is no [`ReadPosition`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -91,8 +98,8 @@ pub struct Cursor {
     position: Option<ReadPosition>,
     /// The newest offset at the last `subscribed`; `None` while disconnected.
     head: Option<Offset>,
-    /// True if the reader has the messages of all rooms that match a pattern: `prev` of a message is in its own room, and
-    /// a gap lies among messages that are kept.
+    /// True for a pattern, whose messages are of several rooms: `prev` does not name the message before, and messages that
+    /// are kept may lie within a gap.
     is_pattern: bool,
     /// True if `subscribed` announced missing messages and no gap has been reported since.
     has_lost: bool,
@@ -150,7 +157,8 @@ impl Cursor {
         }
     }
 
-    /// Reports whether every message that the log had at the start of the subscription has been read; `false` while disconnected.
+    /// Reports whether every message that the log had at the start of the subscription has been read; `false` while
+    /// disconnected.
     pub fn has_caught_up(&self) -> bool {
         self.head.is_some_and(|head| self.offset() >= head)
     }
@@ -184,23 +192,16 @@ impl Cursor {
                 reason,
                 ..
             } => {
-                let last = Offset(before.0.saturating_sub(1));
-                if self.is_pattern {
-                    self.has_lost = false;
-                    return vec![Update::Gap {
-                        after: *after,
-                        before: *before,
-                        count: *count,
-                        reason: *reason,
-                    }];
-                }
-                // This gap is already known. After a restart of the log, even an empty gap is reported.
-                if last <= self.offset() && !self.has_lost {
-                    return Vec::new();
+                if !self.is_pattern {
+                    let last = Offset(before.0.saturating_sub(1));
+                    // This gap is already known. After a restart of the log, even an empty gap is reported.
+                    if last <= self.offset() && !self.has_lost {
+                        return Vec::new();
+                    }
+                    self.advance(last);
                 }
 
                 self.has_lost = false;
-                self.advance(last);
                 vec![Update::Gap {
                     after: *after,
                     before: *before,
@@ -226,22 +227,17 @@ impl Cursor {
             ..
         } = subscribed;
         let known = self.position.as_ref();
+        let has_lost = *recovery == Recovery::Lost;
         // A position that was read in other rooms may be after the newest message of this one.
-        let is_same_log = *recovery != Recovery::Lost
+        let is_same_log = !has_lost
             || known.is_none_or(|known| {
                 known.offset <= *head && known.epoch.as_ref().is_none_or(|known| known == epoch)
             });
 
         let offset = match known {
             None => *head,
-            // The reader requested all kept messages, so older offsets are not a gap.
-            Some(known) if known.epoch.is_none() && known.offset == Offset(0) => {
-                if *recovery == Recovery::Lost {
-                    Offset(0)
-                } else {
-                    last_dropped(*first, *head)
-                }
-            }
+            // The reader requested all messages that are kept, so older ones are not a gap.
+            Some(known) if known.is_beginning() && !has_lost => last_dropped(*first, *head),
             Some(known) if is_same_log => known.offset,
             Some(_) => Offset(0),
         };
@@ -251,8 +247,8 @@ impl Cursor {
             offset,
         });
         self.head = Some(*head);
-        self.has_lost = *recovery == Recovery::Lost;
-        (self.has_lost && !is_same_log).then_some(Update::Restarted)
+        self.has_lost = has_lost;
+        (has_lost && !is_same_log).then_some(Update::Restarted)
     }
 
     fn on_message(&mut self, publication: &Publication) -> Vec<Update> {

@@ -65,11 +65,11 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 pub struct Outbox {
     mode: SendMode,
     /// The messages, in the order in which they were added.
-    entries: VecDeque<Entry>,
+    entries: VecDeque<OutboxEntry>,
     /// The size of all contents.
     bytes: usize,
     /// The limits of the connected server; `None` while disconnected.
-    limits: Option<Limits>,
+    limits: Option<ServerLimits>,
     /// After a refusal, no message is sent before this time, nor before all messages in flight are answered.
     paused_until: Option<Duration>,
 }
@@ -151,7 +151,7 @@ pub enum SendStep {
 }
 
 #[derive(Clone, Debug)]
-struct Entry {
+struct OutboxEntry {
     message: OutgoingMessage,
     /// True if it was sent on this connection and has no answer yet.
     is_in_flight: bool,
@@ -160,7 +160,7 @@ struct Entry {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Limits {
+struct ServerLimits {
     rate: SendRate,
     max_message: usize,
 }
@@ -202,7 +202,7 @@ impl Outbox {
     /// Adds a message behind the others.
     pub fn enqueue(&mut self, message: OutgoingMessage) {
         self.bytes += message.body.size();
-        self.entries.push_back(Entry {
+        self.entries.push_back(OutboxEntry {
             message,
             is_in_flight: false,
             was_refused: false,
@@ -283,7 +283,7 @@ impl Outbox {
     pub fn on_push(&mut self, push: &Push, now: Duration) -> Option<Settled> {
         match push {
             Push::Welcome(welcome) => {
-                self.limits = Some(Limits {
+                self.limits = Some(ServerLimits {
                     rate: SendRate::new(welcome.message_rate, welcome.message_burst, now),
                     max_message: welcome.max_message,
                 });

@@ -91,8 +91,8 @@ impl Watchdog {
         self.probe = None;
     }
 
-    /// Returns the next step. `is_doubted` requests a probe at once, for example because the network has changed.
-    pub fn check(&mut self, now: Duration, is_doubted: bool) -> WatchdogAction {
+    /// Returns the next step. `is_probe_requested` requests a probe at once, for example because the network has changed.
+    pub fn check(&mut self, now: Duration, is_probe_requested: bool) -> WatchdogAction {
         let was_suspended = now > self.due + LATE;
         if let Some(probe) = self.probe {
             let is_valid = !was_suspended || probe.after_suspension;
@@ -100,12 +100,12 @@ impl Watchdog {
                 return WatchdogAction::Dead;
             }
             // A requested probe must not postpone an earlier deadline.
-            if is_valid && (!is_doubted || probe.deadline <= now + PROBE_TIMEOUT) {
+            if is_valid && (!is_probe_requested || probe.deadline <= now + PROBE_TIMEOUT) {
                 return WatchdogAction::Wait(self.time_until(probe.deadline, now));
             }
         }
 
-        if was_suspended || is_doubted {
+        if was_suspended || is_probe_requested {
             return self.send_probe(now, now + PROBE_TIMEOUT, was_suspended);
         }
 
@@ -155,24 +155,6 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_connection_is_probed_and_then_dead() {
-        let mut watchdog = watchdog();
-
-        assert_eq!(watchdog.check(at(30), false), WatchdogAction::Probe(at(30)));
-        assert_eq!(watchdog.check(at(60), false), WatchdogAction::Dead);
-    }
-
-    #[test]
-    fn any_frame_is_a_sign_of_life() {
-        let mut watchdog = watchdog();
-        watchdog.check(at(30), false);
-
-        watchdog.on_frame(at(31));
-
-        assert_eq!(watchdog.check(at(31), false), WatchdogAction::Wait(at(30)));
-    }
-
-    #[test]
     fn after_a_suspension_the_server_gets_a_new_probe_and_a_short_time() {
         let mut watchdog = watchdog();
         watchdog.check(at(30), false);
@@ -211,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_doubt_is_settled_within_the_time_of_a_probe_and_postpones_nothing() {
+    fn a_requested_probe_has_a_short_deadline_and_postpones_no_earlier_one() {
         let mut watchdog = watchdog();
 
         assert_eq!(

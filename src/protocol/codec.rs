@@ -25,6 +25,36 @@ pub struct CommandError {
     pub key: Option<Key>,
 }
 
+impl CommandError {
+    /// Creates the error of a frame with no valid room and no valid key.
+    const fn new(code: ErrorCode, message: String) -> Self {
+        Self {
+            code,
+            message,
+            room: None,
+            key: None,
+        }
+    }
+}
+
+impl From<CommandError> for Push {
+    fn from(error: CommandError) -> Self {
+        let CommandError {
+            code,
+            message,
+            room,
+            key,
+        } = error;
+        Self::Error {
+            code,
+            message,
+            retry: code.is_retryable(),
+            room,
+            key,
+        }
+    }
+}
+
 /// The message of the error for a frame whose type is not a command.
 const UNKNOWN_TYPE: &str = "type must be one of \"subscribe\", \"unsubscribe\", \"publish\", \"delete\", \"signal\", \"state\", \"history\", \"token\", \"ping\"";
 
@@ -39,7 +69,8 @@ impl Command {
             return Err(not_an_object(text));
         }
 
-        let fields: Fields = serde_json::from_str(text).map_err(|error| bad_object(&error))?;
+        let fields: CommandFields =
+            serde_json::from_str(text).map_err(|error| bad_object(&error))?;
         fields.into_command()
     }
 
@@ -67,7 +98,7 @@ impl Push {
 
 /// The fields of all commands, before they are checked.
 #[derive(Deserialize)]
-struct Fields<'a> {
+struct CommandFields<'a> {
     #[serde(rename = "type")]
     frame_type: Option<Field>,
     room: Option<Field>,
@@ -87,80 +118,64 @@ struct Fields<'a> {
     offset: Option<Field>,
 }
 
-impl Fields<'_> {
+impl CommandFields<'_> {
     fn into_command(mut self) -> Result<Command, CommandError> {
-        let selector = self.room.take().map(Field::into_selector).transpose();
-        let key = self.key.take().map(Field::into_key).transpose();
-        let known_room = selector.as_ref().ok().cloned().flatten();
-        let known_key = key.as_ref().ok().cloned().flatten();
         let frame_type = self.frame_type.take();
-        let frame_type = frame_type.and_then(|frame_type| frame_type.into_string("type").ok());
+        let frame_type = frame_type.and_then(|field| field.into_string("type").ok());
+        let room = self.room.take();
+        let room = room.map(|field| field.parse("room", RoomSelector::parse));
+        let room = room.transpose();
+        let key = self.key.take().map(|field| field.parse("key", Key::parse));
+        let key = key.transpose();
+
+        let mut error = CommandError::new(ErrorCode::BadField, String::new());
+        error.room = room.clone().ok().flatten();
+        error.key = key.clone().ok().flatten();
 
         let command = match frame_type.as_deref() {
-            Some("subscribe") => required_selector(selector).and_then(|room| {
-                let after = self.after.map(|after| after.into_offset("after"));
-                let epoch = self.epoch.map(|epoch| epoch.into_string("epoch"));
-                Ok(Command::Subscribe {
-                    room,
-                    after: after.transpose()?,
-                    epoch: epoch.transpose()?.map(Epoch::from),
-                })
-            }),
+            Some("subscribe") => self.into_subscribe(room),
             Some("unsubscribe") => {
-                required_selector(selector).map(|room| Command::Unsubscribe { room })
+                required_selector(room).map(|room| Command::Unsubscribe { room })
             }
-            Some("publish") => one_room(selector).and_then(|room| self.into_publish(room, key)),
-            Some("delete") => required("offset", self.offset).and_then(|offset| {
-                Ok(Command::Delete {
-                    room: one_room(selector)?,
-                    offset: offset.into_offset("offset")?,
-                })
-            }),
-            Some("signal") => one_room(selector).and_then(|room| self.into_signal(room)),
-            Some("state") => one_room(selector).and_then(|room| {
-                Ok(Command::State {
-                    room,
-                    json: required_json(self.json)?,
-                })
-            }),
-            Some("history") => {
-                one_room(selector).and_then(|room| history(room, self.before, self.limit))
-            }
-            Some("token") => required("token", self.token).and_then(|token| {
-                Ok(Command::Token {
-                    token: Token::new(token.into_string("token")?),
-                })
-            }),
+            Some("publish") => self.into_publish(room, key),
+            Some("delete") => self.into_delete(room),
+            Some("signal") => self.into_signal(room),
+            Some("state") => self.into_state(room),
+            Some("history") => self.into_history(room),
+            Some("token") => self.into_token(),
             Some("ping") => Ok(Command::Ping),
             _ => {
-                return Err(CommandError {
-                    code: ErrorCode::UnknownType,
-                    message: UNKNOWN_TYPE.to_owned(),
-                    room: known_room,
-                    key: known_key,
-                });
+                error.code = ErrorCode::UnknownType;
+                Err(UNKNOWN_TYPE.to_owned())
             }
         };
+        command.map_err(|message| CommandError { message, ..error })
+    }
 
-        command.map_err(|message| CommandError {
-            code: ErrorCode::BadField,
-            message,
-            room: known_room,
-            key: known_key,
+    fn into_subscribe(self, room: SelectorField) -> Result<Command, String> {
+        let room = required_selector(room)?;
+        let after = self.after.map(|field| field.into_offset("after"));
+        let epoch = self.epoch.map(|field| field.into_string("epoch"));
+
+        Ok(Command::Subscribe {
+            room,
+            after: after.transpose()?,
+            epoch: epoch.transpose()?.map(Epoch::from),
         })
     }
 
     fn into_publish(
         self,
-        room: Option<RoomName>,
+        room: SelectorField,
         key: Result<Option<Key>, String>,
     ) -> Result<Command, String> {
-        let text = self.text.map(|text| text.into_string("text"));
+        let room = one_room(room)?;
+        let text = self.text.map(|field| field.into_string("text"));
         let json = self.json.map(Json::from_raw).transpose();
-        let data = self.data.map(|data| data.into_string("data"));
-        let kind = self.kind.map(Field::into_kind);
-        let reply_to = self.reply_to.map(|offset| offset.into_offset("reply_to"));
-        let edits = self.edits.map(|offset| offset.into_offset("edits"));
+        let data = self.data.map(|field| field.into_string("data"));
+        let kind = self.kind.map(|field| field.parse("kind", Kind::parse));
+        let reply_to = self.reply_to.map(|field| field.into_offset("reply_to"));
+        let edits = self.edits.map(|field| field.into_offset("edits"));
 
         let json = json.map_err(|error| error.to_string())?;
         let body = Body::from_fields(text.transpose()?, json, data.transpose()?);
@@ -176,11 +191,48 @@ impl Fields<'_> {
         })
     }
 
-    fn into_signal(self, room: Option<RoomName>) -> Result<Command, String> {
+    fn into_delete(self, room: SelectorField) -> Result<Command, String> {
+        let offset = required("offset", self.offset)?;
+        Ok(Command::Delete {
+            room: one_room(room)?,
+            offset: offset.into_offset("offset")?,
+        })
+    }
+
+    fn into_signal(self, room: SelectorField) -> Result<Command, String> {
         Ok(Command::Signal {
-            room,
-            kind: required("kind", self.kind)?.into_kind()?,
+            room: one_room(room)?,
+            kind: required("kind", self.kind)?.parse("kind", Kind::parse)?,
             json: required_json(self.json)?,
+        })
+    }
+
+    fn into_state(self, room: SelectorField) -> Result<Command, String> {
+        Ok(Command::State {
+            room: one_room(room)?,
+            json: required_json(self.json)?,
+        })
+    }
+
+    fn into_history(self, room: SelectorField) -> Result<Command, String> {
+        let room = one_room(room)?;
+        let before = self.before.map(|field| field.into_offset("before"));
+        let limit = self
+            .limit
+            .map(|field| field.into_number("limit", MAX_HISTORY.into()));
+
+        Ok(Command::History {
+            room,
+            before: before.transpose()?,
+            // Fits: it is at most `MAX_HISTORY`.
+            limit: limit.transpose()?.map(|limit| limit as u16),
+        })
+    }
+
+    fn into_token(self) -> Result<Command, String> {
+        let token = required("token", self.token)?.into_string("token")?;
+        Ok(Command::Token {
+            token: Token::new(token),
         })
     }
 }
@@ -222,22 +274,6 @@ fn required_json(json: Option<&RawValue>) -> Result<Json, String> {
     Json::from_raw(json).map_err(|error| error.to_string())
 }
 
-fn history(
-    room: Option<RoomName>,
-    before: Option<Field>,
-    limit: Option<Field>,
-) -> Result<Command, String> {
-    let before = before.map(|field| field.into_offset("before"));
-    let limit = limit.map(|field| field.into_number("limit", MAX_HISTORY.into()));
-
-    Ok(Command::History {
-        room,
-        before: before.transpose()?,
-        // Fits: it is at most `MAX_HISTORY`.
-        limit: limit.transpose()?.map(|limit| limit as u16),
-    })
-}
-
 /// The value of a field. Arrays and objects are skipped, so a frame costs no more memory than its strings.
 enum Field {
     Text(String),
@@ -267,19 +303,12 @@ impl Field {
         self.into_number(name, u64::MAX).map(Offset)
     }
 
-    fn into_selector(self) -> Result<RoomSelector, String> {
-        let text = self.into_string("room")?;
-        RoomSelector::parse(&text).map_err(|error| error.to_string())
-    }
-
-    fn into_kind(self) -> Result<Kind, String> {
-        let text = self.into_string("kind")?;
-        Kind::parse(&text).map_err(|error| error.to_string())
-    }
-
-    fn into_key(self) -> Result<Key, String> {
-        let text = self.into_string("key")?;
-        Key::parse(&text).map_err(|error| error.to_string())
+    fn parse<T, E: fmt::Display>(
+        self,
+        name: &str,
+        parse: fn(&str) -> Result<T, E>,
+    ) -> Result<T, String> {
+        parse(&self.into_string(name)?).map_err(|error| error.to_string())
     }
 }
 
@@ -352,28 +381,17 @@ fn not_an_object(text: &str) -> CommandError {
         }
         Err(error) => format!("not JSON: {error}"),
     };
-    CommandError {
-        code: ErrorCode::BadJson,
-        message,
-        room: None,
-        key: None,
-    }
+    CommandError::new(ErrorCode::BadJson, message)
 }
 
 /// Returns the error for a text that begins with `{` and cannot be parsed.
 fn bad_object(error: &serde_json::Error) -> CommandError {
-    let (code, message) = match error.classify() {
+    match error.classify() {
         // The only other error is a field that occurs twice.
-        Category::Data => (ErrorCode::BadField, error.to_string()),
+        Category::Data => CommandError::new(ErrorCode::BadField, error.to_string()),
         Category::Syntax | Category::Eof | Category::Io => {
-            (ErrorCode::BadJson, format!("not JSON: {error}"))
+            CommandError::new(ErrorCode::BadJson, format!("not JSON: {error}"))
         }
-    };
-    CommandError {
-        code,
-        message,
-        room: None,
-        key: None,
     }
 }
 
@@ -382,10 +400,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::protocol::{
-        Body, GapReason, Member, MessageFields, Publication, Signal, UnsubscribeCode, UserId,
-        samples,
-    };
+    use crate::protocol::{Body, Member, MessageFields, Publication, UserId, samples};
 
     #[test]
     fn commands_are_decoded_from_the_json_of_the_contract() {
@@ -486,6 +501,11 @@ mod tests {
             r#"{{"type":"publish","text":"x","key":"{}"}}"#,
             "k".repeat(65)
         );
+        let deep = format!(
+            r#"{{"type":"publish","json":{}{}}}"#,
+            "[".repeat(100_000),
+            "]".repeat(100_000)
+        );
 
         for (text, code, part) in [
             ("hello", ErrorCode::BadJson, "not JSON"),
@@ -506,6 +526,7 @@ mod tests {
                 "string",
             ),
             (long.as_str(), ErrorCode::BadField, "1 to 64"),
+            (deep.as_str(), ErrorCode::BadField, "120 levels"),
             (
                 r#"{"type":"publish","text":"x","json":null}"#,
                 ErrorCode::BadField,
@@ -579,30 +600,6 @@ mod tests {
             assert_eq!(error.code, code, "{text}: {error:?}");
             assert!(error.message.contains(part), "{text}: {error:?}");
         }
-    }
-
-    #[test]
-    fn a_published_json_value_is_kept_without_whitespace_as_it_was_written() {
-        let text =
-            r#"{"type": "publish", "json": { "b": 12345678901234567890123, "a": "1\u0031" }}"#;
-
-        let Ok(Command::Publish { body, .. }) = Command::decode(text) else {
-            panic!("a publish");
-        };
-
-        let kept = r#"{"b":12345678901234567890123,"a":"1\u0031"}"#;
-        assert_eq!(body, Body::Json(Json::from_compact(kept)));
-    }
-
-    #[test]
-    fn a_json_value_that_is_nested_too_deeply_is_refused_with_the_limit() {
-        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-
-        let error = Command::decode(&format!(r#"{{"type":"publish","json":{deep}}}"#));
-
-        let error = error.expect_err("it is too deep");
-        assert_eq!(error.code, ErrorCode::BadField);
-        assert!(error.message.contains("120 levels"), "{}", error.message);
     }
 
     #[test]
@@ -704,69 +701,33 @@ mod tests {
 
     #[test]
     fn the_kind_of_a_push_is_the_type_of_its_json() {
-        let (key, offset) = (Key::parse("k").expect("a key"), Offset(1));
-        let room = RoomName::lobby();
+        let message =
+            r#"{"type":"message","room":"a","offset":2,"prev":1,"at":0,"from":"ann","text":"hi"}"#;
+        let signal = r#"{"type":"signal","room":"a","from":"ann","kind":"typing","json":null}"#;
 
         for push in [
             Push::Welcome(samples::welcome()),
             Push::Subscribed(samples::subscribed()),
-            Push::Unsubscribed {
-                room: room.clone().into(),
-                code: UnsubscribeCode::Kicked,
-                message: String::new(),
-            },
-            Push::Message(samples::publication(1, "")),
-            Push::Ack {
-                room: room.clone(),
-                key,
-                offset,
-                duplicate: false,
-            },
-            Push::History {
-                room: room.clone(),
-                messages: Vec::new(),
-                more: false,
-            },
-            Push::Gap {
-                room: room.clone().into(),
-                after: offset,
-                before: offset,
-                count: None,
-                reason: GapReason::Expired,
-            },
-            Push::Presence {
-                room: room.clone(),
-                count: 0,
-                joined: Vec::new(),
-                left: Vec::new(),
-                changed: Vec::new(),
-            },
-            Push::Signal(Signal {
-                room: room.clone(),
-                from: UserId::anonymous(),
-                kind: Kind::parse("typing").expect("a kind"),
-                json: Json::from_compact("null"),
-            }),
-            Push::Error {
-                code: ErrorCode::BadJson,
-                message: String::new(),
-                retry: false,
-                room: None,
-                key: None,
-            },
-            Push::Token {
-                expires_at: Some(1),
-            },
-            Push::Deleted {
-                room: room.clone(),
-                offset,
-                at: 1,
-            },
-            Push::Drain {
-                reconnect_after_ms: 1,
-            },
-            Push::Pong,
-        ] {
+            Push::error(ErrorCode::BadJson, String::new()),
+        ]
+        .into_iter()
+        .chain(
+            [
+                message,
+                signal,
+                r#"{"type":"unsubscribed","room":"a-*","code":"kicked","message":""}"#,
+                r#"{"type":"ack","room":"a","key":"k","offset":1,"duplicate":false}"#,
+                r#"{"type":"history","room":"a","messages":[],"more":false}"#,
+                r#"{"type":"gap","room":"a","after":1,"before":3,"count":null,"reason":"expired"}"#,
+                r#"{"type":"presence","room":"a","count":0}"#,
+                r#"{"type":"token"}"#,
+                r#"{"type":"deleted","room":"a","offset":1,"at":1}"#,
+                r#"{"type":"closed","room":"a","offset":1}"#,
+                r#"{"type":"drain","reconnect_after_ms":1}"#,
+                r#"{"type":"pong"}"#,
+            ]
+            .map(|text| Push::decode(text).expect(text)),
+        ) {
             let json: Value = serde_json::from_str(&push.encode()).expect("JSON");
             assert_eq!(json["type"], push.kind());
         }

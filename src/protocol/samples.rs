@@ -5,6 +5,19 @@ use crate::protocol::{
     Welcome,
 };
 
+pub(crate) fn room(name: &str) -> RoomName {
+    RoomName::parse(name).expect("a room name")
+}
+
+pub(crate) fn user(id: &str) -> UserId {
+    UserId::parse(id).expect("a user id")
+}
+
+/// Returns a user id that is different for each number.
+pub(crate) fn numbered_user(number: usize) -> UserId {
+    user(&format!("user-{number}"))
+}
+
 /// Returns the first frame of a connection to a server that reports no limit of the rate.
 pub(crate) fn welcome() -> Welcome {
     Welcome {

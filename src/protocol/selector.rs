@@ -137,10 +137,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    fn room(name: &str) -> RoomName {
-        RoomName::parse(name).expect("a name")
-    }
+    use crate::protocol::samples::room;
 
     fn pattern(text: &str) -> RoomPattern {
         RoomPattern::parse(text).expect("a pattern")

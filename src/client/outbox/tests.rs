@@ -154,29 +154,6 @@ fn refused(number: u64, code: ErrorCode) -> Option<(u64, SendOutcome)> {
 }
 
 #[test]
-fn no_message_is_sent_before_the_welcome() {
-    let mut client = TestClient::new(SendMode::Bulk, 1..=1);
-
-    assert_eq!(client.next(NOW), SendStep::Idle);
-
-    client.connect(UNLIMITED);
-    assert_eq!(client.sent(NOW), [1]);
-}
-
-#[test]
-fn messages_without_an_answer_are_sent_again_on_the_next_connection() {
-    let mut client = TestClient::connected(SendMode::Bulk, 1..=4, UNLIMITED);
-    assert_eq!(client.sent(NOW), [1, 2, 3, 4]);
-    assert_eq!(client.receive(ack(1, 7, false)), stored(1, 7, false));
-
-    client.disconnect();
-    assert_eq!((client.next(NOW), client.outbox.len()), (SendStep::Idle, 3));
-
-    client.connect(UNLIMITED);
-    assert_eq!(client.sent(NOW), [2, 3, 4]);
-}
-
-#[test]
 fn a_message_that_an_earlier_connection_stored_is_settled_by_the_log_and_not_sent_again() {
     let mut client = TestClient::connected(SendMode::Bulk, 1..=2, UNLIMITED);
     client.sent(NOW);
