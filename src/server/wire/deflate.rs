@@ -110,48 +110,12 @@ pub(super) fn inflate(payload: &[u8], max: usize) -> Result<Vec<u8>, Violation> 
     INFLATER.with_borrow_mut(|inflater| {
         inflater.reset(false);
         let mut out = Vec::new();
-        let mut consumed = 0;
         let mut final_blocks = 0;
 
-        for mut part in payload.chunks(FREE_BYTES).chain([&TAIL[..]]) {
+        let mut consumed = 0;
+        for part in payload.chunks(FREE_BYTES).chain([&TAIL[..]]) {
+            inflate_part(inflater, part, &mut out, &mut final_blocks, max)?;
             consumed += part.len();
-            loop {
-                if out.len() > max {
-                    return Err(Violation::TooBig);
-                }
-                if out.len() == out.capacity() {
-                    // Grow with the bytes that have arrived, not with a length that the peer declares.
-                    let wanted = part.len().max(out.len()).max(MIN_MESSAGE);
-                    out.reserve(wanted.min(max + 1 - out.len()));
-                }
-
-                let read_before = inflater.total_in();
-                let written_before = out.len();
-                let status = inflater
-                    .decompress_vec(part, &mut out, FlushDecompress::Sync)
-                    .map_err(|_| Violation::BadDeflate)?;
-                let read = (inflater.total_in() - read_before) as usize;
-                part = &part[read..];
-
-                if status == Status::StreamEnd {
-                    // A message may continue after a final block (section 7.2.3.4).
-                    inflater.reset(false);
-                    final_blocks += 1;
-                    if final_blocks > MAX_FINAL_BLOCKS {
-                        return Err(Violation::BadDeflate);
-                    }
-                }
-
-                let is_full = out.len() == out.capacity();
-                if part.is_empty() && !is_full {
-                    break;
-                }
-                let has_progressed = read > 0 || out.len() > written_before;
-                if !has_progressed && !is_full {
-                    return Err(Violation::BadDeflate);
-                }
-            }
-
             if consumed > FREE_BYTES + TAIL.len() + MAX_EXPANSION * out.len() {
                 return Err(Violation::BadDeflate);
             }
@@ -163,6 +127,52 @@ pub(super) fn inflate(payload: &[u8], max: usize) -> Result<Vec<u8>, Violation> 
             Ok(out)
         }
     })
+}
+
+/// Inflates `part`, the next bytes of a payload, to the end of `out`.
+fn inflate_part(
+    inflater: &mut Decompress,
+    mut part: &[u8],
+    out: &mut Vec<u8>,
+    final_blocks: &mut usize,
+    max: usize,
+) -> Result<(), Violation> {
+    loop {
+        if out.len() > max {
+            return Err(Violation::TooBig);
+        }
+        if out.len() == out.capacity() {
+            // Grow with the bytes that have arrived, not with a length that the peer declares.
+            let wanted = part.len().max(out.len()).max(MIN_MESSAGE);
+            out.reserve(wanted.min(max + 1 - out.len()));
+        }
+
+        let read_before = inflater.total_in();
+        let written_before = out.len();
+        let status = inflater
+            .decompress_vec(part, out, FlushDecompress::Sync)
+            .map_err(|_| Violation::BadDeflate)?;
+        let read = (inflater.total_in() - read_before) as usize;
+        part = &part[read..];
+
+        if status == Status::StreamEnd {
+            // A message may continue after a final block (section 7.2.3.4).
+            inflater.reset(false);
+            *final_blocks += 1;
+            if *final_blocks > MAX_FINAL_BLOCKS {
+                return Err(Violation::BadDeflate);
+            }
+        }
+
+        let is_full = out.len() == out.capacity();
+        if part.is_empty() && !is_full {
+            return Ok(());
+        }
+        let has_progressed = read > 0 || out.len() > written_before;
+        if !has_progressed && !is_full {
+            return Err(Violation::BadDeflate);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -130,19 +130,6 @@ fn the_text_of_rfc_6455_section_5_7_is_decoded() {
 }
 
 #[test]
-fn a_control_frame_between_fragments_is_decoded_first() {
-    let bytes = [frame(0x01, b"Hel"), frame(0x89, b"mid"), frame(0x80, b"lo")].concat();
-
-    let result = decode(1000, &bytes, &[64]);
-
-    let expected = vec![
-        Decoded::Ping(b"mid".to_vec()),
-        Decoded::Text("Hello".into()),
-    ];
-    assert_eq!(result, (expected, Ok(())));
-}
-
-#[test]
 fn each_violation_has_its_error_for_reads_of_any_size() {
     let cases: &[(&str, Vec<u8>, Violation)] = &[
         ("rsv1", frame(0xC1, b"x"), Violation::ReservedBits),
@@ -232,13 +219,6 @@ fn each_violation_has_its_error_for_reads_of_any_size() {
     for (name, bytes, expected) in cases {
         assert_eq!(violation(bytes), Some(*expected), "{name}");
     }
-}
-
-#[test]
-fn bad_text_is_refused_before_its_message_ends() {
-    let bytes = [frame(0x01, b"fine"), frame(0x00, &[b'a', 0xFF])].concat();
-
-    assert_eq!(violation(&bytes), Some(Violation::NotUtf8));
 }
 
 #[test]
