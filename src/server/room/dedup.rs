@@ -140,15 +140,12 @@ impl DedupWindow {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::samples::user;
 
     const LIMITS: DedupLimits = DedupLimits {
         messages: 3,
         age: Duration::from_secs(600),
     };
-
-    fn user(id: &str) -> UserId {
-        UserId::parse(id).expect("a name")
-    }
 
     fn key(key: &str) -> Key {
         Key::parse(key).expect("a key")

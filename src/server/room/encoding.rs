@@ -3,9 +3,10 @@
 //! Two dialects run over a WebSocket and two are the body of an HTTP response. All but the plain one carry the
 //! same JSON objects; only the framing around an object differs. A format is a dialect with or without compression.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::protocol::{Position, Push, SUBPROTOCOL};
+use crate::server::memory::Memory;
 use crate::server::room::{Frame, Payload};
 use crate::server::wire::{self, Opcode};
 
@@ -76,6 +77,13 @@ impl Dialect {
                 into.push(b'\n');
             }
         }
+    }
+
+    /// Returns `push` encoded; empty if the dialect cannot express it.
+    pub fn encode(self, push: &Push) -> Bytes {
+        let mut bytes = Vec::new();
+        self.encode_into(push, &mut bytes);
+        bytes.into()
     }
 
     /// Returns the first bytes of a stream whose reader is at `position`. An `EventSource` stores the position,
@@ -157,11 +165,7 @@ impl Format {
                 self.dialect.encode_into(&push(), &mut event);
                 event.into()
             }
-            (Dialect::Ndjson, _) => {
-                let mut line = Vec::new();
-                self.dialect.encode_into(&push(), &mut line);
-                line.into()
-            }
+            (Dialect::Ndjson, _) => self.dialect.encode(&push()),
         }
     }
 
@@ -174,15 +178,55 @@ impl Format {
     }
 }
 
+/// The encodings of one message or signal, each created for its first reader and shared with the others. Only a few
+/// formats `F` are in use at a time.
+#[derive(Debug)]
+pub(super) struct Encodings<F>(Vec<(F, Bytes)>);
+
+impl<F: Copy + PartialEq> Encodings<F> {
+    pub(super) const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Returns the encoding in `format`, which `encode` creates on the first call.
+    pub(super) fn get_or_encode(&mut self, format: F, encode: impl FnOnce() -> Bytes) -> Bytes {
+        if let Some((_, encoding)) = self.0.iter().find(|(known, _)| *known == format) {
+            return encoding.clone();
+        }
+
+        let encoding = Memory::of_process().track(encode(), size_of::<(F, Bytes)>());
+        self.0.reserve_exact(1);
+        self.0.push((format, encoding.clone()));
+        encoding
+    }
+
+    /// Returns the total size of the encodings, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.0.iter().map(|(_, encoding)| encoding.len()).sum()
+    }
+}
+
+/// Concatenates encoded messages or signals.
+pub(super) fn concat(mut encoded: Vec<Bytes>) -> Bytes {
+    if encoded.len() < 2 {
+        return encoded.pop().unwrap_or_default();
+    }
+
+    let length = encoded.iter().map(Bytes::len).sum();
+    let mut all = BytesMut::with_capacity(length);
+    for bytes in &encoded {
+        all.extend_from_slice(bytes);
+    }
+    Memory::of_process().track(all.freeze(), 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::protocol::{Epoch, GapReason, Offset, RoomName};
 
     fn encoded(dialect: Dialect, push: &Push) -> String {
-        let mut bytes = Vec::new();
-        dialect.encode_into(push, &mut bytes);
-        String::from_utf8(bytes).expect("text")
+        String::from_utf8(dialect.encode(push).to_vec()).expect("text")
     }
 
     #[test]

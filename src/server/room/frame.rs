@@ -210,6 +210,13 @@ impl Frame {
         }
     }
 
+    /// Returns the frame of `draft` at `offset` of `room`, directly after the one before it.
+    #[cfg(test)]
+    pub fn of_test(room: &RoomName, draft: Draft, offset: u64) -> Self {
+        let (epoch, prev) = (Epoch::new(0), Offset(offset - 1));
+        Self::new(room.clone(), draft, epoch, Offset(offset), prev, 0)
+    }
+
     /// Sets the number of the message in its room, from 1.
     #[must_use]
     pub const fn numbered(mut self, number: u64) -> Self {

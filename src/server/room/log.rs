@@ -9,11 +9,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use parking_lot::Mutex;
 
 use crate::protocol::{Offset, RoomName};
-use crate::server::memory::Memory;
+use crate::server::room::encoding::{self, Encodings};
 use crate::server::room::{ExcludedRooms, Format, Frame};
 
 /// Number of recent redactions that a log keeps, for readers that reconnect.
@@ -65,12 +65,11 @@ pub struct Log {
     redactions: u64,
 }
 
-/// A frame and its encodings, each created for its first reader and shared with the others.
+/// A frame and its encodings.
 #[derive(Debug)]
 struct RingEntry {
     frame: Arc<Frame>,
-    /// Encodings in the order of their creation; only a few formats are in use at a time.
-    encodings: Vec<(Format, Bytes)>,
+    encodings: Encodings<Format>,
 }
 
 impl Log {
@@ -96,9 +95,7 @@ impl Log {
     /// Returns the number of frames after `after`. Each offset that the ring has dropped counts as one, so this is an
     /// upper bound for a reader that has lagged.
     pub fn behind(&self, after: Offset) -> u64 {
-        let read = self
-            .frames
-            .partition_point(|entry| entry.frame.offset() <= after);
+        let read = self.count_until(after);
         (self.frames.len() - read) as u64 + self.dropped.0.saturating_sub(after.0)
     }
 
@@ -160,9 +157,7 @@ impl Log {
 
     /// Drops all frames up to `offset`, because they were deleted. Pages of them that were read before cannot be redacted.
     pub fn clear(&mut self, offset: Offset) {
-        self.dropped = self.head().max(offset);
-        self.frames.clear();
-        self.bytes = 0;
+        self.restart_at(offset);
         self.redacted.clear();
         self.redactions += 1;
     }
@@ -189,10 +184,7 @@ impl Log {
         self.redacted.push_back((offset, at));
         self.redactions += 1;
 
-        if let Ok(index) = self
-            .frames
-            .binary_search_by_key(&offset, |entry| entry.frame.offset())
-        {
+        if let Some(index) = self.index_of(offset) {
             let entry = &mut self.frames[index];
             let tombstone = Arc::new(entry.frame.tombstone());
             self.bytes = self.bytes + tombstone.size() - entry.frame.size();
@@ -234,19 +226,8 @@ impl Log {
         after: Offset,
         excluded: &ExcludedRooms,
     ) -> Result<Option<Offset>, Lagged> {
-        if after < self.dropped {
-            return Err(Lagged {
-                dropped: self.dropped,
-            });
-        }
-
-        if self.head() <= after {
-            return Ok(None);
-        }
-        let next = self
-            .frames
-            .partition_point(|entry| entry.frame.offset() <= after);
-        let mut frames = self.frames.range(next..).map(|entry| &entry.frame);
+        let start = self.index_after(after)?;
+        let mut frames = self.frames.range(start..).map(|entry| &entry.frame);
         let next = frames.find(|frame| !excluded.contains(frame.room()));
         Ok(next.map(|frame| frame.offset()))
     }
@@ -256,15 +237,7 @@ impl Log {
     /// # Errors
     /// [`Lagged`] if a frame after `after` has been dropped.
     pub fn frames(&self, after: Offset, max_bytes: usize) -> Result<Vec<Arc<Frame>>, Lagged> {
-        if after < self.dropped {
-            return Err(Lagged {
-                dropped: self.dropped,
-            });
-        }
-
-        let start = self
-            .frames
-            .partition_point(|entry| entry.frame.offset() <= after);
+        let start = self.index_after(after)?;
         let mut bytes = 0;
         let fits = |entry: &&RingEntry| {
             let is_first = bytes == 0;
@@ -277,10 +250,8 @@ impl Log {
 
     /// Returns the room of the frame at `offset`, if it is in the ring.
     pub fn room_at(&self, offset: Offset) -> Option<&RoomName> {
-        let found = self
-            .frames
-            .binary_search_by_key(&offset, |entry| entry.frame.offset());
-        found.ok().map(|index| self.frames[index].frame.room())
+        let index = self.index_of(offset)?;
+        Some(self.frames[index].frame.room())
     }
 
     /// Returns the frames after `after` up to and including `until`, without those of `excluded` rooms, as one chunk of
@@ -296,15 +267,7 @@ impl Log {
         max_bytes: usize,
         excluded: &ExcludedRooms,
     ) -> Result<Option<Chunk>, Lagged> {
-        if after < self.dropped {
-            return Err(Lagged {
-                dropped: self.dropped,
-            });
-        }
-
-        let start = self
-            .frames
-            .partition_point(|entry| entry.frame.offset() <= after);
+        let start = self.index_after(after)?;
         let encoded = self
             .frames
             .range_mut(start..)
@@ -313,34 +276,51 @@ impl Log {
             .map(|entry| (entry.frame.offset(), entry.encode(format)));
         Ok(concat(encoded, max_bytes))
     }
+
+    /// Returns the index of the first frame after `after`.
+    ///
+    /// # Errors
+    /// [`Lagged`] if a frame after `after` has been dropped.
+    fn index_after(&self, after: Offset) -> Result<usize, Lagged> {
+        let dropped = self.dropped;
+        if after < dropped {
+            return Err(Lagged { dropped });
+        }
+        Ok(self.count_until(after))
+    }
+
+    /// Returns the number of frames in the ring up to `offset`.
+    fn count_until(&self, offset: Offset) -> usize {
+        let is_read = |entry: &RingEntry| entry.frame.offset() <= offset;
+        self.frames.partition_point(is_read)
+    }
+
+    /// Returns the index of the frame at `offset`, if it is in the ring.
+    fn index_of(&self, offset: Offset) -> Option<usize> {
+        let found = self
+            .frames
+            .binary_search_by_key(&offset, |entry| entry.frame.offset());
+        found.ok()
+    }
 }
 
 impl RingEntry {
     const fn new(frame: Arc<Frame>) -> Self {
         Self {
             frame,
-            encodings: Vec::new(),
+            encodings: Encodings::new(),
         }
     }
 
     /// Returns the frame in `format`, encoding it on the first call.
     fn encode(&mut self, format: Format) -> Bytes {
-        let cached = self.encodings.iter().find(|(cached, _)| *cached == format);
-        if let Some((_, encoding)) = cached {
-            return encoding.clone();
-        }
-
-        let encoding = format.encode(&self.frame);
-        let encoding = Memory::of_process().track(encoding, size_of::<(Format, Bytes)>());
-        self.encodings.reserve_exact(1);
-        self.encodings.push((format, encoding.clone()));
-        encoding
+        self.encodings
+            .get_or_encode(format, || format.encode(&self.frame))
     }
 
     /// Returns the size of the frame and its encodings, in bytes.
     fn held(&self) -> usize {
-        let encodings = self.encodings.iter();
-        self.frame.size() + encodings.map(|(_, bytes)| bytes.len()).sum::<usize>()
+        self.frame.size() + self.encodings.bytes()
     }
 }
 
@@ -507,32 +487,21 @@ pub fn concat_frames<'a>(
 /// Concatenates encoded frames to one chunk of at most `max_bytes` bytes or of one larger frame.
 fn concat(encoded: impl Iterator<Item = (Offset, Bytes)>, max_bytes: usize) -> Option<Chunk> {
     let mut total = 0;
-    let chunk: Vec<(Offset, Bytes)> = encoded
-        .enumerate()
-        .take_while(|(index, (_, frame))| {
-            total += frame.len();
-            *index == 0 || total <= max_bytes
-        })
-        .map(|(_, frame)| frame)
-        .collect();
-
-    let (until, _) = *chunk.last()?;
-    let bytes = match chunk.as_slice() {
-        [(_, single)] => single.clone(),
-        frames => {
-            let length = frames.iter().map(|(_, frame)| frame.len()).sum();
-            let mut bytes = BytesMut::with_capacity(length);
-            for (_, frame) in frames {
-                bytes.extend_from_slice(frame);
-            }
-            Memory::of_process().track(bytes.freeze(), 0)
+    let mut frames = Vec::new();
+    let mut until = None;
+    for (offset, frame) in encoded {
+        total += frame.len();
+        if total > max_bytes && !frames.is_empty() {
+            break;
         }
-    };
+        frames.push(frame);
+        until = Some(offset);
+    }
 
     Some(Chunk {
-        until,
-        messages: chunk.len(),
-        bytes,
+        until: until?,
+        messages: frames.len(),
+        bytes: encoding::concat(frames),
     })
 }
 

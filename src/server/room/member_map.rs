@@ -146,10 +146,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    fn user(number: usize) -> UserId {
-        UserId::parse(&format!("user-{number}")).expect("a name")
-    }
+    use crate::protocol::samples::numbered_user as user;
 
     #[test]
     fn the_memory_of_many_members_is_released_when_they_leave() {

@@ -184,10 +184,7 @@ impl Presence {
                     state_bytes = left;
                     member.shown_as(id)
                 }
-                None => Member {
-                    id: id.clone(),
-                    state: None,
-                },
+                None => without_state(id),
             }
         });
         Some(sorted(members.collect()))
@@ -244,51 +241,47 @@ impl Presence {
         let mut changed = Vec::new();
 
         self.has_pending_change = false;
-        self.members.retain(|id, member| match member.connections {
-            0 if now.since(member.absent_since) >= GRACE => {
-                left.push(id.clone());
-                false
-            }
-            0 => {
-                self.has_pending_change = true;
-                true
-            }
-            _ => {
-                let is_new = !std::mem::replace(&mut member.is_announced, true);
-                let announces_state =
-                    member.is_state_changed && member.state_bytes() <= state_bytes;
-                if announces_state {
-                    state_bytes -= member.state_bytes();
-                    member.is_state_changed = false;
+        self.members.retain(|id, member| {
+            if member.connections == 0 {
+                let has_left = now.since(member.absent_since) >= GRACE;
+                if has_left {
+                    left.push(id.clone());
                 }
-                self.has_pending_change |= member.is_state_changed;
+                self.has_pending_change |= !has_left;
+                return !has_left;
+            }
 
-                match (is_new, announces_state) {
-                    (true, true) => joined.push(member.shown_as(id)),
-                    (true, false) => joined.push(Member {
-                        id: id.clone(),
-                        state: None,
-                    }),
-                    (false, true) => changed.push(member.shown_as(id)),
-                    (false, false) => {}
-                }
-                true
+            let is_new = !std::mem::replace(&mut member.is_announced, true);
+            let announces_state = member.is_state_changed && member.state_bytes() <= state_bytes;
+            if announces_state {
+                state_bytes -= member.state_bytes();
+                member.is_state_changed = false;
             }
+            self.has_pending_change |= member.is_state_changed;
+
+            match (is_new, announces_state) {
+                (true, true) => joined.push(member.shown_as(id)),
+                (true, false) => joined.push(without_state(id)),
+                (false, true) => changed.push(member.shown_as(id)),
+                (false, false) => {}
+            }
+            true
         });
 
         let is_due = std::mem::take(&mut self.is_announcement_due);
         let count = self.members.len();
-        let moves = joined.len() + left.len();
+        let joins_and_leaves = joined.len() + left.len();
         let has_changed = if count > MAX_NAMED {
             count != self.announced_count
         } else {
-            moves + changed.len() > 0
+            joins_and_leaves + changed.len() > 0
         };
         if !has_changed && !is_due {
             return None;
         }
 
-        if count > MAX_NAMED || moves > MAX_NAMED {
+        // A frame with more names would exceed the send buffer.
+        if count > MAX_NAMED || joins_and_leaves > MAX_NAMED {
             joined = Vec::new();
             left = Vec::new();
             changed = Vec::new();
@@ -341,6 +334,13 @@ impl MemberEntry {
     }
 }
 
+fn without_state(id: &UserId) -> Member {
+    Member {
+        id: id.clone(),
+        state: None,
+    }
+}
+
 fn sorted(mut members: Vec<Member>) -> Vec<Member> {
     members.sort_unstable_by(|one, other| one.id.cmp(&other.id));
     members
@@ -353,13 +353,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::protocol::samples::numbered_user as user;
 
     fn at(millis: u64) -> Tick {
         Tick::after_start(Duration::from_millis(millis))
-    }
-
-    fn user(number: usize) -> UserId {
-        UserId::parse(&format!("user-{number}")).expect("a name")
     }
 
     /// Returns a room with `members` members, all announced.
@@ -367,6 +364,17 @@ mod tests {
         let mut presence = Presence::default();
         (0..members).for_each(|number| presence.join(&user(number), 0));
         presence.announce(at(0));
+        presence
+    }
+
+    /// Returns a room with 100 members, none announced, each with a state of 1002 bytes.
+    fn room_with_large_states() -> Presence {
+        let mut presence = Presence::default();
+        let large = format!("\"{}\"", "x".repeat(1000));
+        for number in 0..100 {
+            presence.join(&user(number), 0);
+            presence.set_state(&user(number), json(&large), 10);
+        }
         presence
     }
 
@@ -432,17 +440,6 @@ mod tests {
         assert!(was_pending);
         assert_eq!(change, Some(expected));
         assert!(!presence.has_pending_change());
-    }
-
-    #[test]
-    fn a_member_with_two_connections_leaves_with_the_second() {
-        let mut presence = room_of(1);
-        presence.join(&user(0), 0);
-
-        presence.leave(&user(0), at(0));
-
-        assert_eq!(presence.announce(at(60_000)), None);
-        assert_eq!(presence.count(), 1);
     }
 
     #[test]
@@ -602,12 +599,7 @@ mod tests {
 
     #[test]
     fn a_list_has_all_members_and_states_up_to_the_limit() {
-        let mut presence = Presence::default();
-        let large = format!("\"{}\"", "x".repeat(1000));
-        for number in 0..100 {
-            presence.join(&user(number), 0);
-            presence.set_state(&user(number), json(&large), 10);
-        }
+        let mut presence = room_with_large_states();
 
         let listed = presence.list().expect("a small room");
 
@@ -620,12 +612,7 @@ mod tests {
 
     #[test]
     fn many_large_states_are_announced_in_several_frames() {
-        let mut presence = Presence::default();
-        let large = format!("\"{}\"", "x".repeat(1000));
-        for number in 0..100 {
-            presence.join(&user(number), 0);
-            presence.set_state(&user(number), json(&large), 10);
-        }
+        let mut presence = room_with_large_states();
 
         let first = presence.announce(at(0)).expect("a change");
         let mut later = Vec::new();

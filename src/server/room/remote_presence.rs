@@ -225,16 +225,13 @@ mod tests {
 
     use super::*;
     use crate::protocol::Json;
+    use crate::protocol::samples::numbered_user as user;
 
     const NODES: usize = 3;
     const USERS: usize = 5;
     const NOW: Tick = Tick::after_start(Duration::ZERO);
 
     type Node = (Presence, RemotePresence);
-
-    fn user(number: usize) -> UserId {
-        UserId::parse(&format!("user-{number}")).expect("a name")
-    }
 
     /// Returns the number of connections of each member that has any.
     fn connections(presence: &Presence) -> BTreeMap<UserId, u32> {

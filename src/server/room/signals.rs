@@ -12,10 +12,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::protocol::{Push, RoomName, Signal};
 use crate::server::memory::{Memory, MemoryReservation};
+use crate::server::room::encoding::{self, Encodings};
 use crate::server::room::{Dialect, Tick};
 
 /// The time for which a signal waits for readers that cannot be written to.
@@ -38,13 +39,13 @@ pub struct SignalRing {
     newest: u64,
 }
 
-/// A signal and its encodings, each created for its first reader and shared with the others.
+/// A signal and its encodings.
 #[derive(Debug)]
 struct SignalEntry {
     number: u64,
     signal: Arc<Signal>,
     sent_at: Tick,
-    encodings: Vec<(Dialect, Bytes)>,
+    encodings: Encodings<Dialect>,
     _reservation: MemoryReservation,
 }
 
@@ -146,7 +147,7 @@ impl SignalRing {
         }
 
         chunk.signals = encoded.len();
-        chunk.bytes = concat(encoded, bytes);
+        chunk.bytes = encoding::concat(encoded);
         chunk
     }
 
@@ -165,7 +166,7 @@ impl SignalEntry {
             number,
             signal,
             sent_at,
-            encodings: Vec::new(),
+            encodings: Encodings::new(),
             _reservation: Memory::of_process().reserve(bytes),
         }
     }
@@ -177,18 +178,10 @@ impl SignalEntry {
 
     /// Returns the signal in `dialect`, encoding it on the first call.
     fn encode(&mut self, dialect: Dialect) -> Bytes {
-        let cached = self.encodings.iter().find(|(cached, _)| *cached == dialect);
-        if let Some((_, encoding)) = cached {
-            return encoding.clone();
-        }
-
-        let mut encoding = Vec::new();
-        let push = Push::Signal(Signal::clone(&self.signal));
-        dialect.encode_into(&push, &mut encoding);
-        let around = size_of::<(Dialect, Bytes)>();
-        let encoding = Memory::of_process().track(encoding.into(), around);
-        self.encodings.push((dialect, encoding.clone()));
-        encoding
+        self.encodings.get_or_encode(dialect, || {
+            let push = Push::Signal(Signal::clone(&self.signal));
+            dialect.encode(&push)
+        })
     }
 }
 
@@ -202,19 +195,6 @@ fn size(signal: &Signal) -> usize {
     } = signal;
     let texts = [room.as_str(), from.as_str(), kind.as_str(), json.as_str()];
     size_of::<Signal>() + texts.iter().map(|text| text.len()).sum::<usize>()
-}
-
-/// Concatenates `encoded`, which has `bytes` bytes in total.
-fn concat(mut encoded: Vec<Bytes>, bytes: usize) -> Bytes {
-    if encoded.len() < 2 {
-        return encoded.pop().unwrap_or_default();
-    }
-
-    let mut chunk = BytesMut::with_capacity(bytes);
-    for signal in &encoded {
-        chunk.extend_from_slice(signal);
-    }
-    Memory::of_process().track(chunk.freeze(), 0)
 }
 
 #[cfg(test)]
@@ -259,21 +239,6 @@ mod tests {
 
     fn read(ring: &mut SignalRing, after: u64) -> SignalChunk {
         ring.read(after, Dialect::Ndjson, at(0), |_| true)
-    }
-
-    #[test]
-    fn a_reader_gets_the_signals_after_its_number() {
-        let mut ring = ring(&[
-            signal("a", "ann", "typing", "1"),
-            signal("a", "bob", "typing", "2"),
-            signal("a", "ann", "cursor", "3"),
-        ]);
-
-        let chunk = read(&mut ring, 1);
-
-        assert_eq!(contents(&chunk), ["2", "3"]);
-        assert_eq!((chunk.until, chunk.signals, chunk.dropped), (3, 2, 0));
-        assert_eq!(read(&mut ring, 3).bytes, Bytes::new());
     }
 
     #[test]

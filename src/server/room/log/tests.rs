@@ -3,20 +3,14 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::protocol::{Epoch, RoomName, UserId};
+use crate::protocol::samples::room;
+use crate::protocol::{RoomName, UserId};
 use crate::server::room::{Dialect, Draft};
 
 const PLAIN: Format = Format::new(Dialect::Plain);
 
 fn frame(offset: u64, draft: Draft) -> Arc<Frame> {
-    Arc::new(Frame::new(
-        RoomName::lobby(),
-        draft,
-        Epoch::new(0),
-        Offset(offset),
-        Offset(offset - 1),
-        0,
-    ))
+    Arc::new(Frame::of_test(&RoomName::lobby(), draft, offset))
 }
 
 /// Returns a frame of one letter, which the plain dialect encodes to three bytes.
@@ -60,19 +54,11 @@ const fn lagged(dropped: u64) -> Lagged {
 
 #[test]
 fn frames_of_excluded_rooms_are_not_read() {
-    let room = |name| RoomName::parse(name).expect("a name");
     let excluded: ExcludedRooms = [room("b")].into_iter().collect();
     let mut log = empty_log(10, 0);
     for (offset, name) in [(1, "a"), (2, "b"), (3, "a"), (4, "b")] {
         let draft = Draft::text(UserId::guest(0), None, name);
-        let frame = Frame::new(
-            room(name),
-            draft,
-            Epoch::new(0),
-            Offset(offset),
-            Offset(0),
-            0,
-        );
+        let frame = Frame::of_test(&room(name), draft, offset);
         log.append_unlinked(Arc::new(frame));
     }
 
@@ -101,19 +87,6 @@ fn a_log_that_restarts_has_no_frames_and_keeps_its_redactions() {
 }
 
 #[test]
-fn a_reader_receives_the_frames_after_its_offset_as_one_chunk() {
-    let mut log = log_of(10, 3);
-
-    let chunk = read(&mut log, 1, 1000)
-        .expect("in the ring")
-        .expect("two frames");
-
-    assert_eq!(chunk.until, Offset(3));
-    assert_eq!(&chunk.bytes[..], b"\x81\x01c\x81\x01d");
-    assert_eq!(read(&mut log, 3, 1000), Ok(None));
-}
-
-#[test]
 fn a_chunk_has_at_least_one_frame_and_otherwise_at_most_the_maximum_size() {
     let mut log = log_of(10, 3);
 
@@ -123,14 +96,6 @@ fn a_chunk_has_at_least_one_frame_and_otherwise_at_most_the_maximum_size() {
         until,
         [1, 1, 1, 2, 3].map(|offset| Ok(Some(Offset(offset))))
     );
-}
-
-#[test]
-fn a_reader_whose_next_frame_was_dropped_has_lagged() {
-    let mut log = log_of(2, 5);
-
-    assert_eq!(read(&mut log, 2, 1000), Err(lagged(3)));
-    assert!(read(&mut log, 3, 1000).is_ok());
 }
 
 #[test]
