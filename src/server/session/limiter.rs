@@ -144,11 +144,6 @@ impl<K: Eq + Hash> Limiters<K> {
         }
     }
 
-    /// Returns the rate of each bucket.
-    pub const fn rate(&self) -> Rate {
-        self.rate
-    }
-
     /// Takes `events` tokens from the bucket of `key`, or none if there are fewer.
     ///
     /// # Errors
@@ -288,28 +283,6 @@ mod tests {
 
         assert!(!limiter.is_full(RATE, at(1999)));
         assert!(limiter.is_full(RATE, at(2000)));
-    }
-
-    #[test]
-    fn each_key_has_its_own_bucket() {
-        let mut limiters = Limiters::new(SLOW);
-        limiters.take("ann", 4, at(0)).expect("a full bucket");
-
-        let ann = limiters.take("ann", 1, at(0));
-        let bob = limiters.take("bob", 4, at(0));
-
-        assert_eq!(ann, Err(Duration::from_millis(500)));
-        assert_eq!(bob, Ok(()));
-    }
-
-    #[test]
-    fn refunded_tokens_can_be_taken_again() {
-        let mut limiters = Limiters::new(SLOW);
-        limiters.take("ann", 4, at(0)).expect("a full bucket");
-
-        limiters.refund(&"ann", 1);
-
-        assert_eq!(limiters.take("ann", 1, at(0)), Ok(()));
     }
 
     #[test]

@@ -44,12 +44,7 @@ pub struct RoomReader<'a, 'b> {
 impl LogCursor {
     /// Creates a cursor that reads the log after `offset`.
     pub const fn new(offset: Offset) -> Self {
-        Self {
-            offset,
-            known: offset,
-            next: offset,
-            is_behind: false,
-        }
+        Self::in_pattern(offset, offset)
     }
 
     /// Creates a cursor that reads the logs of all rooms of a pattern after `offset`. Trimmed messages up to `known` are

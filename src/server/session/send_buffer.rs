@@ -46,7 +46,7 @@ pub struct CatchUpPage {
     pub gone: Offset,
     /// The number of trimmed messages after the reader's position, if known.
     pub trimmed: Option<u64>,
-    /// The number of damaged messages before the first of `frames`, if known; in a pattern, among them.
+    /// The number of damaged messages before the first of `frames`, or among the `frames` of a pattern, if known.
     pub damaged: Option<u64>,
     /// True if `prev` of each message is the message before it: they are of one room.
     pub is_linked: bool,
@@ -57,6 +57,12 @@ impl CatchUpPage {
     pub fn end(&self) -> Offset {
         let last = self.frames.last().filter(|_| self.is_linked);
         last.map_or(self.upper_bound, |last| last.offset())
+    }
+
+    /// Returns the number of its messages up to `offset`.
+    fn count_until(&self, offset: Offset) -> usize {
+        self.frames
+            .partition_point(|frame| frame.offset() <= offset)
     }
 
     /// Returns true if this is a page of a pattern and a reader at `offset` has all its messages.
@@ -323,11 +329,8 @@ impl SendBuffer {
             return gaps;
         }
 
-        let place = |offset| {
-            page.frames
-                .partition_point(|frame| frame.offset() <= offset)
-        };
-        let (mut start, end) = (place(cursor.offset()), place(until));
+        let mut start = page.count_until(cursor.offset());
+        let end = page.count_until(until);
         let mut budget = MAX_CHUNK_BYTES;
         while start < end && budget > 0 {
             let first = &page.frames[start];
@@ -368,12 +371,10 @@ impl SendBuffer {
     /// Continues with `page`, which has messages of several rooms. All up to `until` are queued at once: if the page were
     /// read again, those of its messages that were trimmed meanwhile would be counted with the reported ones.
     fn continue_pattern(&mut self, cursor: &mut LogCursor, page: &CatchUpPage, until: Offset) {
-        let place = |offset| {
-            page.frames
-                .partition_point(|frame| frame.offset() <= offset)
-        };
-        let (start, end) = (place(cursor.offset()), place(until));
-        let frames = page.frames[start..end].iter().map(|frame| &**frame);
+        let start = page.count_until(cursor.offset());
+        let frames = page.frames[start..page.count_until(until)]
+            .iter()
+            .map(|frame| &**frame);
         if let Some(chunk) = room::concat_frames(frames, self.format, usize::MAX) {
             self.queue.extend_from_slice(&chunk.bytes);
             cursor.advance(chunk.until);

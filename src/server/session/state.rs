@@ -220,18 +220,7 @@ impl Session {
 
             Incoming::Text(text) if self.dialect == Dialect::Typed => match Command::decode(text) {
                 Ok(command) => self.on_command(command, access, now),
-                Err(CommandError {
-                    code,
-                    message,
-                    room,
-                    key,
-                }) => Action::Push(Push::Error {
-                    code,
-                    message,
-                    retry: code.is_retryable(),
-                    room,
-                    key,
-                }),
+                Err(error) => Action::Push(error.into()),
             },
             Incoming::Binary(_) if self.dialect == Dialect::Typed => Action::Push(Push::error(
                 ErrorCode::NotText,
@@ -265,7 +254,7 @@ impl Session {
     }
 
     fn on_command(&mut self, command: Command, access: &impl ClientAccess, now: Tick) -> Action {
-        let subject = Subject::of(&command);
+        let subject = CommandSubject::of(&command);
         // Commands that read or write a log, reach other clients or verify a token are limited like messages.
         let is_limited = !matches!(
             command,
@@ -381,12 +370,12 @@ impl Session {
 }
 
 /// The room and the key of a command, for the error that refers to it.
-struct Subject {
+struct CommandSubject {
     room: Option<RoomSelector>,
     key: Option<Key>,
 }
 
-impl Subject {
+impl CommandSubject {
     fn of(command: &Command) -> Self {
         let (room, key) = match command {
             Command::Subscribe { room, .. } | Command::Unsubscribe { room } => {
@@ -405,13 +394,14 @@ impl Subject {
     }
 
     fn error(self, code: ErrorCode, message: String) -> Action {
-        Action::Push(Push::Error {
+        let Self { room, key } = self;
+        let error = CommandError {
             code,
             message,
-            retry: code.is_retryable(),
-            room: self.room,
-            key: self.key,
-        })
+            room,
+            key,
+        };
+        Action::Push(error.into())
     }
 }
 
@@ -475,7 +465,7 @@ mod tests {
 
     /// The rights of a client that is subscribed to the lobby.
     #[derive(Clone, Copy, PartialEq, Eq)]
-    enum Access {
+    enum TestAccess {
         Expired,
         Read,
         Write,
@@ -488,7 +478,7 @@ mod tests {
         ..RoomRules::default()
     });
 
-    impl ClientAccess for Access {
+    impl ClientAccess for TestAccess {
         fn is_expired(&self) -> bool {
             *self == Self::Expired
         }
@@ -520,7 +510,7 @@ mod tests {
     }
 
     fn handle(session: &mut Session, incoming: Incoming<'_>) -> Action {
-        session.handle(incoming, &Access::Write, NOW)
+        session.handle(incoming, &TestAccess::Write, NOW)
     }
 
     /// Returns the code and key of the error in `action`.
@@ -545,34 +535,12 @@ mod tests {
     }
 
     #[test]
-    fn a_typed_client_that_is_too_fast_receives_an_error_with_its_key() {
-        let mut session = session(Dialect::Typed);
-
-        let errors = [0, 1, 2].map(|_| text_error(&mut session, PUBLISH));
-        let later = Tick::after_start(Duration::from_secs(1));
-        let action = session.handle(Incoming::Text(PUBLISH), &Access::Write, later);
-
-        let limited = (ErrorCode::RateLimited, Some("k".into()));
-        assert_eq!(errors, [None, None, Some(limited)]);
-        assert!(matches!(action, Action::Publish(..)), "{action:?}");
-    }
-
-    #[test]
-    fn a_plain_client_that_is_too_fast_is_closed() {
-        let mut session = session(Dialect::Plain);
-
-        let codes = [0, 1, 2].map(|_| close_code(&handle(&mut session, Incoming::Binary(b"x"))));
-
-        assert_eq!(codes, [None, None, Some(CloseCode::TooFast)]);
-    }
-
-    #[test]
     fn a_typed_client_with_read_access_only_reads() {
         let mut session = session(Dialect::Typed);
         let history = Incoming::Text(r#"{"type":"history"}"#);
 
-        let refused = session.handle(Incoming::Text(PUBLISH), &Access::Read, NOW);
-        let page = session.handle(history, &Access::Read, NOW);
+        let refused = session.handle(Incoming::Text(PUBLISH), &TestAccess::Read, NOW);
+        let page = session.handle(history, &TestAccess::Read, NOW);
 
         let not_allowed = (ErrorCode::NotAllowed, Some("k".into()));
         assert_eq!(error_of(refused), Some(not_allowed));
@@ -583,7 +551,7 @@ mod tests {
     fn a_plain_client_with_read_access_that_publishes_is_closed() {
         let mut session = session(Dialect::Plain);
 
-        let action = session.handle(Incoming::Binary(b"x"), &Access::Read, NOW);
+        let action = session.handle(Incoming::Binary(b"x"), &TestAccess::Read, NOW);
 
         assert_eq!(close_code(&action), Some(CloseCode::NotAllowed));
     }
@@ -594,7 +562,7 @@ mod tests {
 
         for dialect in [Dialect::Plain, Dialect::Typed] {
             for frame in [Incoming::Text(PUBLISH), Incoming::Pong, renewal] {
-                let action = session(dialect).handle(frame, &Access::Expired, NOW);
+                let action = session(dialect).handle(frame, &TestAccess::Expired, NOW);
 
                 assert_eq!(close_code(&action), Some(CloseCode::BadToken), "{frame:?}");
             }
@@ -615,7 +583,7 @@ mod tests {
             let mut session = session(dialect);
             let mut is_allowed = |millis| {
                 let now = Tick::after_start(Duration::from_millis(millis));
-                let action = session.handle(frame, &Access::Write, now);
+                let action = session.handle(frame, &TestAccess::Write, now);
                 close_code(&action) != Some(CloseCode::TooFast)
             };
 
@@ -651,18 +619,6 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_too_long_is_refused_with_its_key() {
-        let mut session = session(Dialect::Typed);
-
-        let error = text_error(
-            &mut session,
-            r#"{"type":"publish","text":"12345678901","key":"k"}"#,
-        );
-
-        assert_eq!(error, Some((ErrorCode::BadField, Some("k".into()))));
-    }
-
-    #[test]
     fn a_history_limit_out_of_range_is_refused() {
         let mut session = session(Dialect::Typed);
 
@@ -679,7 +635,7 @@ mod tests {
         let mut writer = session(Dialect::Typed);
 
         let refused = [SIGNAL, STATE].map(|frame| {
-            let action = reader.handle(Incoming::Text(frame), &Access::Read, NOW);
+            let action = reader.handle(Incoming::Text(frame), &TestAccess::Read, NOW);
             error_of(action).map(|(code, _)| code)
         });
         let [signal, state, third] =
@@ -689,38 +645,6 @@ mod tests {
         assert!(matches!(signal, Action::Signal(_)), "{signal:?}");
         assert!(matches!(state, Action::SetState(_, None)), "{state:?}");
         assert_eq!(error_of(third), Some((ErrorCode::RateLimited, None)));
-    }
-
-    #[test]
-    fn a_signal_or_state_that_is_too_large_is_refused_with_the_limit() {
-        for (frame, limit) in [("signal", MAX_SIGNAL_BYTES), ("state", MAX_STATE_BYTES)] {
-            let mut session = session(Dialect::Typed);
-            let mut message = |bytes: usize| {
-                let text = "x".repeat(bytes - 2);
-                let json = format!(r#"{{"type":"{frame}","kind":"k","json": "{text}"}}"#);
-                match handle(&mut session, Incoming::Text(&json)) {
-                    Action::Push(Push::Error { message, room, .. }) => Some((message, room)),
-                    _ => None,
-                }
-            };
-
-            let largest = message(limit);
-            let too_large = message(limit + 1);
-
-            let bytes = limit + 1;
-            let expected = format!("json is {bytes} bytes; the limit of a {frame} is {limit}");
-            assert_eq!(largest, None);
-            assert_eq!(too_large, Some((expected, None)));
-        }
-    }
-
-    #[test]
-    fn a_binary_frame_of_a_typed_client_is_refused() {
-        let mut session = session(Dialect::Typed);
-
-        let action = handle(&mut session, Incoming::Binary(b"x"));
-
-        assert_eq!(error_of(action), Some((ErrorCode::NotText, None)));
     }
 
     proptest! {

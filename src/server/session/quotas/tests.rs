@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;
+use crate::protocol::samples::user as id;
 
 const NOW: Tick = Tick::after_start(Duration::ZERO);
 
@@ -25,10 +26,6 @@ fn quotas(id: u32, address: u32, http: u32) -> Arc<Quotas> {
 
 fn host(number: u8) -> IpBucket {
     IpBucket::of(IpAddr::V4(Ipv4Addr::new(192, 0, 2, number)))
-}
-
-fn id(name: &str) -> UserId {
-    UserId::parse(name).expect("an id")
 }
 
 /// Returns the limit of a connection that may send four messages at once.
@@ -67,26 +64,6 @@ fn post(quotas: &Quotas, messages: &[(&str, u32)]) -> Result<(), Quota> {
     quotas
         .take_http(host(1), &senders, None, NOW)
         .map_err(|error| error.quota)
-}
-
-#[test]
-fn connections_of_one_id_share_its_quota() {
-    let quotas = quotas(6, 100, 100);
-    let mut first = claimed(&quotas, "ann", 1);
-    let mut second = claimed(&quotas, "ann", 1);
-
-    assert_eq!(passes(&mut first), (4, Quota::Connection));
-    assert_eq!(passes(&mut second), (2, Quota::Id));
-}
-
-#[test]
-fn connections_of_one_address_share_its_quota() {
-    let quotas = quotas(100, 7, 100);
-    let mut ann = claimed(&quotas, "ann", 1);
-    let mut bob = claimed(&quotas, "bob", 1);
-
-    assert_eq!(passes(&mut ann), (4, Quota::Connection));
-    assert_eq!(passes(&mut bob), (3, Quota::Address));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use parking_lot::Mutex;
 
 use super::*;
-use crate::protocol::{Epoch, RoomName, UserId};
+use crate::protocol::{RoomName, UserId};
 use crate::server::room::{Draft, FanoutBatch, Log, LogLimits};
 use crate::server::session::RoomReader;
 
@@ -21,9 +21,8 @@ fn frames(texts: &[&str]) -> Vec<Arc<Frame>> {
         .zip(texts)
         .map(|(offset, text)| {
             let draft = Draft::text(UserId::guest(0), None, *text);
-            let (epoch, prev) = (Epoch::new(0), Offset(offset - 1));
-            let room = RoomName::lobby();
-            Arc::new(Frame::new(room, draft, epoch, Offset(offset), prev, 0).numbered(offset))
+            let frame = Frame::of_test(&RoomName::lobby(), draft, offset);
+            Arc::new(frame.numbered(offset))
         })
         .collect()
 }
@@ -39,6 +38,12 @@ fn log(messages: usize, texts: &[&str]) -> Mutex<Log> {
         log.append(frame);
     }
     Mutex::new(log)
+}
+
+/// Returns three messages, and their log, of which the ring keeps only the last one.
+fn trimmed_log() -> (Vec<Arc<Frame>>, Mutex<Log>) {
+    let texts = ["one", "two", "three"];
+    (frames(&texts), log(1, &texts))
 }
 
 /// Returns a page with `frames` of a log of three messages, of which those up to `gone` were trimmed.
@@ -68,6 +73,14 @@ impl TestReader {
             buffer: SendBuffer::new(Format::new(dialect)),
             cursor: LogCursor::new(Offset(0)),
         }
+    }
+
+    fn shutting_down(dialect: Dialect) -> Self {
+        let mut reader = Self::new(dialect);
+        reader
+            .buffer
+            .close(CloseReason::Local(CloseCode::GoingAway));
+        reader
     }
 
     /// Writes all that the buffer has, `piece` bytes at a time. Returns the bytes, and true if the output has ended.
@@ -149,8 +162,7 @@ fn the_close_frame_is_written_last() {
 
 #[test]
 fn nothing_follows_a_close_frame_even_if_the_store_responds_later() {
-    let all = frames(&["one", "two", "three"]);
-    let log = log(1, &["one", "two", "three"]);
+    let (all, log) = trimmed_log();
     let reasons = CloseCode::ALL
         .map(CloseReason::Local)
         .into_iter()
@@ -181,11 +193,7 @@ fn nothing_follows_a_close_frame_even_if_the_store_responds_later() {
 #[test]
 fn at_a_shutdown_the_log_is_written_before_the_close_frame() {
     let log = log(10, &["hello"]);
-    let mut reader = TestReader::new(Dialect::Plain);
-
-    reader
-        .buffer
-        .close(CloseReason::Local(CloseCode::GoingAway));
+    let mut reader = TestReader::shutting_down(Dialect::Plain);
     let (written, finished) = reader.drain(&log, 3);
 
     let close = wire::close_frame(CloseCode::GoingAway);
@@ -195,13 +203,8 @@ fn at_a_shutdown_the_log_is_written_before_the_close_frame() {
 
 #[test]
 fn at_a_shutdown_a_lagging_reader_first_catches_up_from_the_store() {
-    let all = frames(&["one", "two", "three"]);
-    let log = log(1, &["one", "two", "three"]);
-    let mut reader = TestReader::new(Dialect::Plain);
-
-    reader
-        .buffer
-        .close(CloseReason::Local(CloseCode::GoingAway));
+    let (all, log) = trimmed_log();
+    let mut reader = TestReader::shutting_down(Dialect::Plain);
     let before = reader.drain(&log, 1000);
     let is_behind = reader.cursor.is_behind();
     reader.catch_up(&page(&all[..2], 0));
@@ -217,11 +220,8 @@ fn at_a_shutdown_a_lagging_reader_first_catches_up_from_the_store() {
 
 #[test]
 fn at_a_shutdown_a_lagging_reader_is_closed_if_the_log_is_ended() {
-    let log = log(1, &["one", "two", "three"]);
-    let mut reader = TestReader::new(Dialect::Plain);
-    reader
-        .buffer
-        .close(CloseReason::Local(CloseCode::GoingAway));
+    let (_, log) = trimmed_log();
+    let mut reader = TestReader::shutting_down(Dialect::Plain);
     reader.drain(&log, 1000);
 
     reader.buffer.end_log();
@@ -233,14 +233,10 @@ fn at_a_shutdown_a_lagging_reader_is_closed_if_the_log_is_ended() {
 
 #[test]
 fn at_a_shutdown_gaps_are_sent_as_well() {
-    let all = frames(&["one", "two", "three"]);
-    let log = log(1, &["one", "two", "three"]);
+    let (all, log) = trimmed_log();
 
     for dialect in [Dialect::Plain, Dialect::Typed, Dialect::Ndjson] {
-        let mut reader = TestReader::new(dialect);
-        reader
-            .buffer
-            .close(CloseReason::Local(CloseCode::GoingAway));
+        let mut reader = TestReader::shutting_down(dialect);
         reader.drain(&log, 1000);
 
         reader.catch_up(&page(&all[2..], 2));
@@ -255,25 +251,8 @@ fn at_a_shutdown_gaps_are_sent_as_well() {
 }
 
 #[test]
-fn a_lagging_reader_continues_from_the_store() {
-    let all = frames(&["one", "two", "three"]);
-    let log = log(1, &["one", "two", "three"]);
-    let mut reader = TestReader::new(Dialect::Plain);
-
-    let before = reader.drain(&log, 1000);
-    let is_behind = reader.cursor.is_behind();
-    reader.catch_up(&page(&all[..2], 0));
-    let (written, _) = reader.drain(&log, 2);
-
-    assert_eq!(before, (Vec::new(), false));
-    assert!(is_behind);
-    assert_eq!(written, b"\x81\x03one\x81\x03two\x81\x05three");
-}
-
-#[test]
 fn a_plain_reader_with_a_gap_is_closed_as_too_slow() {
-    let all = frames(&["one", "two", "three"]);
-    let log = log(1, &["one", "two", "three"]);
+    let (all, log) = trimmed_log();
     let mut reader = TestReader::new(Dialect::Plain);
     reader.drain(&log, 1000);
 
@@ -286,8 +265,7 @@ fn a_plain_reader_with_a_gap_is_closed_as_too_slow() {
 
 #[test]
 fn readers_of_all_other_dialects_are_notified_of_a_gap() {
-    let all = frames(&["one", "two", "three"]);
-    let log = log(1, &["one", "two", "three"]);
+    let (all, log) = trimmed_log();
     let gap = Push::Gap {
         room: RoomName::lobby().into(),
         after: Offset(0),
@@ -303,9 +281,7 @@ fn readers_of_all_other_dialects_are_notified_of_a_gap() {
         reader.catch_up(&page(&all[2..], 2));
         let (written, finished) = reader.drain(&log, 1000);
 
-        let mut expected = Vec::new();
-        dialect.encode_into(&gap, &mut expected);
-        expected.extend_from_slice(&Format::new(dialect).encode(&all[2]));
+        let expected = [dialect.encode(&gap), Format::new(dialect).encode(&all[2])].concat();
         assert_eq!(written, expected);
         assert!(!finished);
     }
@@ -405,8 +381,7 @@ fn a_gap_reaches_to_the_newest_message_if_none_can_be_read() {
 
 #[test]
 fn a_plain_reader_continues_after_damaged_messages() {
-    let all = frames(&["one", "two", "three"]);
-    let log = log(1, &["one", "two", "three"]);
+    let (all, log) = trimmed_log();
     let mut reader = TestReader::new(Dialect::Plain);
     reader.drain(&log, 1000);
 
