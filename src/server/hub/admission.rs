@@ -82,7 +82,7 @@ pub struct Registration {
     _reservation: MemoryReservation,
 }
 
-/// A subscription that is prepared but has not begun. A subscription to one room has a slot in it. Dropping the entry
+/// A subscription that is prepared but has not begun. A subscription to one room has a slot in it. Dropping it
 /// returns the slot.
 #[derive(Debug)]
 pub struct PendingSubscription {

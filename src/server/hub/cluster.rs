@@ -311,14 +311,14 @@ impl Cluster {
             return;
         };
 
-        let is_understood = {
+        let is_complete = {
             let mut presence = room.presence.lock();
             let mut remote = room.remote_presence.lock();
             remote
                 .get_or_insert_default()
                 .apply(node, members, &mut presence, self.clock.now())
         };
-        if !is_understood {
+        if !is_complete {
             self.send(ClusterMessage::PresenceRequest {
                 node: Some(node),
                 room: Some(name.clone()),

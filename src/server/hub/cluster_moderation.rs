@@ -68,7 +68,7 @@ impl ClusterModeration {
         &self.moderation
     }
 
-    /// Applies `change`, and ends the connections and subscriptions that it bars.
+    /// Applies `change`, and ends the connections and subscriptions that it blocks.
     ///
     /// # Errors
     /// If the change could not be applied.
@@ -112,7 +112,7 @@ impl ClusterModeration {
         let mut disconnected = 0;
         self.connections
             .for_each_entry(|entry| {
-                disconnected += usize::from(entry.reads(|rooms| bars(&change, &entry, rooms)));
+                disconnected += usize::from(entry.reads(|rooms| blocks(&change, &entry, rooms)));
             })
             .await;
 
@@ -189,13 +189,13 @@ impl ClusterModeration {
     }
 
     async fn disconnect_here(&self, kick: &Kick) -> usize {
-        let is_meant = |entry: &ConnectionEntry, rooms: &RoomSelector| {
+        let is_selected = |entry: &ConnectionEntry, rooms: &RoomSelector| {
             kick.applies_to(rooms, entry.account(), entry.address, entry.since)
         };
         let connections = &self.connections;
         if kick.is_limited_to_rooms() {
             connections
-                .unsubscribe(UnsubscribeCode::Kicked, is_meant)
+                .unsubscribe(UnsubscribeCode::Kicked, is_selected)
                 .await
         } else {
             connections
@@ -206,7 +206,7 @@ impl ClusterModeration {
         }
     }
 
-    /// Ends the connections or subscriptions that `change` bars. Returns the number of connections.
+    /// Ends the connections or subscriptions that `change` blocks. Returns the number of connections.
     async fn enforce(&self, change: &RuleChange) -> usize {
         let connections = &self.connections;
         match change {
@@ -229,7 +229,7 @@ impl ClusterModeration {
             }
             RuleChange::Close(_) => {
                 let is_closed =
-                    |entry: &ConnectionEntry, rooms: &RoomSelector| bars(change, entry, rooms);
+                    |entry: &ConnectionEntry, rooms: &RoomSelector| blocks(change, entry, rooms);
                 connections
                     .unsubscribe(UnsubscribeCode::RoomClosed, is_closed)
                     .await
@@ -268,7 +268,7 @@ fn not_stored(error: impl ToString) -> RuleError {
 
 /// Returns true if `change` keeps messages of `rooms` from this connection. A closed room has no new messages, so patterns
 /// stay as they are.
-fn bars(change: &RuleChange, entry: &ConnectionEntry, rooms: &RoomSelector) -> bool {
+fn blocks(change: &RuleChange, entry: &ConnectionEntry, rooms: &RoomSelector) -> bool {
     match change {
         RuleChange::Ban(ban) => {
             let is_in_room = ban.room.as_ref().is_none_or(|room| rooms.matches(room));

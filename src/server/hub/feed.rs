@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use crate::protocol::{Offset, RoomName, Signal};
-use crate::server::hub::subscriber::{Readers, notify_all};
+use crate::server::hub::subscriber::{ReaderList, notify_all};
 use crate::server::hub::{Notice, Subscriber};
 use crate::server::room::{
     Chunk, DeliveryCounters, Dialect, ExcludedRooms, FanoutBatch, Format, Frame, Lagged, Log,
@@ -33,7 +33,7 @@ pub struct Feed {
     signals: Mutex<SignalRing>,
     /// The number of the newest signal. It grows under the lock of the signals.
     newest_signal: AtomicU64,
-    readers: Mutex<Readers>,
+    readers: Mutex<ReaderList>,
     /// The rooms that were closed, the newest last, each with its last offset.
     closed: Mutex<VecDeque<(RoomName, Offset)>>,
     /// The number of rooms that were ever closed. It grows under the lock of `closed`.
@@ -109,23 +109,8 @@ impl Feed {
         self.log.lock().next_offset(after, excluded)
     }
 
-    /// Returns the messages after `after` up to `until`, without those of `excluded` rooms: see [`Log::read`].
-    ///
-    /// # Errors
-    /// [`Lagged`] if the ring has dropped the first of them.
-    pub fn read(
-        &self,
-        after: Offset,
-        until: Offset,
-        format: Format,
-        max_bytes: usize,
-        excluded: &ExcludedRooms,
-    ) -> Result<Option<Chunk>, Lagged> {
-        let mut log = self.log.lock();
-        log.read(after, until, format, max_bytes, excluded)
-    }
-
-    /// Returns the messages like [`Feed::read`], and the room of the last one.
+    /// Returns the messages after `after` up to `until`, without those of `excluded` rooms, and the room of the last one:
+    /// see [`Log::read`].
     ///
     /// # Errors
     /// [`Lagged`] if the ring has dropped the first of them.
@@ -232,21 +217,23 @@ impl Feed {
 
     /// Appends those of `frames` that are not in the log yet: a store with several nodes may send frames twice.
     pub(super) fn append<'a>(&self, frames: impl Iterator<Item = &'a Arc<Frame>>) {
-        let mut log = self.log.lock();
-        for frame in frames {
-            if frame.offset() > log.head() {
-                log.append(frame.clone());
-            }
-        }
-        self.head.store(log.head().0, Ordering::Release);
+        self.append_with(frames, Log::append);
     }
 
     /// Appends those of `frames` that are not in the log yet, to the log of several rooms.
     pub(super) fn append_unlinked<'a>(&self, frames: impl Iterator<Item = &'a Arc<Frame>>) {
+        self.append_with(frames, Log::append_unlinked);
+    }
+
+    fn append_with<'a>(
+        &self,
+        frames: impl Iterator<Item = &'a Arc<Frame>>,
+        append: fn(&mut Log, Arc<Frame>),
+    ) {
         let mut log = self.log.lock();
         for frame in frames {
             if frame.offset() > log.head() {
-                log.append_unlinked(frame.clone());
+                append(&mut log, frame.clone());
             }
         }
         self.head.store(log.head().0, Ordering::Release);
@@ -338,7 +325,7 @@ impl Feed {
     }
 
     /// Returns its current readers.
-    pub(super) fn readers(&self) -> Readers {
+    pub(super) fn readers(&self) -> ReaderList {
         self.readers.lock().clone()
     }
 

@@ -19,14 +19,14 @@ use crate::server::store::Store;
 
 /// The time without new clients after the budget is no longer exceeded. Closed clients would otherwise reconnect at
 /// once, and would be the next to be closed.
-const CALM: Duration = Duration::from_secs(1);
+const ADMISSION_PAUSE: Duration = Duration::from_secs(1);
 /// The time for tasks and threads to release the reclaimed memory.
-const BETWEEN: Duration = Duration::from_millis(50);
+const RELEASE_TIME: Duration = Duration::from_millis(50);
 /// The pause after a round that found nothing to reclaim.
-const NOTHING_FOUND: Duration = Duration::from_millis(500);
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
 /// The time within the budget after which a shortage is logged as over. A new shortage before that counts as the same
 /// one.
-const OVER_AFTER: Duration = Duration::from_secs(5);
+const END_AFTER: Duration = Duration::from_secs(5);
 /// The time between two log lines about one shortage.
 const REPEAT_AFTER: Duration = Duration::from_secs(60);
 
@@ -100,7 +100,7 @@ impl Shortage {
     }
 
     /// Adds `closed` clients, and logs the shortage again if the last log line is old enough.
-    fn note(&mut self, memory: &Memory, closed: usize) {
+    fn record(&mut self, memory: &Memory, closed: usize) {
         self.closed += closed;
         if self.last_line.elapsed() < REPEAT_AFTER {
             return;
@@ -156,18 +156,18 @@ impl MemoryBudget {
             memory.wait_for_shortage().await;
             let mut shortage = Shortage::begin(memory);
 
-            while tokio::time::timeout(OVER_AFTER, memory.wait_for_shortage())
+            while tokio::time::timeout(END_AFTER, memory.wait_for_shortage())
                 .await
                 .is_ok()
             {
                 while memory.is_exceeded() {
                     let closed = self.reclaim().await;
-                    shortage.note(memory, closed);
+                    shortage.record(memory, closed);
                     if closed == 0 && memory.is_exceeded() {
-                        tokio::time::sleep(NOTHING_FOUND).await;
+                        tokio::time::sleep(RETRY_PAUSE).await;
                     }
                 }
-                tokio::time::sleep(CALM).await;
+                tokio::time::sleep(ADMISSION_PAUSE).await;
                 memory.end_shortage();
             }
             shortage.end(memory);
@@ -181,7 +181,7 @@ impl MemoryBudget {
         let budget = memory.budget();
         self.truncate_rings(budget / 2).await;
         self.store.reclaim(budget / 2);
-        tokio::time::sleep(BETWEEN).await;
+        tokio::time::sleep(RELEASE_TIME).await;
         if !memory.is_exceeded() {
             return 0;
         }

@@ -198,7 +198,7 @@ fn remove_unused(feeds: &mut PatternMap<Arc<PatternFeed>>, store: &dyn Store) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{Epoch, UserId};
+    use crate::protocol::{UserId, samples};
     use crate::server::hub::Hub;
     use crate::server::room::{Draft, ExcludedRooms, Lagged};
     use crate::server::run_clock::RunClock;
@@ -209,22 +209,14 @@ mod tests {
 
     fn frame(room: &RoomName, offset: u64) -> Arc<Frame> {
         let draft = Draft::text(UserId::guest(1), None, "x");
-        let (epoch, prev) = (Epoch::new(0), Offset(0));
-        Arc::new(Frame::new(
-            room.clone(),
-            draft,
-            epoch,
-            Offset(offset),
-            prev,
-            0,
-        ))
+        Arc::new(Frame::of_test(room, draft, offset))
     }
 
     #[test]
     fn after_a_hole_readers_of_patterns_read_from_the_store_what_precedes_it() {
         let hub = Hub::in_memory(10, RunClock::new());
         let (rooms, store) = (&hub.0.rooms, &hub.0.store);
-        let room = RoomName::parse("b-1").expect("a name");
+        let room = samples::room("b-1");
         let feeds = PatternFeeds::new(1);
         let feed = feeds.open(&pattern("b-*"), store, rooms).expect("opened");
 

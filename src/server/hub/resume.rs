@@ -124,8 +124,7 @@ impl StartPosition {
             };
         }
 
-        let has_lost = gone > resume.after;
-        let recovery = if has_lost {
+        let recovery = if gone > resume.after {
             Recovery::Lost
         } else {
             Recovery::Resumed
@@ -200,6 +199,8 @@ mod tests {
     /// The newest offset of all rooms.
     const NEWEST: u64 = 20;
 
+    /// Returns the cursor, the recovery and the ends of the gap of a client that resumes from `resume`, in a room that
+    /// keeps the messages from `first` to `head`.
     fn start(
         first: u64,
         head: u64,
@@ -220,71 +221,35 @@ mod tests {
         });
 
         let start = StartPosition::new(&bounds, resume.as_ref());
-
-        (
-            start.cursor.0,
-            start.recovery,
-            start.gap.map(|gap| (gap.after.0, gap.before.0)),
-        )
+        let gap = start.gap.map(|gap| (gap.after.0, gap.before.0));
+        (start.cursor.0, start.recovery, gap)
     }
 
     #[test]
-    fn a_client_without_a_position_begins_at_the_newest() {
-        assert_eq!(start(3, 9, None), (9, Recovery::Fresh, None));
-    }
+    fn a_client_begins_after_its_position_or_with_a_gap_if_messages_are_no_longer_kept() {
+        use Recovery::{Fresh, Lost, Resumed};
+        let (current, earlier) = (Some(1), Some(2));
 
-    #[test]
-    fn a_client_that_comes_back_gets_all_it_missed() {
-        for after in 2..=9 {
+        for (first, head, resume, expected) in [
+            (3, 9, None, (9, Fresh, None)),
+            (3, 9, Some((2, current)), (2, Resumed, None)),
+            (3, 9, Some((9, current)), (9, Resumed, None)),
+            (0, 0, Some((0, current)), (0, Resumed, None)),
+            (3, 9, Some((1, current)), (2, Lost, Some((1, 3)))),
+            (3, 9, Some((0, current)), (2, Lost, Some((0, 3)))),
+            (0, 9, Some((4, current)), (9, Lost, Some((4, 10)))),
+            // A position after the newest message of the room is one of another room.
+            (3, 9, Some((NEWEST, current)), (NEWEST, Resumed, None)),
+            (3, 9, Some((NEWEST + 1, current)), (2, Lost, Some((0, 3)))),
+            (3, 9, Some((5, earlier)), (2, Lost, Some((0, 3)))),
+            // 0 without an epoch requests all messages that are kept.
+            (3, 9, Some((0, None)), (2, Resumed, None)),
+        ] {
             assert_eq!(
-                start(3, 9, Some((after, Some(1)))),
-                (after, Recovery::Resumed, None)
+                start(first, head, resume),
+                expected,
+                "{first} {head} {resume:?}"
             );
         }
-        assert_eq!(
-            start(0, 0, Some((0, Some(1)))),
-            (0, Recovery::Resumed, None)
-        );
-    }
-
-    #[test]
-    fn messages_that_are_no_longer_kept_are_a_gap() {
-        assert_eq!(
-            start(3, 9, Some((1, Some(1)))),
-            (2, Recovery::Lost, Some((1, 3)))
-        );
-        assert_eq!(
-            start(3, 9, Some((0, Some(1)))),
-            (2, Recovery::Lost, Some((0, 3)))
-        );
-        assert_eq!(
-            start(0, 9, Some((4, Some(1)))),
-            (9, Recovery::Lost, Some((4, 10)))
-        );
-    }
-
-    #[test]
-    fn a_position_after_the_newest_message_of_the_room_is_one_of_another_room() {
-        assert_eq!(
-            start(3, 9, Some((NEWEST, Some(1)))),
-            (NEWEST, Recovery::Resumed, None)
-        );
-    }
-
-    #[test]
-    fn a_position_of_another_log_is_lost_and_all_that_is_kept_follows() {
-        assert_eq!(
-            start(3, 9, Some((5, Some(2)))),
-            (2, Recovery::Lost, Some((0, 3)))
-        );
-        assert_eq!(
-            start(3, 9, Some((NEWEST + 1, Some(1)))),
-            (2, Recovery::Lost, Some((0, 3)))
-        );
-    }
-
-    #[test]
-    fn after_0_without_an_epoch_requests_all_that_is_kept() {
-        assert_eq!(start(3, 9, Some((0, None))), (2, Recovery::Resumed, None));
     }
 }

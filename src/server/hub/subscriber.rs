@@ -6,6 +6,7 @@ use std::iter;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use bytes::Bytes;
 use slab::Slab;
 
 use crate::protocol::{CloseCode, Offset, Push, RoomName, RoomSelector, UnsubscribeCode};
@@ -45,7 +46,7 @@ pub trait Subscriber: Send + Sync {
 #[derive(Debug)]
 pub struct Notice {
     push: Push,
-    encodings: [OnceLock<Vec<u8>>; Dialect::COUNT],
+    encodings: [OnceLock<Bytes>; Dialect::COUNT],
 }
 
 impl Notice {
@@ -69,11 +70,7 @@ impl Notice {
             return &[];
         }
 
-        self.encodings[dialect as usize].get_or_init(|| {
-            let mut bytes = Vec::new();
-            dialect.encode_into(&self.push, &mut bytes);
-            bytes
-        })
+        self.encodings[dialect as usize].get_or_init(|| dialect.encode(&self.push))
     }
 }
 
@@ -108,7 +105,7 @@ pub struct ConnectionStatus {
 /// The readers of one room or pattern. A clone is cheap and does not change. A pass iterates over a clone, so only a
 /// reader that is added or removed during the pass causes a copy.
 #[derive(Clone, Default)]
-pub(super) enum Readers {
+pub(super) enum ReaderList {
     #[default]
     None,
     /// A single reader, with key 0. Most rooms have one member, and this case needs no allocation.
@@ -116,7 +113,7 @@ pub(super) enum Readers {
     Many(Arc<Slab<Arc<dyn Subscriber>>>),
 }
 
-impl Readers {
+impl ReaderList {
     /// Adds `reader` and returns its key.
     pub(super) fn insert(&mut self, reader: Arc<dyn Subscriber>) -> usize {
         *self = match std::mem::take(self) {
@@ -190,12 +187,12 @@ impl Readers {
 
 /// Sends `notice` to every reader of `lists`, once to a reader that is in several of them. In large rooms this takes a
 /// while.
-pub(super) async fn notify_all(lists: &[Readers], notice: &Notice) {
+pub(super) async fn notify_all(lists: &[ReaderList], notice: &Notice) {
     // The lists keep the readers alive, so no address is used twice.
     let mut notified = HashSet::new();
     let mut writes = 0;
 
-    for reader in lists.iter().flat_map(Readers::iter) {
+    for reader in lists.iter().flat_map(ReaderList::iter) {
         let address = Arc::as_ptr(reader).cast::<()>().addr();
         if lists.len() > 1 && !notified.insert(address) {
             continue;
@@ -268,7 +265,7 @@ mod tests {
     #[tokio::test]
     async fn a_reader_of_several_lists_is_notified_once() {
         let readers = [(); 2].map(|()| Arc::new(TestSubscriber::new()));
-        let mut lists = [Readers::default(), Readers::default()];
+        let mut lists = [ReaderList::default(), ReaderList::default()];
         for list in &mut lists {
             list.insert(readers[0].clone());
         }
@@ -286,7 +283,7 @@ mod tests {
         fn a_key_finds_its_reader_and_a_clone_stays_as_it_was(
             steps in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 0..60),
         ) {
-            let mut readers = Readers::default();
+            let mut readers = ReaderList::default();
             let mut known: Vec<(usize, Arc<dyn Subscriber>)> = Vec::new();
             for (comes, which) in steps {
                 let (before, count) = (readers.clone(), known.len());
