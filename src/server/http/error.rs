@@ -301,13 +301,7 @@ pub(super) enum ApiError {
 impl ApiError {
     fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
-            Self::Name(
-                NameError::Length { .. }
-                | NameError::RoomCharacter { .. }
-                | NameError::RoomSegment
-                | NameError::Pattern
-                | NameError::IdControl { .. },
-            ) => (StatusCode::BAD_REQUEST, "bad_name"),
+            Self::Name(_) => (StatusCode::BAD_REQUEST, "bad_name"),
             Self::Key(_) | Self::KeyOfBatch => (StatusCode::BAD_REQUEST, "bad_key"),
             Self::Parameter { .. } | Self::Query(_) => (StatusCode::BAD_REQUEST, "bad_parameter"),
             Self::Line { error, .. } | Self::InRoom { error, .. } => error.status_and_code(),

@@ -1,4 +1,4 @@
-//! The security headers of all responses, and the policies of pages and files.
+//! The security headers of all responses, the policies of pages and files, and the headers of streams.
 //!
 //! Deliberately absent: `Strict-Transport-Security`, which the TLS terminator should add;
 //! `Cross-Origin-Opener-Policy`, which browsers ignore with an error in the console for pages over plain HTTP, and which
@@ -10,9 +10,12 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 
 use crate::server::auth::{Embedding, WebPolicy};
+use crate::server::http::middleware::listener::Endless;
 
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
     HeaderName::from_static("cross-origin-resource-policy");
+/// The header that disables buffering in proxies like nginx.
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
 
 /// The Content-Security-Policy of responses that are not pages: if shown as one, they may load nothing.
@@ -93,6 +96,17 @@ pub(super) fn put_page(response: &mut Response, html: String, vary: &'static str
     );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.append(header::VARY, HeaderValue::from_static(vary));
+}
+
+/// Adds the headers of a response that has no end to `response`. Its connection must not be in the connection table any
+/// more: it sends no further requests.
+pub(super) fn describe_stream(response: &mut Response, media_type: &'static str) {
+    response.extensions_mut().insert(Endless);
+
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
 }
 
 /// Sets the `Permissions-Policy` of pages on `response`.

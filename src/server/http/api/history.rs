@@ -9,6 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::protocol::{Epoch, Kind, Offset, Publication};
 use crate::server::http::AppState;
+use crate::server::http::api::admin::page_size;
 use crate::server::http::api::search::{MAX_SEARCHES, SearchWords};
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::{self, InRoom, Query};
@@ -17,10 +18,6 @@ use crate::server::hub::Room;
 use crate::server::room::Frame;
 use crate::server::store::{Bounds, Page, Span};
 
-/// The messages in a page if the query has no `limit`.
-const DEFAULT_LIMIT: usize = 100;
-/// The most messages in a page.
-const MAX_LIMIT: usize = 1000;
 /// The messages that are read from the store at once to find those of a kind.
 const SCAN_MESSAGES: usize = 1000;
 /// The most bytes of a page of one kind, unless one message is larger.
@@ -208,16 +205,9 @@ impl HistoryQuery {
                 allowed: "1 to 64 characters of A-Z a-z 0-9 . _ : -",
             })
         });
-        let limit = params.limit.map_or(Ok(DEFAULT_LIMIT), |limit| {
-            limit
-                .parse()
-                .ok()
-                .filter(|limit| (1..=MAX_LIMIT).contains(limit))
-                .ok_or(ApiError::Parameter {
-                    name: "limit",
-                    allowed: "a number from 1 to 1000",
-                })
-        })?;
+        // A limit that is not a number is refused like 0.
+        let limit = params.limit.map(|limit| limit.parse().unwrap_or(0));
+        let limit = page_size(limit)?;
 
         let range = match (words, around, after, before) {
             (None, Some(around), None, None) => HistoryRange::Around(around),

@@ -18,8 +18,8 @@ use crate::server::http::answer::IsLogStream;
 use crate::server::http::connection_table::ConnectionPermit;
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::{self, InRoom, InRooms, Query};
+use crate::server::http::headers;
 use crate::server::http::middleware::authenticated::AuthenticatedClient;
-use crate::server::http::middleware::listener::Endless;
 use crate::server::http::negotiation::{self, Offer};
 use crate::server::hub::{PendingSubscription, Refusal};
 use crate::server::moderation::AccessRequest;
@@ -28,8 +28,6 @@ use crate::server::transport::{PendingConnection, Permissions};
 
 /// The header with a reader's position, as `EPOCH:OFFSET`. In the response, the position at which the stream begins.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-/// The header that disables buffering in proxies like nginx.
-const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// The forms of a stream, by the media types that `Accept` may name.
 const DIALECTS: [Offer<Dialect>; 2] = [
@@ -228,14 +226,10 @@ async fn open(
         Dialect::Sse | Dialect::Plain | Dialect::Typed => "text/event-stream",
     };
     let mut response = Body::new(body).into_response();
-    response.extensions_mut().insert(Endless);
     response.extensions_mut().insert(IsLogStream);
+    headers::describe_stream(&mut response, media_type);
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
-    // The connection has no entry in the connection table any more, so it cannot send further requests.
-    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     let position = position.and_then(|position| HeaderValue::try_from(position.to_string()).ok());
     if let Some(position) = position {
         headers.insert(LAST_EVENT_ID, position);

@@ -187,13 +187,12 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{Epoch, MessageFields, Offset, RoomName, UserId};
+    use crate::protocol::{MessageFields, RoomName, UserId};
     use crate::server::room::Draft;
 
     fn frame(content: Content) -> Arc<Frame> {
         let draft = Draft::new(UserId::guest(0), content, MessageFields::default());
-        let (room, epoch) = (RoomName::lobby(), Epoch::new(0));
-        Arc::new(Frame::new(room, draft, epoch, Offset(1), Offset(0), 0))
+        Arc::new(Frame::of_test(&RoomName::lobby(), draft, 1))
     }
 
     fn frames(form: ContentForm, body: &str, max: usize) -> Vec<Arc<Frame>> {

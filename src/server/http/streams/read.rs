@@ -6,27 +6,25 @@ use std::time::Duration;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::State as Shared;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 
 use crate::protocol::{Epoch, Offset, RoomName};
-use crate::server::http::AppState;
 use crate::server::http::connection_table::ConnectionPermit;
 use crate::server::http::error::ApiError;
 use crate::server::http::extract::Query;
 use crate::server::http::middleware::authenticated::AuthenticatedClient;
-use crate::server::http::middleware::listener::Endless;
 use crate::server::http::streams::content::ContentForm;
 use crate::server::http::streams::headers::{
     self, STREAM_CLOSED, STREAM_CURSOR, STREAM_SSE_DATA_ENCODING, STREAM_UP_TO_DATE, TRUE,
 };
-use crate::server::http::streams::live::LiveReader;
+use crate::server::http::streams::live::{LivePage, LiveReader};
 use crate::server::http::streams::offset::StartOffset;
 use crate::server::http::streams::{self, StreamError, StreamName, cursor, events};
+use crate::server::http::{self, AppState};
 use crate::server::hub::{Room, StartPosition};
 use crate::server::moderation::AccessRequest;
-use crate::server::room::Frame;
 use crate::server::store::{Bounds, Lifecycle, Span};
 use crate::server::transport::unix_time;
 
@@ -34,8 +32,6 @@ use crate::server::transport::unix_time;
 const PAGE_MESSAGES: usize = 1000;
 /// The time for which a long poll waits.
 const LONG_POLL: Duration = Duration::from_secs(20);
-/// The header that disables buffering in proxies like nginx.
-const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
@@ -62,12 +58,7 @@ struct StreamPage {
     epoch: Epoch,
     /// The position before the messages.
     start: Offset,
-    frames: Vec<Arc<Frame>>,
-    /// The position after them.
-    next: Offset,
-    is_up_to_date: bool,
-    /// True if there will never be more messages.
-    is_closed: bool,
+    messages: LivePage,
 }
 
 pub(super) async fn read(
@@ -155,11 +146,13 @@ async fn catch_up(
         form: ContentForm::of_room(&lifecycle),
         epoch: bounds.epoch,
         start: cursor,
-        next: last.unwrap_or(cursor.max(bounds.head)),
-        is_up_to_date,
-        is_closed: is_up_to_date && lifecycle.is_closed,
+        messages: LivePage {
+            next: last.unwrap_or(cursor.max(bounds.head)),
+            is_up_to_date,
+            is_closed: is_up_to_date && lifecycle.is_closed,
+            frames,
+        },
         lifecycle,
-        frames,
     };
     if is_tail {
         let mut response = page.response(StatusCode::OK);
@@ -220,17 +213,17 @@ async fn long_poll(
     cursor: Option<u64>,
 ) -> Result<Response, ApiError> {
     let deadline = reader.hub().now().after(LONG_POLL);
-    let page = loop {
-        let page = reader.read().await?;
+    let messages = loop {
+        let messages = reader.read().await?;
         let rest = deadline.since(reader.hub().now());
         let is_over = rest.is_zero() || reader.has_ended();
-        if !page.frames.is_empty() || page.is_closed || is_over {
-            break page;
+        if !messages.frames.is_empty() || messages.is_closed || is_over {
+            break messages;
         }
         reader.wait(rest).await;
     };
 
-    let status = if page.frames.is_empty() {
+    let status = if messages.frames.is_empty() {
         StatusCode::NO_CONTENT
     } else {
         StatusCode::OK
@@ -239,16 +232,13 @@ async fn long_poll(
         form: ContentForm::of_room(&lifecycle),
         lifecycle,
         epoch: reader.epoch().clone(),
-        start: page.next,
-        frames: page.frames,
-        next: page.next,
-        is_up_to_date: page.is_up_to_date,
-        is_closed: page.is_closed,
+        start: messages.next,
+        messages,
     };
     let mut response = page.response(status);
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, NO_STORE);
-    if !page.is_closed {
+    if !page.messages.is_closed {
         headers.insert(STREAM_CURSOR, HeaderValue::from(cursor::next(cursor)));
     }
     Ok(response)
@@ -273,16 +263,9 @@ fn stream_events(
     let events = events::events(reader, form, cursor, expires, heartbeat);
 
     let mut response = Body::from_stream(events).into_response();
-    response.extensions_mut().insert(Endless);
+    http::headers::describe_stream(&mut response, "text/event-stream");
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/event-stream"),
-    );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
-    // The connection has no entry in the connection table any more, so it cannot send further requests.
-    headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     if form.is_binary() {
         let base64 = HeaderValue::from_static("base64");
         headers.insert(STREAM_SSE_DATA_ENCODING, base64);
@@ -293,18 +276,24 @@ fn stream_events(
 impl StreamPage {
     /// Returns a response with the messages, if `status` is 200.
     fn response(&self, status: StatusCode) -> Response {
+        let LivePage {
+            frames,
+            next,
+            is_up_to_date,
+            is_closed,
+        } = &self.messages;
         let mut response = match status {
-            StatusCode::OK => self.form.body(&self.frames).into_response(),
+            StatusCode::OK => self.form.body(frames).into_response(),
             status => status.into_response(),
         };
 
         let headers = response.headers_mut();
-        headers::describe(headers, &self.lifecycle, &self.epoch, self.next);
+        headers::describe(headers, &self.lifecycle, &self.epoch, *next);
         headers.remove(STREAM_CLOSED);
-        if self.is_up_to_date {
+        if *is_up_to_date {
             headers.insert(STREAM_UP_TO_DATE, TRUE);
         }
-        if self.is_closed {
+        if *is_closed {
             headers.insert(STREAM_CLOSED, TRUE);
         }
         response
@@ -313,20 +302,21 @@ impl StreamPage {
     /// Returns the entity tag: the range of offsets, the number of deleted messages among them, and whether the stream ends
     /// with them.
     fn etag(&self) -> String {
-        let deleted = self.frames.iter().filter(|frame| frame.is_deleted());
-        let end = if self.is_closed { ":c" } else { "" };
+        let messages = &self.messages;
+        let deleted = messages.frames.iter().filter(|frame| frame.is_deleted());
+        let end = if messages.is_closed { ":c" } else { "" };
         format!(
             "\"{}:{}:{}:{}{end}\"",
             self.epoch,
             self.start,
-            self.next,
+            messages.next,
             deleted.count(),
         )
     }
 
     /// Returns the `Cache-Control` of the page. Caches may keep pages before the newest messages.
     const fn cache_control(&self, is_public: bool) -> HeaderValue {
-        HeaderValue::from_static(match (self.is_up_to_date, is_public) {
+        HeaderValue::from_static(match (self.messages.is_up_to_date, is_public) {
             (true, _) => "no-cache",
             (false, true) => "public, max-age=60, stale-while-revalidate=300",
             (false, false) => "private, max-age=60, stale-while-revalidate=300",
