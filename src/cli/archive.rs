@@ -8,10 +8,7 @@ use clap::{ArgMatches, Args};
 use crate::cli::output::{OutputError, note};
 use crate::cli::{Failure, format, settings};
 use crate::protocol::{RoomName, has_bom};
-use crate::server::config::Config;
-use crate::server::store::{
-    ExportError, Exported, ImportLine, SqliteSettings, StoreSettings, export, import, now_millis,
-};
+use crate::server::store::{ExportError, Exported, ImportLine, export, import, now_millis};
 
 /// The settings that determine the path and the retention of the database.
 pub(super) const SETTINGS: &[&str] = &[
@@ -24,6 +21,9 @@ pub(super) const SETTINGS: &[&str] = &[
     "max-rooms",
     "quick-check",
 ];
+
+/// The problem of a store that is not a file.
+const NO_FILE: &str = "it leaves no file to read or write; name one: sqlite:FILE";
 
 /// The arguments of `fanfare export`.
 #[derive(Debug, Args)]
@@ -58,7 +58,7 @@ pub(super) struct ImportArgs {
 
 pub(super) fn run_export(args: ExportArgs, matches: &ArgMatches) -> Result<(), Failure> {
     let ExportArgs { room } = args;
-    let settings = database(matches)?;
+    let settings = settings::database(matches, NO_FILE)?;
     let mut out = BufWriter::new(std::io::stdout().lock());
 
     let written = export(&settings.path, &room, |frame| {
@@ -89,7 +89,7 @@ pub(super) fn run_export(args: ExportArgs, matches: &ArgMatches) -> Result<(), F
 
 pub(super) fn run_import(args: ImportArgs, matches: &ArgMatches) -> Result<(), Failure> {
     let ImportArgs { room } = args;
-    let settings = database(matches)?;
+    let settings = settings::database(matches, NO_FILE)?;
     let mut entries = Vec::new();
 
     for (at, line) in std::io::stdin().lock().lines().enumerate() {
@@ -116,15 +116,4 @@ pub(super) fn run_import(args: ImportArgs, matches: &ArgMatches) -> Result<(), F
         imported.stored, imported.duplicates
     ));
     Ok(())
-}
-
-/// Returns the settings of the database.
-fn database(matches: &ArgMatches) -> Result<SqliteSettings, Failure> {
-    match Config::check(&settings::collect(matches))?.store {
-        StoreSettings::Sqlite(settings) => Ok(settings),
-        _ => Err(Failure::argument(
-            "--store",
-            "it leaves no file to read or write; name one: sqlite:FILE",
-        )),
-    }
 }

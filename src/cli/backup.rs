@@ -6,11 +6,13 @@ use clap::{ArgMatches, Args};
 
 use crate::cli::output::note;
 use crate::cli::{Failure, settings};
-use crate::server::config::Config;
-use crate::server::store::{BackupReport, StoreSettings, backup, restore};
+use crate::server::store::{BackupReport, backup, restore};
 
 /// The settings that locate the database.
 pub(super) const SETTINGS: &[&str] = &["store", "data"];
+
+/// The problem of a store that is not a file.
+const NO_FILE: &str = "it is not a file; back up NATS with its own tools (nats stream backup)";
 
 /// The arguments of `fanfare backup`.
 #[derive(Debug, Args)]
@@ -41,7 +43,7 @@ pub(super) fn run_backup(
     BackupArgs { file }: BackupArgs,
     matches: &ArgMatches,
 ) -> Result<(), Failure> {
-    let database = database(matches)?;
+    let database = settings::database(matches, NO_FILE)?.path;
 
     let report = backup(&database, &file).map_err(anyhow::Error::from)?;
 
@@ -66,7 +68,7 @@ pub(super) fn run_restore(
     RestoreArgs { file }: RestoreArgs,
     matches: &ArgMatches,
 ) -> Result<(), Failure> {
-    let database = database(matches)?;
+    let database = settings::database(matches, NO_FILE)?.path;
 
     let restored = restore(&file, &database).map_err(anyhow::Error::from)?;
 
@@ -79,15 +81,4 @@ pub(super) fn run_restore(
         "{messages} messages in {database}; a new epoch begins"
     ));
     Ok(())
-}
-
-/// Returns the path of the database.
-fn database(matches: &ArgMatches) -> Result<PathBuf, Failure> {
-    match Config::check(&settings::collect(matches))?.store {
-        StoreSettings::Sqlite(settings) => Ok(settings.path),
-        _ => Err(Failure::argument(
-            "--store",
-            "it is not a file; back up NATS with its own tools (nats stream backup)",
-        )),
-    }
 }

@@ -116,18 +116,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::protocol::{MessageFields, Offset, RoomName, UserId};
+    use crate::protocol::samples;
 
     fn said(body: Body) -> Publication {
-        let from = UserId::parse("ann").expect("a name");
         Publication {
-            room: RoomName::lobby(),
-            offset: Offset(1),
-            prev: Offset(0),
             at: 1_795_443_709_662,
-            from,
+            from: samples::user("ann"),
             body,
-            fields: MessageFields::default(),
+            ..samples::publication(1, "")
         }
     }
 

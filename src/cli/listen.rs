@@ -49,34 +49,34 @@ pub(super) struct ListenArgs {
 
 /// The format of the output.
 #[derive(Clone, Copy, Debug)]
-enum Shown {
+enum OutputFormat {
     Json,
     Line(Style),
 }
 
 pub(super) fn run(args: ListenArgs) -> Result<(), Failure> {
     let (server, credentials) = args.server.open()?;
-    let shown = match (args.json, is_coloured()) {
-        (true, _) => Shown::Json,
-        (false, true) => Shown::Line(Style::Coloured),
-        (false, false) => Shown::Line(Style::Plain),
+    let output = match (args.json, is_coloured()) {
+        (true, _) => OutputFormat::Json,
+        (false, true) => OutputFormat::Line(Style::Coloured),
+        (false, false) => OutputFormat::Line(Style::Plain),
     };
     let subscriptions = Subscriptions::new(args.rooms, args.after.as_ref());
     // A single room is in the URL, so that a refusal ends the command.
     let only = subscriptions.only_room().cloned();
     let socket = ReconnectingSocket::new(server, only, None, credentials);
-    start(listen(socket, subscriptions, shown))
+    start(listen(socket, subscriptions, output))
 }
 
 async fn listen(
     mut socket: ReconnectingSocket,
     subscriptions: Subscriptions,
-    shown: Shown,
+    output: OutputFormat,
 ) -> anyhow::Result<()> {
     let result = tokio::select! {
-        result = follow(&mut socket, subscriptions, shown) => result,
+        result = follow(&mut socket, subscriptions, output) => result,
         result = interrupted() => result,
-        () = unread() => Ok(()),
+        () = output_closed() => Ok(()),
     };
 
     socket.close().await;
@@ -87,15 +87,15 @@ async fn listen(
 async fn follow(
     socket: &mut ReconnectingSocket,
     mut subscriptions: Subscriptions,
-    shown: Shown,
+    output: OutputFormat,
 ) -> anyhow::Result<()> {
     let mut out = tokio::io::stdout();
     let are_several = subscriptions.len() > 1;
-    let mut is_away = false;
+    let mut is_disconnected = false;
     loop {
         match socket.next(subscriptions.first()).await? {
             SocketEvent::Received(pushes) => {
-                if std::mem::take(&mut is_away) {
+                if std::mem::take(&mut is_disconnected) {
                     note("connected again");
                 }
 
@@ -104,11 +104,11 @@ async fn follow(
                     let updates = subscriptions.on_push(socket, push)?.into_iter();
                     lines.extend(
                         updates
-                            .filter_map(|(room, update)| show(&room, update, shown, are_several)),
+                            .filter_map(|(room, update)| show(&room, update, output, are_several)),
                     );
                     if let Push::Closed { room, .. } = push {
                         note(&format!("the room {room} is closed"));
-                        if let Shown::Json = shown {
+                        if let OutputFormat::Json = output {
                             lines.push_str(&(format::escape_json(&push.encode()) + "\n"));
                         }
                     }
@@ -125,7 +125,7 @@ async fn follow(
             SocketEvent::Disconnected(reason) => {
                 subscriptions.on_disconnect();
                 // The message is printed once per outage, not once per attempt.
-                if !std::mem::replace(&mut is_away, true) {
+                if !std::mem::replace(&mut is_disconnected, true) {
                     note(&format!("{reason}; trying again"));
                 }
             }
@@ -135,11 +135,16 @@ async fn follow(
 
 /// Returns the line of `update` in `room` for standard output, and reports gaps on standard error. The line of a message
 /// begins with its room if there `are_several`.
-fn show(room: &RoomSelector, update: Update, shown: Shown, are_several: bool) -> Option<String> {
-    let push = match (update, shown) {
+fn show(
+    room: &RoomSelector,
+    update: Update,
+    output: OutputFormat,
+    are_several: bool,
+) -> Option<String> {
+    let push = match (update, output) {
         // A gap follows, and is reported.
         (Update::Restarted, _) => return None,
-        (Update::Message(publication), Shown::Line(style)) => {
+        (Update::Message(publication), OutputFormat::Line(style)) => {
             let line = format::message(&publication, style);
             let is_named = are_several || matches!(room, RoomSelector::Pattern(_));
             return Some(if is_named {
@@ -148,12 +153,14 @@ fn show(room: &RoomSelector, update: Update, shown: Shown, are_several: bool) ->
                 line
             });
         }
-        (Update::Message(publication), Shown::Json) => Push::Message(publication),
-        (Update::Deleted { offset, .. }, Shown::Line(_)) => {
+        (Update::Message(publication), OutputFormat::Json) => Push::Message(publication),
+        (Update::Deleted { offset, .. }, OutputFormat::Line(_)) => {
             note(&format!("message {offset} was deleted"));
             return None;
         }
-        (Update::Deleted { room, offset, at }, Shown::Json) => Push::Deleted { room, offset, at },
+        (Update::Deleted { room, offset, at }, OutputFormat::Json) => {
+            Push::Deleted { room, offset, at }
+        }
         (
             Update::Gap {
                 after,
@@ -161,10 +168,12 @@ fn show(room: &RoomSelector, update: Update, shown: Shown, are_several: bool) ->
                 count,
                 reason,
             },
-            shown,
+            output,
         ) => {
             note(&format::gap(count, reason));
-            let Shown::Json = shown else { return None };
+            let OutputFormat::Json = output else {
+                return None;
+            };
             Push::Gap {
                 room: room.clone(),
                 after,
@@ -178,7 +187,7 @@ fn show(room: &RoomSelector, update: Update, shown: Shown, are_several: bool) ->
 }
 
 /// Waits until standard output is closed, even while there are no messages.
-async fn unread() {
+async fn output_closed() {
     let (gone, is_gone) = oneshot::channel();
     // The thread is not joined, because it waits for ever if the output is a file.
     std::thread::spawn(move || {

@@ -75,7 +75,7 @@ impl From<Vec<ConfigError>> for Failure {
 pub fn run() -> ExitCode {
     let matches = match command().try_get_matches() {
         Ok(matches) => matches,
-        Err(error) => return answer(&error),
+        Err(error) => return print_usage(&error),
     };
     if let Err(error) = file_size::survive_limit() {
         output::fail([format!("cannot handle SIGXFSZ: {error}")]);
@@ -137,7 +137,7 @@ fn fail(error: &anyhow::Error) -> ExitCode {
 }
 
 /// Prints the help, the version or the usage error in `error`.
-fn answer(error: &clap::Error) -> ExitCode {
+fn print_usage(error: &clap::Error) -> ExitCode {
     if !matches!(
         error.kind(),
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion

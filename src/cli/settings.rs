@@ -6,12 +6,13 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
 
 use crate::cli::args::not_empty;
-use crate::cli::environment;
+use crate::cli::{Failure, environment};
 use crate::protocol::without_bom;
 use crate::server::config::{
-    ConfigError, RawConfig, RawRoomRule, RawValue, SETTINGS, Setting, Source,
+    Config, ConfigError, RawConfig, RawRoomRule, RawValue, SETTINGS, Setting, Source,
 };
 use crate::server::small_file;
+use crate::server::store::{SqliteSettings, StoreSettings};
 
 /// The flag that names the settings file.
 const FILE_FLAG: &str = "config";
@@ -73,6 +74,17 @@ pub(super) fn collect(matches: &ArgMatches) -> RawConfig {
         add_file(file, &mut raw);
     }
     raw
+}
+
+/// Returns the settings of the database.
+///
+/// # Errors
+/// The invalid settings, or `problem` if the store is not a file.
+pub(super) fn database(matches: &ArgMatches, problem: &str) -> Result<SqliteSettings, Failure> {
+    match Config::check(&collect(matches))?.store {
+        StoreSettings::Sqlite(settings) => Ok(settings),
+        _ => Err(Failure::argument("--store", problem)),
+    }
 }
 
 fn add_file(file: &str, raw: &mut RawConfig) {

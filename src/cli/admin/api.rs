@@ -33,8 +33,7 @@ impl Api {
         path: &str,
         query: &impl Serialize,
     ) -> anyhow::Result<T> {
-        let path = with_query(path, query)?;
-        self.call(Method::GET, &path, Body::empty()).await
+        self.call_with_query(Method::GET, path, query).await
     }
 
     /// Sends a DELETE request.
@@ -46,8 +45,7 @@ impl Api {
         path: &str,
         query: &impl Serialize,
     ) -> anyhow::Result<T> {
-        let path = with_query(path, query)?;
-        self.call(Method::DELETE, &path, Body::empty()).await
+        self.call_with_query(Method::DELETE, path, query).await
     }
 
     /// Sends a POST request with `request` as JSON.
@@ -85,6 +83,16 @@ impl Api {
         Ok(())
     }
 
+    async fn call_with_query<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        query: &impl Serialize,
+    ) -> anyhow::Result<T> {
+        let path = format!("{path}?{}", serde_urlencoded::to_string(query)?);
+        self.call(method, &path, Body::empty()).await
+    }
+
     async fn call<T: DeserializeOwned>(
         &self,
         method: Method,
@@ -118,8 +126,4 @@ impl Api {
             None => bail!("{answer}: is this a Fanfare server?"),
         }
     }
-}
-
-fn with_query(path: &str, query: &impl Serialize) -> anyhow::Result<String> {
-    Ok(format!("{path}?{}", serde_urlencoded::to_string(query)?))
 }

@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::tally::{BenchResult, Tally};
 use super::{Bench, BenchArgs};
-use crate::cli::client::{Frame, Socket};
+use crate::cli::client::{Socket, SocketFrame};
 use crate::cli::output::progress;
 use crate::protocol::{Body, Command, Key, MessageFields, Offset, Push, RoomName, RoomSelector};
 
@@ -53,7 +53,7 @@ pub(super) async fn run(bench: &Bench) -> anyhow::Result<BenchResult> {
         });
     } else {
         for number in 0..options.publishers {
-            let publisher = Publisher::connect(bench, number).await?;
+            let publisher = LoadPublisher::connect(bench, number).await?;
             tasks.spawn(publisher.publish(options.clone(), tally.clone()));
         }
     }
@@ -113,11 +113,11 @@ async fn connect_listener(bench: &Bench, number: u32) -> anyhow::Result<Socket> 
     socket.flush().await?;
 
     while missing > 0 {
-        match Frame::from(socket.next().await) {
-            Frame::Push(Push::Subscribed(_)) => missing -= 1,
-            Frame::Push(Push::Error { message, .. }) => bail!("cannot subscribe: {message}"),
-            Frame::End(end) => bail!("the server closed a listener: {}", end.reason),
-            Frame::Push(_) | Frame::Other => {}
+        match SocketFrame::from(socket.next().await) {
+            SocketFrame::Push(Push::Subscribed(_)) => missing -= 1,
+            SocketFrame::Push(Push::Error { message, .. }) => bail!("cannot subscribe: {message}"),
+            SocketFrame::End(end) => bail!("the server closed a listener: {}", end.reason),
+            SocketFrame::Push(_) | SocketFrame::Other => {}
         }
     }
     Ok(socket)
@@ -148,7 +148,7 @@ async fn connect(
 }
 
 /// A client that publishes in its share of the rooms, in turn.
-struct Publisher {
+struct LoadPublisher {
     socket: Socket,
     number: u32,
     rooms: Vec<PublisherRoom>,
@@ -162,7 +162,7 @@ struct PublisherRoom {
     sent: u64,
 }
 
-impl Publisher {
+impl LoadPublisher {
     /// Connects the publisher `number`.
     async fn connect(bench: &Bench, number: u32) -> anyhow::Result<Self> {
         let BenchArgs {

@@ -1,7 +1,5 @@
 //! The report of a [`load`](super::load), for a person or a script.
 
-use std::fmt::{self, Write};
-
 use hdrhistogram::Histogram;
 use serde_json::json;
 
@@ -14,10 +12,36 @@ const BAR: u64 = 40;
 
 /// Prints the figures, and a histogram of the latencies with a bar per power of two.
 pub(super) fn print(options: &BenchArgs, result: &BenchResult) -> Result<(), OutputError> {
-    let mut text = String::new();
-    // Writing to a string cannot fail.
-    let _ =
-        write_figures(&mut text, options, result).and_then(|()| write_histogram(&mut text, result));
+    let BenchResult {
+        sent,
+        expected,
+        delivered,
+        disordered,
+        closed,
+        connecting,
+        latency,
+        acks,
+    } = result;
+    let per_second = *delivered as f64 / options.length().as_secs_f64();
+
+    let mut text = format!(
+        "connections  {} in {} rooms, {}, connected in {connecting:.2?}\n\
+         published    {sent} of {} bytes\n\
+         deliveries   {delivered} of {expected}, {per_second:.0}/s\n\
+         lost         {}\n\
+         disordered   {disordered}\n\
+         closed       {closed}\n",
+        options.connections,
+        options.rooms,
+        options.per_connection,
+        options.size,
+        result.lost(),
+    );
+    if let Some(acks) = acks {
+        text.push_str(&latency_line("ack ms", acks));
+    }
+    text.push_str(&latency_line("latency ms", latency));
+    text.push_str(&histogram_lines(latency));
     output::print(text)
 }
 
@@ -44,44 +68,10 @@ pub(super) fn print_json(options: &BenchArgs, result: &BenchResult) -> Result<()
     output::print(format!("{figures}\n"))
 }
 
-fn write_figures(out: &mut impl Write, options: &BenchArgs, result: &BenchResult) -> fmt::Result {
-    let BenchResult {
-        sent,
-        expected,
-        delivered,
-        disordered,
-        closed,
-        connecting,
-        latency,
-        acks,
-    } = result;
-    let per_second = *delivered as f64 / options.length().as_secs_f64();
-
-    writeln!(
-        out,
-        "connections  {} in {} rooms, {}, connected in {connecting:.2?}",
-        options.connections, options.rooms, options.per_connection
-    )?;
-    writeln!(out, "published    {sent} of {} bytes", options.size)?;
-    writeln!(
-        out,
-        "deliveries   {delivered} of {expected}, {per_second:.0}/s"
-    )?;
-    writeln!(out, "lost         {}", result.lost())?;
-    writeln!(out, "disordered   {disordered}")?;
-    writeln!(out, "closed       {closed}")?;
-
-    if let Some(acks) = acks {
-        write_latency(out, "ack ms", acks)?;
-    }
-    write_latency(out, "latency ms", latency)
-}
-
-fn write_latency(out: &mut impl Write, name: &str, latency: &Histogram<u64>) -> fmt::Result {
+fn latency_line(name: &str, latency: &Histogram<u64>) -> String {
     let at = |quantile| latency.value_at_quantile(quantile) as f64 / 1000.0;
-    writeln!(
-        out,
-        "{name:<12} p50 {:.2}  p90 {:.2}  p99 {:.2}  p99.9 {:.2}  max {:.2}",
+    format!(
+        "{name:<12} p50 {:.2}  p90 {:.2}  p99 {:.2}  p99.9 {:.2}  max {:.2}\n",
         at(0.5),
         at(0.9),
         at(0.99),
@@ -90,29 +80,20 @@ fn write_latency(out: &mut impl Write, name: &str, latency: &Histogram<u64>) -> 
     )
 }
 
-fn write_histogram(out: &mut impl Write, result: &BenchResult) -> fmt::Result {
+fn histogram_lines(latency: &Histogram<u64>) -> String {
     let mut buckets = Vec::new();
     let mut low = 0;
     let mut high = 128;
-    while low <= result.latency.max() {
-        buckets.push((high, result.latency.count_between(low, high - 1)));
+    while low <= latency.max() {
+        buckets.push((high, latency.count_between(low, high - 1)));
         (low, high) = (high, high * 2);
     }
 
-    let most = buckets
-        .iter()
-        .map(|(_, count)| *count)
-        .max()
-        .unwrap_or_default()
-        .max(1);
-
-    for (high, count) in buckets {
+    let counts = buckets.iter().map(|(_, count)| *count);
+    let most = counts.max().unwrap_or_default().max(1);
+    let line = |(high, count): (u64, u64)| {
         let bar = "#".repeat((count * BAR).div_ceil(most) as usize);
-        writeln!(
-            out,
-            "  < {:>9.2} ms {count:>10} {bar}",
-            high as f64 / 1000.0
-        )?;
-    }
-    Ok(())
+        format!("  < {:>9.2} ms {count:>10} {bar}\n", high as f64 / 1000.0)
+    };
+    buckets.into_iter().map(line).collect()
 }

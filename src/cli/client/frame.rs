@@ -8,7 +8,7 @@ use crate::protocol::Push;
 
 /// The content of a frame.
 #[derive(Debug)]
-pub(in crate::cli) enum Frame {
+pub(in crate::cli) enum SocketFrame {
     /// A frame of the dialect.
     Push(Push),
     /// Any other frame: pings, which the library handles, and frames of newer servers. If one was a message, the
@@ -26,7 +26,7 @@ pub(in crate::cli) struct SocketEnd {
     pub(in crate::cli) reason: String,
 }
 
-impl From<Option<Result<Message, Error>>> for Frame {
+impl From<Option<Result<Message, Error>>> for SocketFrame {
     fn from(frame: Option<Result<Message, Error>>) -> Self {
         let (code, reason) = match frame {
             Some(Ok(Message::Text(text))) => {

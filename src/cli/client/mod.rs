@@ -15,7 +15,7 @@ mod reconnect;
 mod subscriptions;
 
 pub(super) use credentials::Credentials;
-pub(super) use frame::{Frame, SocketEnd};
+pub(super) use frame::{SocketEnd, SocketFrame};
 pub(super) use reconnect::{ReconnectingSocket, SocketEvent};
 pub(super) use server::{Answer, Server, Socket};
 pub(super) use server_url::ServerUrl;

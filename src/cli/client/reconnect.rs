@@ -15,8 +15,8 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::Credentials;
-use super::frame::{Frame, SocketEnd};
-use super::server::{OpenError, Server, Socket};
+use super::frame::{SocketEnd, SocketFrame};
+use super::server::{Server, Socket, SocketError};
 use crate::client::{Action, Connection, Cursor, NO_CLOSE_FRAME};
 use crate::protocol::{CloseCode, Command, Push, RoomName, UserId};
 
@@ -36,7 +36,7 @@ pub(in crate::cli) struct ReconnectingSocket {
     /// The start of [`Self::now`].
     started: Instant,
     connection: Connection,
-    opening: Option<BoxFuture<'static, Result<Socket, OpenError>>>,
+    opening: Option<BoxFuture<'static, Result<Socket, SocketError>>>,
     socket: Option<Socket>,
     /// The end of `socket`, which is returned after all earlier frames.
     ended: Option<SocketEnd>,
@@ -96,12 +96,14 @@ impl ReconnectingSocket {
                         self.connection.on_open(self.now());
                         self.socket = Some(socket);
                     }
-                    Err(OpenError::Later { why, pause }) => {
+                    Err(SocketError::Later { why, pause }) => {
                         self.on_close(NO_CLOSE_FRAME, pause);
                         let reason = format!("cannot connect to {}: {why}", self.server);
                         return Ok(SocketEvent::Disconnected(reason));
                     }
-                    Err(OpenError::Never(why)) => bail!("cannot connect to {}: {why}", self.server),
+                    Err(SocketError::Never(why)) => {
+                        bail!("cannot connect to {}: {why}", self.server)
+                    }
                 }
             }
 
@@ -182,7 +184,7 @@ impl ReconnectingSocket {
         let _ = timeout(CLOSE_TIMEOUT, closing).await;
     }
 
-    fn open(&self, cursor: &Cursor) -> BoxFuture<'static, Result<Socket, OpenError>> {
+    fn open(&self, cursor: &Cursor) -> BoxFuture<'static, Result<Socket, SocketError>> {
         let server = self.server.clone();
         let query = self
             .room
@@ -236,8 +238,8 @@ impl ReconnectingSocket {
 
     /// Records `frame` as activity or as the end, and returns its content.
     fn receive(&mut self, frame: Option<Result<Message, Error>>) -> Option<Push> {
-        match Frame::from(frame) {
-            Frame::Push(push) => {
+        match SocketFrame::from(frame) {
+            SocketFrame::Push(push) => {
                 self.connection.on_push(&push, self.started.elapsed());
                 if let Push::Unsubscribed { code, message, .. } = &push
                     && self.has_room()
@@ -249,8 +251,8 @@ impl ReconnectingSocket {
                 }
                 return Some(push);
             }
-            Frame::Other => self.connection.on_frame(self.started.elapsed()),
-            Frame::End(end) => self.ended = Some(end),
+            SocketFrame::Other => self.connection.on_frame(self.started.elapsed()),
+            SocketFrame::End(end) => self.ended = Some(end),
         }
         None
     }

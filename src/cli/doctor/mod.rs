@@ -105,17 +105,19 @@ impl DoctorOptions {
         let name = format!("doctor-{:08x}", fastrand::u32(..));
         let room = |name: &str| RoomName::parse(name).map_err(anyhow::Error::from);
 
-        let is_here = server.is_on_loopback();
+        let is_loopback = server.is_on_loopback();
         // A server with a public name may be on this machine too. A flag then indicates that.
-        let is_told = LOCAL.iter().any(|name| matches.contains_id(name));
-        let ops_listen = config.ops_listen.filter(|_| is_here || is_told);
+        let has_local_setting = LOCAL.iter().any(|name| matches.contains_id(name));
+        let ops_listen = config
+            .ops_listen
+            .filter(|_| is_loopback || has_local_setting);
         let ops = match args.ops {
             Some(url) => Some(url),
             None => ops_listen.map(local_url).transpose()?,
         };
 
         // Without such a flag, only the default store is checked, if it exists.
-        let is_local = is_told || (is_here && is_there(&config.store));
+        let is_local = has_local_setting || (is_loopback && is_existing_file(&config.store));
         Ok(Self {
             quiet_room: room(&format!("{name}-quiet"))?,
             visit: Visit {
@@ -139,7 +141,7 @@ fn local_url(mut address: SocketAddr) -> anyhow::Result<ServerUrl> {
     Ok(ServerUrl::parse(&format!("http://{address}"))?)
 }
 
-fn is_there(store: &StoreSettings) -> bool {
+fn is_existing_file(store: &StoreSettings) -> bool {
     matches!(store, StoreSettings::Sqlite(settings) if settings.path.is_file())
 }
 
@@ -173,8 +175,8 @@ async fn check_path(
         ..
     } = options;
 
-    let made_up = HeaderValue::try_from(ops::MADE_UP.to_string())?;
-    let headers = [(X_FORWARDED_FOR, made_up)];
+    let invented = HeaderValue::try_from(ops::INVENTED_ADDRESS.to_string())?;
+    let headers = [(X_FORWARDED_FOR, invented)];
     let headers = if ops.is_some() { &headers[..] } else { &[] };
     let opened = websocket::welcome(visit, headers).await;
     let Some((mut socket, welcome)) = report.step("websocket", opened) else {

@@ -10,7 +10,7 @@ use crate::protocol::Welcome;
 use crate::server::version;
 
 /// An invented client address (RFC 5737). The server uses it only if it trusts this client as a proxy.
-pub(super) const MADE_UP: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+pub(super) const INVENTED_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 /// The percentage of open files at which a server is about to reach its limit.
 const CROWDED_PERCENT: f64 = 90.0;
 
@@ -84,7 +84,9 @@ fn judge_address(seen: IpAddr, proxy_info: &ProxyInfo) -> Finding {
     };
 
     match &proxy_info.proxy {
-        _ if seen == MADE_UP => good("the server uses the client address that the proxy sends"),
+        _ if seen == INVENTED_ADDRESS => {
+            good("the server uses the client address that the proxy sends")
+        }
         Some(proxy) if seen.is_loopback() && !proxy_info.own.is_loopback() => trust(bad(format!(
             "the server sees {proxy} ({seen}) instead of its clients, so they share one limit"
         ))),
@@ -204,7 +206,11 @@ mod tests {
             (home, proxy_info("198.51.100.7", proxy), Rating::Bad),
             (home, proxy_info("127.0.0.1", proxy), Rating::Note),
             (home, proxy_info("127.0.0.1", None), Rating::Good),
-            (MADE_UP, proxy_info("127.0.0.1", proxy), Rating::Good),
+            (
+                INVENTED_ADDRESS,
+                proxy_info("127.0.0.1", proxy),
+                Rating::Good,
+            ),
             (
                 "203.0.113.9".parse().expect("an address"),
                 proxy_info("10.0.0.2", proxy),

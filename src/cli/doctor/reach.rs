@@ -104,7 +104,7 @@ async fn identity(visit: &Visit) -> Result<(Finding, Option<String>), Finding> {
     let answer = in_time(Answer::read(response)).await;
     let answer = answer.map_err(|error| bad(format!("{error:#}")))?;
     if answer.status != StatusCode::OK || answer.json()["info"]["title"] != "Fanfare" {
-        return Err(stranger(visit, &answer));
+        return Err(unexpected_answer(visit, &answer));
     }
 
     let by = proxy
@@ -115,7 +115,7 @@ async fn identity(visit: &Visit) -> Result<(Finding, Option<String>), Finding> {
 }
 
 /// Returns the finding for the unexpected response `answer`.
-fn stranger(visit: &Visit, answer: &Answer) -> Finding {
+fn unexpected_answer(visit: &Visit, answer: &Answer) -> Finding {
     let status = answer.status;
 
     match answer.error() {

@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
 
 use super::report::{Finding, bad, describe, good};
 use super::visit::{Visit, in_time};
-use crate::cli::client::{Answer, Frame, Socket, SocketEnd};
+use crate::cli::client::{Answer, Socket, SocketEnd, SocketFrame};
 use crate::client::Cursor;
 use crate::protocol::{
     Body, CloseCode, Command, ErrorCode, Key, MessageFields, Push, RoomName, SUBPROTOCOL, Welcome,
@@ -62,10 +62,10 @@ pub(super) async fn open(
 /// Returns the next frame of the dialect.
 async fn receive(socket: &mut Socket) -> Result<Push, SocketEnd> {
     loop {
-        match Frame::from(socket.next().await) {
-            Frame::Push(push) => return Ok(push),
-            Frame::Other => {}
-            Frame::End(end) => return Err(end),
+        match SocketFrame::from(socket.next().await) {
+            SocketFrame::Push(push) => return Ok(push),
+            SocketFrame::Other => {}
+            SocketFrame::End(end) => return Err(end),
         }
     }
 }
@@ -117,11 +117,11 @@ pub(super) async fn round_trip(socket: &mut Socket) -> Result<Finding, Finding> 
             "stored after {stored:.1?}, delivered after {back:.1?}; both include the network"
         ))),
         Err(error) => Err(match error.downcast() {
-            Ok(Denied {
+            Ok(PublishError {
                 code: ErrorCode::NotAllowed,
                 message,
             }) => bad(format!("the message is refused: {message}")).fix(TOKEN),
-            Ok(Denied { message, .. }) => {
+            Ok(PublishError { message, .. }) => {
                 bad(format!("the message is not stored: {message}")).fix(STORE)
             }
             Err(error) => bad(format!("the message is not delivered: {error:#}")).fix(STORE),
@@ -132,7 +132,7 @@ pub(super) async fn round_trip(socket: &mut Socket) -> Result<Finding, Finding> 
 /// The server's refusal of a message.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
-struct Denied {
+struct PublishError {
     code: ErrorCode,
     message: String,
 }
@@ -159,7 +159,9 @@ async fn send(socket: &mut Socket) -> anyhow::Result<(Duration, Duration)> {
             Ok(Push::Message(publication)) if publication.fields.key.as_ref() == Some(&key) => {
                 back = Some(began.elapsed());
             }
-            Ok(Push::Error { code, message, .. }) => return Err(Denied { code, message }.into()),
+            Ok(Push::Error { code, message, .. }) => {
+                return Err(PublishError { code, message }.into());
+            }
             Ok(_) => {}
             Err(end) => bail!("the connection ended: {}", end.reason),
         }

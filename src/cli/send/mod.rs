@@ -93,7 +93,7 @@ pub(super) fn run(args: SendArgs) -> Result<(), Failure> {
         input: Input::Waiting { text: args.text },
         timeout: args.timeout,
         progress: Duration::ZERO,
-        away: None,
+        disconnect_reason: None,
     };
     start(send(socket, sender))
 }
@@ -126,7 +126,7 @@ struct Sender {
     /// The time of the last progress: a message was settled, or the outbox was empty.
     progress: Duration,
     /// The reason why there is no connection; `None` while connected.
-    away: Option<String>,
+    disconnect_reason: Option<String>,
 }
 
 /// The source of messages.
@@ -174,10 +174,10 @@ impl Sender {
                 self.cursor.on_disconnect();
                 self.outbox.on_disconnect();
                 // The reason is printed once per outage, not once per attempt.
-                if self.away.is_none() {
+                if self.disconnect_reason.is_none() {
                     note(&format!("{reason}; trying again"));
                 }
-                self.away = Some(reason);
+                self.disconnect_reason = Some(reason);
                 return;
             }
         };
@@ -185,7 +185,7 @@ impl Sender {
         for push in &pushes {
             match push {
                 Push::Welcome(welcome) => {
-                    if self.away.take().is_some() {
+                    if self.disconnect_reason.take().is_some() {
                         note("connected again");
                     }
                     self.input.open(welcome.max_message);
@@ -248,7 +248,7 @@ impl Sender {
     fn gave_up(&self) -> String {
         let open = self.unsettled().unwrap_or_default();
         let why = self
-            .away
+            .disconnect_reason
             .as_deref()
             .unwrap_or("the server is up but is not storing messages");
         format!("gave up after {:?}: {open}; {why}", self.timeout)

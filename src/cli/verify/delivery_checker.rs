@@ -8,21 +8,21 @@ use std::collections::{BTreeMap, HashMap};
 use crate::protocol::{Body, Offset, Publication, Push, Recovery, RoomName, RoomSelector};
 
 /// The texts of the messages that the server acknowledged, by offset.
-pub(super) type Stored = BTreeMap<Offset, String>;
+pub(super) type StoredTexts = BTreeMap<Offset, String>;
 
 /// The messages that a reader of one or several rooms has received.
 #[derive(Clone, Debug, Default)]
 pub(super) struct DeliveryChecker {
-    rooms: HashMap<RoomName, Received>,
+    rooms: HashMap<RoomName, ReceivedTexts>,
     /// The subscriptions of the connection, each with the newest offset that was received since it began. Messages that
     /// a subscription missed earlier may be older than what the connection received before it.
     subscriptions: Vec<(RoomSelector, Offset)>,
-    faults: Faults,
+    faults: DeliveryFaults,
 }
 
 /// The messages that a reader has received from one room.
 #[derive(Clone, Debug, Default)]
-struct Received {
+struct ReceivedTexts {
     texts: BTreeMap<Offset, String>,
     /// The newest of them.
     last: Offset,
@@ -30,7 +30,7 @@ struct Received {
 
 /// Counts of faults and of correct deliveries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Faults {
+pub(super) struct DeliveryFaults {
     /// The number of stored messages that never arrived.
     pub(super) lost: u64,
     /// The number of messages that arrived again.
@@ -108,10 +108,10 @@ impl DeliveryChecker {
     /// Compares the deliveries with the `stored` messages of the reader's rooms.
     pub(super) fn finish<'a>(
         self,
-        stored: impl IntoIterator<Item = (&'a RoomName, &'a Stored)>,
-    ) -> Faults {
+        stored: impl IntoIterator<Item = (&'a RoomName, &'a StoredTexts)>,
+    ) -> DeliveryFaults {
         let mut faults = self.faults;
-        let none = Received::default();
+        let none = ReceivedTexts::default();
 
         for (room, stored) in stored {
             let received = self.rooms.get(room).unwrap_or(&none);
@@ -128,7 +128,7 @@ impl DeliveryChecker {
     }
 }
 
-impl Faults {
+impl DeliveryFaults {
     /// Reports whether each stored message arrived once, in order and unaltered, and no position was lost.
     pub(super) const fn are_none(&self) -> bool {
         let Self {
@@ -145,7 +145,7 @@ impl Faults {
     }
 }
 
-impl std::ops::Add for Faults {
+impl std::ops::Add for DeliveryFaults {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
@@ -190,7 +190,7 @@ mod tests {
         ))
     }
 
-    fn stored(offsets: &[u64]) -> Stored {
+    fn stored(offsets: &[u64]) -> StoredTexts {
         let texts = offsets
             .iter()
             .map(|offset| (Offset(*offset), offset.to_string()));
@@ -198,13 +198,13 @@ mod tests {
     }
 
     /// Returns the faults of a reader that received `pushes` from rooms with the `stored` offsets.
-    fn faults(pushes: &[Push], stored_in: &[(&str, &[u64])]) -> Faults {
+    fn faults(pushes: &[Push], stored_in: &[(&str, &[u64])]) -> DeliveryFaults {
         let mut checker = DeliveryChecker::default();
         for push in pushes {
             checker.on_push(push);
         }
 
-        let rooms: Vec<(RoomName, Stored)> = stored_in
+        let rooms: Vec<(RoomName, StoredTexts)> = stored_in
             .iter()
             .map(|(room, offsets)| (RoomName::parse(room).expect("a name"), stored(offsets)))
             .collect();
@@ -212,7 +212,7 @@ mod tests {
     }
 
     /// Returns the faults of a reader of the lobby that received `offsets` with `prev`, where 1 to 4 are stored.
-    fn faults_of_one_room(messages: &[(u64, u64)]) -> Faults {
+    fn faults_of_one_room(messages: &[(u64, u64)]) -> DeliveryFaults {
         let mut pushes = vec![welcome(), subscribed("lobby")];
         pushes.extend(
             messages
@@ -232,11 +232,11 @@ mod tests {
 
     #[test]
     fn a_message_that_never_arrives_is_lost_and_the_next_one_has_no_link() {
-        let expected = Faults {
+        let expected = DeliveryFaults {
             lost: 1,
             unlinked: 1,
             delivered: 3,
-            ..Faults::default()
+            ..DeliveryFaults::default()
         };
 
         assert_eq!(faults_of_one_room(&[(1, 0), (2, 1), (4, 3)]), expected);
@@ -244,10 +244,10 @@ mod tests {
 
     #[test]
     fn a_message_that_links_to_another_than_the_one_before_it_is_unlinked() {
-        let expected = Faults {
+        let expected = DeliveryFaults {
             unlinked: 1,
             delivered: 4,
-            ..Faults::default()
+            ..DeliveryFaults::default()
         };
 
         assert_eq!(
@@ -258,10 +258,10 @@ mod tests {
 
     #[test]
     fn a_message_that_arrives_again_is_doubled() {
-        let expected = Faults {
+        let expected = DeliveryFaults {
             doubled: 2,
             delivered: 4,
-            ..Faults::default()
+            ..DeliveryFaults::default()
         };
 
         let messages = [(1, 0), (2, 1), (2, 1), (3, 2), (1, 0), (4, 3)];
@@ -286,10 +286,10 @@ mod tests {
             message("a", 1, 0),
             message("b", 3, 2),
         ];
-        let expected = Faults {
+        let expected = DeliveryFaults {
             reordered: 1,
             delivered: 3,
-            ..Faults::default()
+            ..DeliveryFaults::default()
         };
 
         assert_eq!(faults(&pushes, &[("a", &[1]), ("b", &[2, 3])]), expected);
@@ -334,11 +334,11 @@ mod tests {
         let mut checker = DeliveryChecker::default();
         checker.on_push(&message("lobby", 1, 0));
 
-        let stored = Stored::from([(Offset(1), "another text".to_owned())]);
+        let stored = StoredTexts::from([(Offset(1), "another text".to_owned())]);
 
-        let expected = Faults {
+        let expected = DeliveryFaults {
             altered: 1,
-            ..Faults::default()
+            ..DeliveryFaults::default()
         };
         let lobby = RoomName::lobby();
         assert_eq!(checker.finish([(&lobby, &stored)]), expected);

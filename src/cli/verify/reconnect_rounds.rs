@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::Verification;
-use super::delivery_checker::{DeliveryChecker, Faults, Stored};
+use super::delivery_checker::{DeliveryChecker, DeliveryFaults, StoredTexts};
 use crate::cli::client::{ReconnectingSocket, SocketEvent, Subscriptions};
 use crate::cli::output::progress;
 use crate::client::{Outbox, OutgoingMessage, SendMode, SendOutcome, SendStep, Settled};
@@ -24,7 +24,7 @@ const FINAL_TIMEOUT: Duration = Duration::from_secs(30);
 /// The result of a run.
 #[derive(Debug, Default)]
 pub(super) struct VerifyResult {
-    pub(super) faults: Faults,
+    pub(super) faults: DeliveryFaults,
     /// The number of messages that the server acknowledged.
     pub(super) stored: u64,
     /// The number of acknowledged messages that an earlier attempt had stored.
@@ -111,7 +111,7 @@ pub(super) async fn run(verification: &Verification) -> anyhow::Result<VerifyRes
         stored.push(published.stored);
     }
 
-    let last_of = |stored: &Stored| match stored.last_key_value() {
+    let last_of = |stored: &StoredTexts| match stored.last_key_value() {
         Some((offset, _)) => *offset,
         None => Offset(0),
     };
@@ -143,7 +143,7 @@ struct VerifyClient {
     /// The number of rounds in which this client was disconnected.
     rounds: u32,
     /// The time of the last cut; `None` once all missed messages have been received.
-    away: Option<Instant>,
+    disconnected_at: Option<Instant>,
     returns: Vec<Duration>,
 }
 
@@ -155,13 +155,7 @@ impl VerifyClient {
         state: &watch::Receiver<RunState>,
     ) -> anyhow::Result<Self> {
         let rooms = verification.rooms.subscriptions(number)?;
-        let Verification {
-            server,
-            credentials,
-            ..
-        } = verification.clone();
-        let socket = ReconnectingSocket::new(server, None, None, credentials);
-        Ok(Self::new(socket, rooms, state))
+        Ok(Self::new(verification, None, None, rooms, state))
     }
 
     /// Creates the publisher of the room `number`. Its id is the same on all connections, so that keys are repeated.
@@ -171,31 +165,30 @@ impl VerifyClient {
         state: &watch::Receiver<RunState>,
     ) -> anyhow::Result<Self> {
         let room = verification.rooms.name(number)?;
-        let Verification {
-            server,
-            credentials,
-            ..
-        } = verification.clone();
         // With a token, all clients have the id in it.
-        let id = match credentials {
+        let id = match verification.credentials {
             Some(_) => None,
             None => Some(UserId::parse(&format!("publisher-{number}"))?),
         };
-        let socket = ReconnectingSocket::new(server, room.clone(), id, credentials);
-        Ok(Self::new(socket, vec![room.into()], state))
+        let rooms = vec![room.clone().into()];
+        Ok(Self::new(verification, Some(room), id, rooms, state))
     }
 
     fn new(
-        socket: ReconnectingSocket,
+        verification: &Verification,
+        room: Option<RoomName>,
+        id: Option<UserId>,
         rooms: Vec<RoomSelector>,
         state: &watch::Receiver<RunState>,
     ) -> Self {
+        let server = verification.server.clone();
+        let credentials = verification.credentials.clone();
         Self {
-            socket,
+            socket: ReconnectingSocket::new(server, room, id, credentials),
             subscriptions: Subscriptions::new(rooms, None),
             state: state.clone(),
             rounds: 0,
-            away: None,
+            disconnected_at: None,
             returns: Vec::new(),
         }
     }
@@ -218,16 +211,16 @@ impl VerifyClient {
         self.rounds = rounds;
         self.socket.reconnect();
         self.subscriptions.on_disconnect();
-        self.away = Some(Instant::now());
+        self.disconnected_at = Some(Instant::now());
         true
     }
 
     /// Records the return if all missed messages have been received.
     fn record_return(&mut self) {
         if self.subscriptions.have_caught_up()
-            && let Some(away) = self.away.take()
+            && let Some(disconnected_at) = self.disconnected_at.take()
         {
-            self.returns.push(away.elapsed());
+            self.returns.push(disconnected_at.elapsed());
         }
     }
 }
@@ -271,7 +264,7 @@ async fn read(
                 .all(|(number, name)| checker.has_reached(name, last[*number as usize])),
             None => continue,
         };
-        if client.away.is_none() && has_all {
+        if client.disconnected_at.is_none() && has_all {
             break;
         }
         deadline.get_or_insert(Instant::now() + FINAL_TIMEOUT);
@@ -282,21 +275,21 @@ async fn read(
 }
 
 /// The messages of one publisher.
-struct Published {
-    stored: Stored,
+struct PublisherResult {
+    stored: StoredTexts,
     repeated: u64,
     unanswered: u64,
     returns: Vec<Duration>,
 }
 
 /// Publishes a message at each interval of `every` until the run is over, and waits for the responses.
-async fn publish(mut client: VerifyClient, every: Duration) -> anyhow::Result<Published> {
+async fn publish(mut client: VerifyClient, every: Duration) -> anyhow::Result<PublisherResult> {
     // The sender of the messages differs from the id of the client, so the log does not confirm them. After a cut
     // each message is sent again, and the server has to detect the duplicate.
     let from = UserId::parse("nobody")?;
     let mut outbox = Outbox::new(SendMode::Bulk);
-    let mut publisher = Published {
-        stored: Stored::new(),
+    let mut result = PublisherResult {
+        stored: StoredTexts::new(),
         repeated: 0,
         unanswered: 0,
         returns: Vec::new(),
@@ -307,7 +300,7 @@ async fn publish(mut client: VerifyClient, every: Duration) -> anyhow::Result<Pu
     let mut deadline = None;
     loop {
         let is_over = client.state.borrow().is_over;
-        if is_over && outbox.is_empty() && client.away.is_none() {
+        if is_over && outbox.is_empty() && client.disconnected_at.is_none() {
             break;
         }
         if is_over {
@@ -317,7 +310,7 @@ async fn publish(mut client: VerifyClient, every: Duration) -> anyhow::Result<Pu
         let wake = loop {
             match outbox.next(client.subscriptions.first(), client.socket.now()) {
                 SendStep::Send(command) => client.socket.send(&command),
-                SendStep::Settled(settled) => publisher.record(settled)?,
+                SendStep::Settled(settled) => result.record(settled)?,
                 SendStep::Wait(time) => break Some(time),
                 SendStep::Idle => break None,
             }
@@ -328,7 +321,7 @@ async fn publish(mut client: VerifyClient, every: Duration) -> anyhow::Result<Pu
                 SocketEvent::Received(pushes) => for push in &pushes {
                     client.on_push(push)?;
                     if let Some(settled) = outbox.on_push(push, client.socket.now()) {
-                        publisher.record(settled)?;
+                        result.record(settled)?;
                     }
                 },
                 SocketEvent::Disconnected(_) => {
@@ -355,12 +348,12 @@ async fn publish(mut client: VerifyClient, every: Duration) -> anyhow::Result<Pu
     }
 
     client.socket.close().await;
-    publisher.unanswered = outbox.len() as u64;
-    publisher.returns = client.returns;
-    Ok(publisher)
+    result.unanswered = outbox.len() as u64;
+    result.returns = client.returns;
+    Ok(result)
 }
 
-impl Published {
+impl PublisherResult {
     /// Records a message, whose key is its text.
     ///
     /// # Errors

@@ -1,6 +1,5 @@
 //! The report of a run, for a person or a script.
 
-use std::fmt::{self, Write};
 use std::time::Duration;
 
 use serde_json::json;
@@ -11,9 +10,43 @@ use crate::cli::output::{self, OutputError};
 
 /// Prints the result for a person.
 pub(super) fn print(options: &VerifyArgs, result: &VerifyResult) -> Result<(), OutputError> {
-    let mut text = String::new();
-    // Writing to a string cannot fail.
-    let _ = write(&mut text, options, result);
+    let VerifyResult {
+        faults,
+        stored,
+        repeated,
+        unanswered,
+        expected,
+        returns,
+        cuts,
+    } = result;
+    let (clients, storms) = (options.readers + options.rooms, options.storms);
+    let away = |quantile| quantile_of(returns, quantile);
+
+    let mut text = format!(
+        "storms       {storms}, each of all {clients} clients at once, in {} rooms, {}\n\
+         back         {} of {cuts}, with all they missed after p50 {:.2?}  p99 {:.2?}  max {:.2?}\n\
+         stored       {stored} messages, {repeated} of them found stored when they were sent again\n\
+         unanswered   {unanswered}\n\
+         deliveries   {} of {expected}\n",
+        options.rooms,
+        options.per_connection,
+        returns.len(),
+        away(0.5),
+        away(0.99),
+        away(1.0),
+        faults.delivered,
+    );
+    for (name, count) in [
+        ("lost", faults.lost),
+        ("doubled", faults.doubled),
+        ("reordered", faults.reordered),
+        ("unlinked", faults.unlinked),
+        ("altered", faults.altered),
+        ("gaps told", faults.gaps),
+        ("place lost", faults.misplaced),
+    ] {
+        text.push_str(&format!("{name:<12} {count}\n"));
+    }
     output::print(text)
 }
 
@@ -34,52 +67,6 @@ pub(super) fn print_json(options: &VerifyArgs, result: &VerifyResult) -> Result<
     });
 
     output::print(format!("{figures}\n"))
-}
-
-fn write(out: &mut impl Write, options: &VerifyArgs, result: &VerifyResult) -> fmt::Result {
-    let VerifyResult {
-        faults,
-        stored,
-        repeated,
-        unanswered,
-        expected,
-        returns,
-        cuts,
-    } = result;
-    let (clients, storms) = (options.readers + options.rooms, options.storms);
-    let away = |quantile| quantile_of(returns, quantile);
-
-    writeln!(
-        out,
-        "storms       {storms}, each of all {clients} clients at once, in {} rooms, {}",
-        options.rooms, options.per_connection
-    )?;
-    writeln!(
-        out,
-        "back         {} of {cuts}, with all they missed after p50 {:.2?}  p99 {:.2?}  max {:.2?}",
-        returns.len(),
-        away(0.5),
-        away(0.99),
-        away(1.0)
-    )?;
-    writeln!(
-        out,
-        "stored       {stored} messages, {repeated} of them found stored when they were sent again"
-    )?;
-    writeln!(out, "unanswered   {unanswered}")?;
-    writeln!(out, "deliveries   {} of {expected}", faults.delivered)?;
-    for (name, count) in [
-        ("lost", faults.lost),
-        ("doubled", faults.doubled),
-        ("reordered", faults.reordered),
-        ("unlinked", faults.unlinked),
-        ("altered", faults.altered),
-        ("gaps told", faults.gaps),
-        ("place lost", faults.misplaced),
-    ] {
-        writeln!(out, "{name:<12} {count}")?;
-    }
-    Ok(())
 }
 
 /// Returns the value below which `quantile` of the `sorted` values are; zero if there are none.
