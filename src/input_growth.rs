@@ -12,7 +12,8 @@ use std::time::Duration;
 use crate::app::link::pieces;
 use crate::app::live::MessageList;
 use crate::app::{HistoryPage, Locale};
-use crate::protocol::{Command, Epoch, Key, Offset, RoomName, UserId, samples};
+use crate::protocol::samples::{self, numbered_user as user};
+use crate::protocol::{Command, Epoch, Key, Offset, RoomName, UserId};
 use crate::server::auth::{Grants, Proxies, ProxyHeader, Right};
 use crate::server::room::{
     DedupEntry, DedupLimits, DedupWindow, Presence, PresenceUpdate, PresenceUpdateKind,
@@ -126,10 +127,6 @@ fn search(text: String, query: String) -> Box<dyn Fn()> {
     );
 
     Box::new(move || drop(list.search(&query)))
-}
-
-fn user(number: usize) -> UserId {
-    UserId::parse(&format!("user-{number}")).expect("a name")
 }
 
 fn presence_update(

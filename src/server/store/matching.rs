@@ -179,13 +179,12 @@ impl MatchingPage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{Epoch, UserId};
+    use crate::protocol::UserId;
     use crate::server::room::Draft;
 
     fn frame(offset: u64, bytes: usize) -> Arc<Frame> {
         let draft = Draft::binary(UserId::guest(0), &vec![0; bytes]);
-        let (room, epoch) = (RoomName::lobby(), Epoch::new(0));
-        Arc::new(Frame::new(room, draft, epoch, Offset(offset), Offset(0), 0))
+        Arc::new(Frame::of_test(&RoomName::lobby(), draft, offset))
     }
 
     fn page(limit: Limit, rooms: &[&[(u64, usize)]]) -> (Vec<u64>, bool, u64) {

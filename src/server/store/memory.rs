@@ -64,7 +64,7 @@ pub struct MemoryStore {
     /// The newest offset of all rooms. Lock order: the room first.
     newest: Mutex<u64>,
     /// Lock order: before that of a room.
-    rooms: Mutex<Rooms>,
+    rooms: Mutex<MemoryRooms>,
     /// The number of created rooms.
     created: AtomicUsize,
     /// The states of the hooks, by name.
@@ -74,7 +74,7 @@ pub struct MemoryStore {
 type NamedLog = (RoomName, Arc<Mutex<Kept>>);
 
 #[derive(Debug, Default)]
-struct Rooms {
+struct MemoryRooms {
     logs: HashMap<RoomName, Arc<Mutex<Kept>>>,
     /// The newest offset of the rooms that were dropped. New rooms begin after it.
     floor: Offset,

@@ -20,13 +20,10 @@ use futures::future::join_all;
 use proptest::prelude::*;
 
 use super::*;
+use crate::protocol::samples::room;
 use crate::protocol::{Json, Key, Kind, MessageFields, UserId};
 use crate::server::room::Content;
 use subject::Subject;
-
-fn room(name: &str) -> RoomName {
-    RoomName::parse(name).expect("a name")
-}
 
 #[test]
 fn a_repeated_key_is_stored_once() {
@@ -209,19 +206,7 @@ fn contents_senders_fields_and_times_are_read_back_as_they_were_published() {
             .collect();
 
         subject.restart();
-        let page = subject.page(
-            Span::Newest,
-            Limit {
-                messages: 9,
-                bytes: usize::MAX,
-            },
-        );
-
-        let read: Vec<_> = page
-            .frames
-            .iter()
-            .map(|frame| frame.publication())
-            .collect();
+        let read = subject.publications();
 
         assert_eq!((&read, read[0].at), (&told, 1234));
     }

@@ -3,13 +3,10 @@
 use proptest::prelude::*;
 
 use super::*;
-
-fn room(name: &str) -> RoomName {
-    RoomName::parse(name).expect("a name")
-}
+use crate::protocol::samples::{room, user};
 
 fn id(id: &str) -> BanTarget {
-    BanTarget::Id(UserId::parse(id).expect("a name"))
+    BanTarget::Id(user(id))
 }
 
 fn address(text: &str) -> BanTarget {

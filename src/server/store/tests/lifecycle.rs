@@ -8,11 +8,6 @@ fn drafts(texts: &[&str]) -> Vec<Draft> {
     texts.iter().map(draft).collect()
 }
 
-fn subjects() -> [Subject; 2] {
-    let retention = Subject::retention(2);
-    [Subject::memory(retention), Subject::sqlite(retention)]
-}
-
 fn new_room(ttl: Option<u64>) -> NewRoom {
     let settings = RoomSettings {
         content_type: "text/plain".to_owned(),
@@ -59,10 +54,7 @@ fn closing() -> AppendConditions {
 }
 
 fn texts(subject: &Subject, name: &str) -> Vec<String> {
-    let limit = Limit {
-        messages: 100,
-        bytes: usize::MAX,
-    };
+    let limit = Limit::page(100);
     let page = subject.page_of(&room(name), Span::After(Offset(0)), limit);
     let payload = |frame: &Arc<Frame>| frame.payload().as_bytes().to_vec();
     let payloads = page.frames.iter().map(payload);
@@ -78,7 +70,7 @@ fn exists(subject: &Subject, name: &str) -> bool {
 
 #[test]
 fn a_created_room_keeps_all_its_messages() {
-    for mut subject in subjects() {
+    for mut subject in Subject::each_local(2) {
         assert_eq!(
             create(&subject, "s", new_room(None)),
             CreateOutcome::Created
@@ -104,7 +96,7 @@ fn a_created_room_keeps_all_its_messages() {
 
 #[test]
 fn a_closed_room_refuses_messages_for_ever() {
-    for mut subject in subjects() {
+    for mut subject in Subject::each_local(2) {
         create(&subject, "s", new_room(None));
         subject.append_to(&room("o"), None, "x").expect("stored");
 
@@ -126,7 +118,7 @@ fn a_closed_room_refuses_messages_for_ever() {
 
 #[test]
 fn a_deleted_room_is_gone_and_its_name_gets_larger_offsets() {
-    for mut subject in subjects() {
+    for mut subject in Subject::each_local(2) {
         let mut new = new_room(None);
         new.drafts = drafts(&["a", "b"]);
         create(&subject, "s", new);
@@ -179,7 +171,7 @@ fn the_messages_of_a_deleted_room_leave_the_file_and_no_room_gets_its_id_before(
 
 #[test]
 fn each_append_of_a_producer_is_stored_once() {
-    for mut subject in subjects() {
+    for mut subject in Subject::each_local(2) {
         create(&subject, "s", new_room(None));
 
         append_if(&subject, "s", &["a", "b"], by_producer(0));
@@ -195,7 +187,7 @@ fn each_append_of_a_producer_is_stored_once() {
 
 #[test]
 fn a_writer_sequence_is_remembered() {
-    for mut subject in subjects() {
+    for mut subject in Subject::each_local(2) {
         create(&subject, "s", new_room(None));
         let with_seq = |seq: &str| AppendConditions {
             writer_seq: Some(seq.to_owned()),
@@ -216,7 +208,7 @@ fn a_writer_sequence_is_remembered() {
 
 #[test]
 fn a_room_that_is_not_used_expires() {
-    for subject in subjects() {
+    for subject in Subject::each_local(2) {
         create(&subject, "read", new_room(Some(60)));
         create(&subject, "written", new_room(Some(60)));
         create(&subject, "unused", new_room(Some(60)));
@@ -243,7 +235,7 @@ fn a_room_that_is_not_used_expires() {
 
 #[test]
 fn an_expired_room_is_removed_though_nobody_asks_for_it() {
-    for subject in subjects() {
+    for subject in Subject::each_local(2) {
         create(&subject, "s", new_room(Some(60)));
         let mut changes = subject.store.changes();
 

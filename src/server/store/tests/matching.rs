@@ -3,10 +3,7 @@
 use super::*;
 use crate::protocol::RoomPattern;
 
-const ALL: Limit = Limit {
-    messages: 1000,
-    bytes: usize::MAX,
-};
+const ALL: Limit = Limit::page(1000);
 
 /// Stores a message in each of the rooms `names` in turn. Returns the offsets.
 fn append(subject: &Subject, names: &[&str]) -> Vec<u64> {
@@ -99,10 +96,7 @@ fn pages_of_a_pattern_follow_each_other_without_a_hole() {
         let own =
             |(index, offset): (usize, u64)| [0, 2, 5].contains(&(index % 6)).then_some(offset);
         let expected: Vec<u64> = rounds.enumerate().filter_map(own).collect();
-        let limit = Limit {
-            messages: 4,
-            bytes: usize::MAX,
-        };
+        let limit = Limit::page(4);
 
         let (mut read, mut after) = (Vec::new(), 0);
         loop {
@@ -122,18 +116,12 @@ fn pages_of_a_pattern_follow_each_other_without_a_hole() {
 
 #[test]
 fn a_few_matching_rooms_are_found_among_many_messages_of_others() {
-    for subject in [
-        Subject::memory(Subject::retention(5000)),
-        Subject::sqlite(Subject::retention(5000)),
-    ] {
+    for subject in Subject::each_local(5000) {
         let first = append(&subject, &["b-1"]);
         let drafts = vec![Draft::text(UserId::guest(1), None, "x"); 3000];
         block_on(subject.store.append(&room("a"), drafts, 7)).expect("stored");
         let last = append(&subject, &["b-2", "b-1"]);
-        let limit = Limit {
-            messages: 2,
-            bytes: usize::MAX,
-        };
+        let limit = Limit::page(2);
 
         let page = subject.matching("b-*", 0, 0, limit);
 
@@ -165,10 +153,7 @@ fn a_page_of_a_pattern_is_bounded_by_bytes_but_never_empty() {
 
 #[test]
 fn trimmed_messages_of_all_matching_rooms_are_counted_within_the_page() {
-    for mut subject in [
-        Subject::memory(Subject::retention(2)),
-        Subject::sqlite(Subject::retention(2)),
-    ] {
+    for mut subject in Subject::each_local(2) {
         // Five messages of b-1 and one of b-2 are trimmed, and all but two of the other room.
         let quiet = append(&subject, &["b-2", "b-2", "b-2"]);
         let at = append(
@@ -195,10 +180,7 @@ fn trimmed_messages_of_all_matching_rooms_are_counted_within_the_page() {
             let later = subject.matching("b-*", at[7], 0, ALL);
             assert_eq!(later.trimmed, Some(0));
 
-            let two = Limit {
-                messages: 2,
-                bytes: usize::MAX,
-            };
+            let two = Limit::page(2);
             let first = subject.matching("b-*", 0, 0, two);
             assert_eq!((first.trimmed, first.until.0), (Some(1), quiet[2]));
             let second = subject.matching("b-*", quiet[2], 0, two);
@@ -265,10 +247,7 @@ fn the_messages_of_a_dropped_room_are_gone_and_their_number_is_unknown() {
 
 #[test]
 fn the_bounds_of_a_pattern_are_those_of_its_rooms_together() {
-    for subject in [
-        Subject::memory(Subject::retention(2)),
-        Subject::sqlite(Subject::retention(2)),
-    ] {
+    for subject in Subject::each_local(2) {
         let at = append(&subject, &["b-2", "b-1", "b-1", "b-1", "a"]);
 
         let bounds = subject.matching_bounds("b-*");

@@ -254,10 +254,7 @@ fn files_of_each_version_are_opened_with_what_they_hold() {
 fn a_file_of_version_6_keeps_contents_fields_positions_and_the_number_of_trimmed_messages() {
     let folder = Folder::with(VERSION_6);
     let orders = RoomName::parse("orders").expect("a name");
-    let limit = Limit {
-        messages: 9,
-        bytes: usize::MAX,
-    };
+    let limit = Limit::page(9);
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
 
     let store = folder.open();
@@ -326,10 +323,7 @@ fn a_file_of_version_6_keeps_contents_fields_positions_and_the_number_of_trimmed
 
 /// Returns the offset, the previous offset and the text of each message of `room`; no text for a deleted one.
 fn messages(store: &SqliteStore, room: &RoomName) -> Vec<(u64, u64, String)> {
-    let limit = Limit {
-        messages: 9,
-        bytes: usize::MAX,
-    };
+    let limit = Limit::page(9);
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let page = runtime.block_on(store.read(room, Span::Newest, limit));
     let message = |frame: &Arc<Frame>| {

@@ -73,14 +73,8 @@ fn an_empty_room_is_dropped_and_a_new_one_of_its_name_gives_no_offset_again() {
     assert_eq!(subject.append(None, "x"), (head + 1, false));
     subject.restart();
     assert_eq!(subject.append(None, "x"), (head + 2, false));
-    let page = subject.page(
-        Span::After(Offset(0)),
-        Limit {
-            messages: 9,
-            bytes: usize::MAX,
-        },
-    );
-    let prevs: Vec<_> = page.frames.iter().map(|frame| frame.prev().0).collect();
+    let messages = subject.publications();
+    let prevs: Vec<_> = messages.iter().map(|message| message.prev.0).collect();
     assert_eq!(prevs, [0, head + 1], "the first has none before it");
     let bounds = subject.store.bounds(&RoomName::lobby()).expect("bounds");
     assert_eq!(bounds.gone, Offset(head));

@@ -21,10 +21,7 @@ fn append_in_turn(subject: &Subject, from: usize, to: usize) -> Vec<u64> {
 /// Returns the offsets of the kept messages of `room`, each with that of the message before it.
 fn links(subject: &Subject, room: &RoomName) -> Vec<(u64, u64)> {
     subject.open(room);
-    let limit = Limit {
-        messages: 100,
-        bytes: usize::MAX,
-    };
+    let limit = Limit::page(100);
     let page = subject.page_of(room, Span::After(Offset(0)), limit);
     let link = |frame: &Arc<Frame>| (frame.offset().0, frame.prev().0);
     page.frames.iter().map(link).collect()
@@ -54,10 +51,7 @@ fn offsets_grow_over_all_rooms_and_each_message_names_the_one_before_it_in_its_r
 
 #[test]
 fn no_offset_is_given_again_though_the_newest_messages_have_expired() {
-    for mut subject in [
-        Subject::memory(Subject::retention(100)),
-        Subject::sqlite(Subject::retention(100)),
-    ] {
+    for mut subject in Subject::each_local(100) {
         let offsets = append_in_turn(&subject, 0, 6);
 
         // The rooms are dropped after this time.
@@ -73,10 +67,7 @@ fn no_offset_is_given_again_though_the_newest_messages_have_expired() {
 
 #[test]
 fn the_messages_between_two_offsets_are_counted_though_they_are_trimmed() {
-    for mut subject in [
-        Subject::memory(Subject::retention(2)),
-        Subject::sqlite(Subject::retention(2)),
-    ] {
+    for mut subject in Subject::each_local(2) {
         let offsets = append_in_turn(&subject, 0, 30);
         let a = room("a");
 
@@ -106,10 +97,7 @@ fn nats_does_not_count_messages() {
 
 #[test]
 fn a_key_is_remembered_for_a_number_of_messages_of_its_room() {
-    for subject in [
-        Subject::memory(Subject::retention(5)),
-        Subject::sqlite(Subject::retention(5)),
-    ] {
+    for subject in Subject::each_local(5) {
         let (quiet, busy) = (room("quiet"), room("busy"));
         let first = subject.append_to(&quiet, Some("k"), "x").expect("stored");
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use futures::executor::block_on;
 use tokio::runtime::Runtime;
 
-use crate::protocol::{Key, Offset, RoomName, RoomPattern, RoomSelector, UserId};
+use crate::protocol::{Key, Offset, Publication, RoomName, RoomPattern, RoomSelector, UserId};
 use crate::server::room::{DedupLimits, Draft};
 use crate::server::store::clock::Clock;
 use crate::server::store::nats::test_server::NatsServer;
@@ -138,6 +138,12 @@ impl Subject {
             Self::sqlite(retention),
             Self::nats(retention),
         ]
+    }
+
+    /// Returns a store in memory and one in SQLite, which trim and count the messages of each room exactly.
+    pub(super) fn each_local(messages: usize) -> [Self; 2] {
+        let retention = Self::retention(messages);
+        [Self::memory(retention), Self::sqlite(retention)]
     }
 
     pub(super) fn is_nats(&self) -> bool {
@@ -277,6 +283,13 @@ impl Subject {
         self.page_of(&RoomName::lobby(), span, limit)
     }
 
+    /// Returns the messages that the lobby keeps.
+    pub(super) fn publications(&self) -> Vec<Publication> {
+        let page = self.page(Span::Newest, Limit::page(100));
+        let frames = page.frames.iter();
+        frames.map(|frame| frame.publication()).collect()
+    }
+
     pub(super) fn page_of(&self, room: &RoomName, span: Span, limit: Limit) -> Page {
         let read = self.store.read(room, span, limit);
         runtime().block_on(read).expect("a page")
@@ -375,13 +388,11 @@ impl Subject {
     }
 
     pub(super) fn offsets(&self, span: Span, messages: usize) -> (Vec<u64>, bool) {
-        let page = self.page(
-            span,
-            Limit {
-                messages,
-                bytes: usize::MAX,
-            },
-        );
+        let limit = Limit {
+            messages,
+            bytes: usize::MAX,
+        };
+        let page = self.page(span, limit);
         (
             page.frames.iter().map(|frame| frame.offset().0).collect(),
             page.more,
