@@ -98,143 +98,113 @@ pub(super) struct MetricSeries {
     pub(super) help: &'static str,
 }
 
-const fn line(name: &'static str, kind: MetricKind, help: &'static str) -> MetricSeries {
+const fn counter(name: &'static str, help: &'static str) -> MetricSeries {
+    let kind = MetricKind::Counter;
+    MetricSeries { name, kind, help }
+}
+
+const fn gauge(name: &'static str, help: &'static str) -> MetricSeries {
+    let kind = MetricKind::Gauge;
+    MetricSeries { name, kind, help }
+}
+
+const fn histogram(
+    name: &'static str,
+    buckets: &'static [f64],
+    help: &'static str,
+) -> MetricSeries {
+    let kind = MetricKind::Histogram(buckets);
     MetricSeries { name, kind, help }
 }
 
 /// Every series.
 pub(super) const TABLE: &[MetricSeries] = &[
-    line(
-        CONNECTIONS,
-        MetricKind::Gauge,
-        "Open connections: WebSockets and streams",
-    ),
-    line(
+    gauge(CONNECTIONS, "Open connections: WebSockets and streams"),
+    gauge(
         CONNECTIONS_LIMIT,
-        MetricKind::Gauge,
         "Most connections that may be open: 'all' in total, from one 'address', and as many as the file limit allows ('files')",
     ),
-    line(ROOMS, MetricKind::Gauge, "Rooms in memory"),
-    line(
-        RATE_LIMITED,
-        MetricKind::Counter,
-        "Messages refused by a rate limit, by quota",
-    ),
-    line(
+    gauge(ROOMS, "Rooms in memory"),
+    counter(RATE_LIMITED, "Messages refused by a rate limit, by quota"),
+    gauge(
         HELD,
-        MetricKind::Gauge,
         "Bytes that the process holds for clients; the limit is --memory-budget",
     ),
-    line(
+    counter(
         PUBLISHED,
-        MetricKind::Counter,
         "Published messages, by result: 'stored', 'duplicate' (the key was stored before) or 'refused'",
     ),
-    line(
+    counter(
         DELIVERED,
-        MetricKind::Counter,
         "Messages written to connections, counted once for each reader",
     ),
-    line(
+    counter(
         DELIVERED_BYTES,
-        MetricKind::Counter,
         "Bytes of delivered messages, including frame headers",
     ),
-    line(
-        SIGNALS,
-        MetricKind::Counter,
-        "Signals that clients of this node sent",
-    ),
-    line(
+    counter(SIGNALS, "Signals that clients of this node sent"),
+    counter(
         SIGNALS_DELIVERED,
-        MetricKind::Counter,
         "Signals written to connections, counted once for each reader",
     ),
-    line(
+    counter(
         SIGNALS_DROPPED,
-        MetricKind::Counter,
         "Signals that a slow reader did not get, because a newer one replaced them or too many waited, counted once for each reader",
     ),
-    line(
+    histogram(
         FAN_OUT,
-        MetricKind::Histogram(SECONDS),
+        SECONDS,
         "Seconds from storing a message, or from accepting a signal, until it was written to every reader that could accept it",
     ),
-    line(
+    histogram(
         ACK,
-        MetricKind::Histogram(SECONDS),
+        SECONDS,
         "Seconds from receiving a publish until the store answered",
     ),
-    line(
-        COMMIT,
-        MetricKind::Histogram(SECONDS),
-        "Seconds that one commit took",
-    ),
-    line(
-        COMMIT_MESSAGES,
-        MetricKind::Histogram(MESSAGES),
-        "Messages in one commit",
-    ),
-    line(
+    histogram(COMMIT, SECONDS, "Seconds that one commit took"),
+    histogram(COMMIT_MESSAGES, MESSAGES, "Messages in one commit"),
+    counter(
         CATCH_UPS,
-        MetricKind::Counter,
         "Reads from the store for readers that have fallen behind the messages in memory",
     ),
-    line(GAPS, MetricKind::Counter, "Gaps sent to clients, by reason"),
-    line(
+    counter(GAPS, "Gaps sent to clients, by reason"),
+    counter(
         CLOSED,
-        MetricKind::Counter,
         "Closed connections, by close code, 'client' or 'lost'",
     ),
-    line(
+    counter(
         REFUSED,
-        MetricKind::Counter,
         "Refused HTTP requests and handshakes, by error code",
     ),
-    line(
+    counter(
         FRAMES_REFUSED,
-        MetricKind::Counter,
         "Frames of fanfare.v1 that got an error, by its code",
     ),
-    line(
+    counter(
         ADMIN_ACTIONS,
-        MetricKind::Counter,
         "Actions of operators, counted once for each affected connection or message",
     ),
-    line(
+    counter(
         SPANS,
-        MetricKind::Counter,
         "Spans for --otlp-endpoint, by result: 'exported', 'refused' (not accepted by the collector) or 'dropped' (too many waited)",
     ),
-    line(STORE_ERRORS, MetricKind::Counter, "Failed commits"),
-    line(
+    counter(STORE_ERRORS, "Failed commits"),
+    counter(
         LOG_LINES_DROPPED,
-        MetricKind::Counter,
         "Log lines that could not be written: standard error is full, closed, or not read",
     ),
-    line(
+    counter(
         STORE_READ_ERRORS,
-        MetricKind::Counter,
         "Failed reads from the database; the readers are closed with 1013",
     ),
-    line(
+    counter(
         DAMAGED,
-        MetricKind::Counter,
         "Stored messages that were found unreadable; readers get a gap",
     ),
-    line(
-        STORE_READY,
-        MetricKind::Gauge,
-        "1 while the store accepts messages, else 0",
-    ),
-    line(
+    gauge(STORE_READY, "1 while the store accepts messages, else 0"),
+    gauge(
         STORE_STATE,
-        MetricKind::Gauge,
         "1 for the current state of the store, else 0: 'ready', 'read_only', 'unreachable' or 'corrupt'",
     ),
-    line(
-        LAG,
-        MetricKind::Gauge,
-        "Messages that the slowest reader has not received yet",
-    ),
+    gauge(LAG, "Messages that the slowest reader has not received yet"),
 ];
