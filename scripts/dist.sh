@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds dist/: the program `fanfare` with `site/` beside it, `fanfare-one` with the site inside, and checksums of all files.
+# Builds dist/: the program `fanfare` with `site/` beside it, `fanfare-one` with the site inside, `share/` with completions and
+# man pages, and checksums of all files.
 # Works from any folder and needs no environment variables. `dist.sh deb` also builds a Debian package. `dist.sh check`
 # builds everything a second time in another folder, and fails if a byte differs.
 #
@@ -19,7 +20,7 @@ export SOURCE_DATE_EPOCH
 # build TARGET_FOLDER OUT_FOLDER CARGO_HOME
 build() {
   local target=$1 out=$2 cargo_home=$3
-  say "Building $commit for release (in ${target#"$ROOT"/})"
+  say "Building $commit for release (in ${target#"$ROOT"/}; usually takes 9 minutes with two processors)"
   # All builds write the site to target/site. Remove it, so that no other build uses this one by mistake.
   rm -rf target/site target/site-of
   # Panic messages contain paths of source files: these prefixes make them the same everywhere. The last matching prefix is
@@ -42,6 +43,7 @@ build() {
   find "$out.new/site" -name '*.gz' | while read -r packed; do gzip -9 -n -c "${packed%.gz}" >"$packed"; done
   scripts/pack.sh "$out.new/fanfare" "$out.new/site" "$out.new/fanfare-one"
   "$out.new/fanfare-one" check-config | grep -q '^# site: inside the program$' || die "fanfare-one does not find the site inside it"
+  scripts/share.sh "$out.new/fanfare" "$out.new"
   (cd "$out.new" && find . -type f ! -name SHA256SUMS -print0 | sort -z | xargs -0 sha256sum >SHA256SUMS)
   rm -rf "$out"
   mv "$out.new" "$out"
@@ -52,7 +54,7 @@ say "dist/ is complete: $(du -sh dist | cut -f1), $(dist/fanfare --version). Sta
 
 if [ "$want" = deb ]; then
   scripts/setup.sh deb
-  say "Building the Debian package"
+  say "Building the Debian package (a few seconds)"
   cargo deb --quiet --no-build --no-strip --output dist/
   say "$(ls dist/*.deb): $(du -h dist/*.deb | cut -f1). Install it with: apt install ./$(ls dist/*.deb)"
 fi

@@ -162,6 +162,36 @@ fn the_settings_of_the_package_are_valid() {
 }
 
 #[test]
+fn the_completions_and_man_pages_of_the_package_are_those_that_the_program_prints() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/share.sh");
+    let status = Command::new(script)
+        .arg(env!("CARGO_BIN_EXE_fanfare"))
+        .arg(folder.path())
+        .status();
+    assert!(status.expect("bash runs").success());
+
+    let manifest: toml::Table = read("Cargo.toml").parse().expect("TOML");
+    let assets = &manifest["package"]["metadata"]["deb"]["assets"];
+    let sources = assets.as_array().expect("a list").iter();
+    let sources = sources.map(|asset| asset[0].as_str().expect("a path"));
+    let shared: Vec<&str> = sources
+        .filter_map(|source| source.strip_prefix("dist/share/"))
+        .collect();
+
+    assert_eq!(shared.len(), 4, "{shared:?}");
+    for path in shared {
+        // Stands for the pattern of the man pages.
+        let path = folder
+            .path()
+            .join("share")
+            .join(path.replace('*', "fanfare"));
+        let text = fs::read_to_string(&path).expect("it is there");
+        assert!(text.contains("fanfare"), "{}", path.display());
+    }
+}
+
+#[test]
 fn the_package_creates_the_user_of_its_unit() {
     let unit = read("deploy/systemd/fanfare.service");
     let script = read("deploy/debian/postinst");

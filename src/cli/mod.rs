@@ -9,12 +9,15 @@ mod args;
 mod bench;
 mod check_config;
 mod client;
+mod completions;
+mod demo;
 mod doctor;
 mod environment;
 mod file_size;
 mod format;
 mod listen;
 mod load_rooms;
+mod man;
 mod output;
 mod send;
 mod serve;
@@ -91,6 +94,8 @@ pub fn run() -> ExitCode {
         Some(("check-config", matches)) => {
             parse(matches).and_then(|args| check_config::run(args, matches))
         }
+        Some(("completions", matches)) => parse(matches).and_then(completions::run),
+        Some(("demo", matches)) => parse(matches).and_then(demo::run),
         Some(("doctor", matches)) => parse(matches).and_then(|args| doctor::run(args, matches)),
         Some(("export", matches)) => {
             parse(matches).and_then(|args| archive::run_export(args, matches))
@@ -99,6 +104,7 @@ pub fn run() -> ExitCode {
             parse(matches).and_then(|args| archive::run_import(args, matches))
         }
         Some(("listen", matches)) => parse(matches).and_then(listen::run),
+        Some(("man", matches)) => parse(matches).and_then(man::run),
         Some(("restore", matches)) => {
             parse(matches).and_then(|args| backup::run_restore(args, matches))
         }
@@ -179,11 +185,12 @@ fn command() -> Command {
         .after_help(
             "A flag overrides its environment variable, the variable overrides the key in the file, and the key overrides the \
              default.\n\
-             To try it, open the page in two windows, or: npx wscat -c 'ws://127.0.0.1:12345/ws?id=ann'",
+             To try it: fanfare demo",
         )
         .args_conflicts_with_subcommands(true)
         .subcommand(settings::add_to(serve))
         .subcommand(settings::add_to(check))
+        .subcommand(demo::DemoArgs::augment_args(Command::new("demo")))
         .subcommand(with_settings::<archive::ExportArgs>("export", archive::SETTINGS))
         .subcommand(with_settings::<archive::ImportArgs>("import", archive::SETTINGS))
         .subcommand(with_settings::<backup::BackupArgs>("backup", backup::SETTINGS))
@@ -197,6 +204,10 @@ fn command() -> Command {
         .subcommand(with_positional_url(verify::VerifyArgs::augment_args(
             Command::new("verify"),
         )))
+        .subcommand(completions::CompletionsArgs::augment_args(Command::new(
+            "completions",
+        )))
+        .subcommand(man::ManArgs::augment_args(Command::new("man")))
 }
 
 /// Runs a client until it ends. One thread is enough for one connection.
@@ -211,13 +222,21 @@ fn start(client: impl Future<Output = anyhow::Result<()>>) -> Result<(), Failure
     Ok(result?)
 }
 
-/// Waits for SIGINT or SIGTERM.
-async fn interrupted() -> anyhow::Result<()> {
+/// Returns a future that waits for SIGINT or SIGTERM, which no longer end the process by themselves.
+fn on_interrupt() -> anyhow::Result<impl Future<Output = ()>> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// Waits for SIGINT or SIGTERM.
+async fn interrupted() -> anyhow::Result<()> {
+    on_interrupt()?.await;
     Ok(())
 }

@@ -129,7 +129,7 @@ fn announce(server: &Server) -> anyhow::Result<()> {
 }
 
 /// Starts the log on standard error, which also contains panics. The tracing library escapes control characters.
-fn start_log(config: &Config) -> io::Result<LogWriter> {
+pub(super) fn start_log(config: &Config) -> io::Result<LogWriter> {
     let writer = LogWriter::start(&io::stderr())?;
     writer.install();
 

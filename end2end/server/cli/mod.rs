@@ -23,6 +23,10 @@ mod bench;
 mod tls;
 /// `fanfare doctor`.
 mod doctor;
+/// `fanfare demo`.
+mod demo;
+/// `fanfare completions` and `fanfare man`.
+mod shell_files;
 
 use std::process::Stdio;
 

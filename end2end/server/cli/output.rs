@@ -61,6 +61,8 @@ async fn a_full_standard_output_ends_each_command_with_1_and_a_closed_pipe_with_
         &["serve", "--help"],
         &["--version"],
         &["check-config"],
+        &["completions", "bash"],
+        &["demo"],
         &token,
         &["export", "lobby", "--data", folder],
         &["send", "lobby", "hi", "--json", "--url", &url],
