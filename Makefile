@@ -1,11 +1,14 @@
 # Every target first installs missing tools (scripts/setup.sh). If nothing is missing, that takes less than a second.
-.PHONY: help run check test test-long watch build dist deb docs bench bench-nodes figures conformance clean
+.PHONY: help run demo check test test-long watch build dist deb packages docs bench bench-nodes figures conformance clean
 
 help: ## List all targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 run: ## Build and start Fanfare on http://127.0.0.1:12345
 	@scripts/run.sh
+
+demo: ## Build and start Fanfare on a free port, with sample rooms that fill themselves
+	@scripts/run.sh demo
 
 check: ## Run the fast checks: format, clippy, unit tests
 	@scripts/test.sh check
@@ -27,6 +30,9 @@ dist: ## Build dist/: the program with its site folder, and one file with both, 
 
 deb: ## Build a Debian package: dist/fanfare_….deb
 	@scripts/dist.sh deb
+
+packages: ## Build all packages into dist/ and try each: wheel, npm, crate, Debian, tarball, clients
+	@scripts/packages.sh
 
 docs: ## Build the documentation: target/docs/index.html
 	@scripts/docs.sh

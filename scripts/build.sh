@@ -20,7 +20,7 @@ is_fresh() {
 }
 if is_fresh; then exit 0; fi
 
-say "Building the server and the page ($profile)"
+say "Building the server and the page ($profile; the first time usually takes 9 minutes with two processors, later ones less)"
 rm -f target/site-of
 mkdir -p target
 # Set before the build, so a file that is saved during the build counts as newer.

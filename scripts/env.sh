@@ -12,6 +12,7 @@ CARGO_DEB_VERSION=3.8.0
 MDBOOK_VERSION=0.5.4
 STREAMS_CLIENT=durable-streams==0.1.0 # from PyPI
 WEBHOOKS_LIBRARY=standardwebhooks==1.1.0 # from PyPI
+PYTHON_HTTP=httpx==0.29.0 # from PyPI
 MIN_RUST_MINOR=96 # cargo-leptos 0.3.11 is built with its own lock file, which needs rustc 1.96
 MIN_NODE_MAJOR=20  # required by Playwright
 WASM_TARGET=wasm32-unknown-unknown

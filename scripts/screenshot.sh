@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Takes the screenshots of the documentation: docs/screenshot.png for the README, and docs/src/admin.png. Needs the tools
-# of `make test`, and a built server and page.
+# Takes the screenshots of the documentation: docs/screenshot.png, docs/live-log.png and docs/agent.png for the README, and
+# docs/src/admin.png. Needs the tools of `make test`, and a built server and page.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 [ -x "${FANFARE_BIN:-target/debug/fanfare}" ] || die "the server is not built: run 'make build' first"
@@ -19,7 +19,8 @@ if [ -z "$(fc-list :lang=zh 2>/dev/null)" ]; then
 fi
 
 mkdir -p docs
-say "Taking screenshots of two windows and of the admin page"
+say "Taking screenshots of a chat, a live log, an answer and the admin page (a minute)"
 export FANFARE_PICTURE="$ROOT/docs/screenshot.png" FANFARE_ADMIN_PICTURE="$ROOT/docs/src/admin.png"
+export FANFARE_LOG_PICTURE="$ROOT/docs/live-log.png" FANFARE_AGENT_PICTURE="$ROOT/docs/agent.png"
 (cd end2end/browser && npx --no-install playwright test --config picture.config.ts)
-wc -c docs/screenshot.png docs/src/admin.png
+wc -c docs/screenshot.png docs/live-log.png docs/agent.png docs/src/admin.png

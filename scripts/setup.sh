@@ -13,7 +13,7 @@ is_debian_root() { [ "$(id -u)" = 0 ] && have apt-get; }
 apt_install() {
   local why=$1; shift
   is_debian_root || die "missing: $why. Install it, or run this as root on Debian (apt-get install $*)"
-  say "Installing $* with apt ($why)"
+  say "Installing $* with apt ($why; usually less than a minute)"
   local apt=(apt-get -o DPkg::Lock::Timeout=300 -qq)
   if [ -z "${apt_lists_fresh:-}" ]; then
     "${apt[@]}" update >/dev/null || die "apt-get update failed: Debian's packages cannot be reached"
@@ -68,7 +68,7 @@ install_debian_rust() {
   fi
   build_debian_wasm_std
   if have rustup && ! rustup toolchain list | grep -q '^debian'; then
-    say "Adding Debian's Rust to rustup as 'debian'"
+    say "Adding Debian's Rust to rustup as 'debian' (a second)"
     rustup toolchain link debian /usr
   fi
 }
@@ -76,9 +76,9 @@ install_debian_rust() {
 install_rust() {
   choose_toolchain && return 0
   if have rustup; then
-    say "Adding Rust's wasm target (the page is compiled to wasm)"
+    say "Adding Rust's wasm target (the page is compiled to wasm; usually some seconds)"
     if timeout 300 rustup target add "$WASM_TARGET" >/dev/null 2>&1 && choose_toolchain; then return 0; fi
-    say "Installing Rust 1.$MIN_RUST_MINOR with rustup (the active one is older or lacks wasm)"
+    say "Installing Rust 1.$MIN_RUST_MINOR with rustup (the active one is older or lacks wasm; usually a minute)"
     if timeout 600 rustup toolchain install "1.$MIN_RUST_MINOR.0" --profile minimal -c clippy -c rustfmt -t "$WASM_TARGET" >/dev/null 2>&1 &&
       choose_toolchain; then return 0; fi
   fi
@@ -91,19 +91,19 @@ install_rust() {
 override_toolchain() {
   have rustup || return 0
   [ "$(env -u RUSTUP_TOOLCHAIN rustup show active-toolchain 2>/dev/null | cut -d' ' -f1)" = "$RUSTUP_TOOLCHAIN" ] && return 0
-  say "Setting rustup's toolchain for this folder to $RUSTUP_TOOLCHAIN"
+  say "Setting rustup's toolchain for this folder to $RUSTUP_TOOLCHAIN (a second)"
   rustup override set "$RUSTUP_TOOLCHAIN" >/dev/null 2>&1 || die "rustup could not set the folder's toolchain to $RUSTUP_TOOLCHAIN"
 }
 
-# install_tool CRATE VERSION_COMMAND VERSION CARGO_INSTALL_ARGS...
+# install_tool CRATE VERSION_COMMAND VERSION USUAL_TIME CARGO_INSTALL_ARGS...: USUAL_TIME is that of a build from source.
 install_tool() {
-  local what=$1 probe=$2 version=$3; shift 3
+  local what=$1 probe=$2 version=$3 usual=$4; shift 4
   $probe 2>/dev/null | grep -qF " $version" && return 0
   if cargo binstall -V >/dev/null 2>&1; then
-    say "Installing $what $version (prebuilt, by cargo binstall)"
+    say "Installing $what $version (prebuilt, by cargo binstall; usually some seconds)"
     timeout 300 cargo binstall --no-confirm --disable-strategies compile "$what@$version" >/dev/null 2>&1 && return 0
   fi
-  say "Installing $what $version from source (some minutes, once)"
+  say "Installing $what $version from source (once; usually takes $usual with two processors)"
   # Without rustup, Cargo's folder is not on PATH for a plain `cargo leptos watch`.
   if ! have rustup && [ -w /usr/local/bin ]; then export CARGO_INSTALL_ROOT=/usr/local; fi
   # Link-time optimisation would take a quarter of an hour and does not make these tools faster.
@@ -118,7 +118,7 @@ install_node() {
   have npm || apt_install "Node.js, which runs wasm-opt and the browser tests" nodejs npm
   major=$(node -p 'process.versions.node.split(".")[0]' 2>/dev/null || echo 0)
   [ "$major" -ge "$MIN_NODE_MAJOR" ] && return 0
-  say "Installing Node.js $MIN_NODE_MAJOR with npm (the one here is $major)"
+  say "Installing Node.js $MIN_NODE_MAJOR with npm (the one here is $major; usually less than a minute)"
   npm install --global --prefix /usr/local --no-audit --no-fund --loglevel=error "node@$MIN_NODE_MAJOR" >/dev/null ||
     die "Node.js $MIN_NODE_MAJOR or later is needed, and npm could not install it"
   hash -r
@@ -128,11 +128,19 @@ install_node() {
 npm_install() {
   local lock=$1/package-lock.json done_mark=$1/node_modules/.fanfare-lock
   cmp -s "$lock" "$done_mark" && return 0
-  say "Installing npm packages in ${1#"$ROOT"/} ($2)"
+  say "Installing npm packages in ${1#"$ROOT"/} ($2; usually less than a minute)"
   # Playwright uses Debian's Chromium and does not need its own browsers.
   (cd "$1" && PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --no-audit --no-fund --loglevel=error >/dev/null) ||
     die "npm ci failed in $1"
   cp "$lock" "$done_mark"
+}
+
+# pip_install PACKAGE REASON: installs a Python package into a folder of its own; fails if pip cannot.
+pip_install() {
+  [ -d "target/python/$1" ] && return 0
+  say "Installing $1 from PyPI ($2; usually some seconds)"
+  rm -rf target/python/new
+  python3 -m pip install --quiet --target target/python/new "$1" >/dev/null 2>&1 && mv target/python/new "target/python/$1"
 }
 
 install_browser() {
@@ -144,14 +152,14 @@ install_browser() {
 have cc || apt_install "a C compiler, which Rust needs for linking" gcc libc6-dev
 install_rust
 override_toolchain
-CARGO_PROFILE_RELEASE_OPT_LEVEL=0 install_tool cargo-leptos "cargo leptos --version" "$CARGO_LEPTOS_VERSION" --locked --features no_downloads
-CARGO_PROFILE_RELEASE_OPT_LEVEL=1 install_tool wasm-bindgen-cli "wasm-bindgen --version" "$WASM_BINDGEN_VERSION"
+CARGO_PROFILE_RELEASE_OPT_LEVEL=0 install_tool cargo-leptos "cargo leptos --version" "$CARGO_LEPTOS_VERSION" "4 minutes" --locked --features no_downloads
+CARGO_PROFILE_RELEASE_OPT_LEVEL=1 install_tool wasm-bindgen-cli "wasm-bindgen --version" "$WASM_BINDGEN_VERSION" "a minute"
 install_node
 npm_install "$ROOT" "wasm-opt, which makes the page smaller"
 if [ "$purpose" = test ]; then
   # Only prebuilt: building it takes many minutes, and the tests work without it.
   if ! cargo deny -V >/dev/null 2>&1 && cargo binstall -V >/dev/null 2>&1; then
-    say "Installing cargo-deny $CARGO_DENY_VERSION (prebuilt, by cargo binstall)"
+    say "Installing cargo-deny $CARGO_DENY_VERSION (prebuilt, by cargo binstall; usually some seconds)"
     timeout 300 cargo binstall --no-confirm --disable-strategies compile "cargo-deny@$CARGO_DENY_VERSION" >/dev/null 2>&1 ||
       say "no prebuilt cargo-deny found: the libraries will not be checked against the RustSec database"
   fi
@@ -159,19 +167,10 @@ if [ "$purpose" = test ]; then
   have c++ || apt_install "a C++ compiler, for the fuzzer" g++
   npm_install "$ROOT/end2end/browser" "Playwright, for the browser tests"
   npm_install "$ROOT/end2end/streams" "the conformance suite and the client of Durable Streams"
-  if [ ! -d "target/python/$STREAMS_CLIENT" ]; then
-    say "Installing $STREAMS_CLIENT from PyPI (the Python client of Durable Streams)"
-    { python3 -m pip install --quiet --target "target/python/new" "$STREAMS_CLIENT" >/dev/null 2>&1 &&
-      mv target/python/new "target/python/$STREAMS_CLIENT"; } ||
-      say "python3 -m pip cannot install it: the Python client will not be tested"
-  fi
   npm_install "$ROOT/end2end/hooks" "the library that checks the signatures of hooks"
-  if [ ! -d "target/python/$WEBHOOKS_LIBRARY" ]; then
-    say "Installing $WEBHOOKS_LIBRARY from PyPI (it checks the signatures of hooks)"
-    { python3 -m pip install --quiet --target "target/python/hooks" "$WEBHOOKS_LIBRARY" >/dev/null 2>&1 &&
-      mv target/python/hooks "target/python/$WEBHOOKS_LIBRARY"; } ||
-      die "python3 -m pip cannot install $WEBHOOKS_LIBRARY, which the tests of hooks need"
-  fi
+  pip_install "$STREAMS_CLIENT" "the Python client of Durable Streams" || say "pip cannot install it: that client will not be tested"
+  pip_install "$PYTHON_HTTP" "for the tests of our Python client" || say "pip cannot install it: that client will not be tested"
+  pip_install "$WEBHOOKS_LIBRARY" "it checks the signatures of hooks" || die "pip cannot install $WEBHOOKS_LIBRARY, which the tests of hooks need"
   install_browser
   if [ ! -x /usr/sbin/nginx ] || [ ! -x /usr/sbin/haproxy ] || ! have caddy; then
     apt_install_stopped "nginx, Caddy and HAProxy, for the tests behind a proxy" nginx-light caddy haproxy
@@ -181,10 +180,10 @@ if [ "$purpose" = test ]; then
   have go || apt_install "Go, for the test of the Go example in the documentation" golang-go
 fi
 if [ "$purpose" = deb ]; then
-  CARGO_PROFILE_RELEASE_OPT_LEVEL=0 install_tool cargo-deb "cargo deb --version" "$CARGO_DEB_VERSION" --locked
+  CARGO_PROFILE_RELEASE_OPT_LEVEL=0 install_tool cargo-deb "cargo deb --version" "$CARGO_DEB_VERSION" "some minutes" --locked
 fi
 if [ "$purpose" = docs ]; then
   # mdbook prints v0.5.4, other tools print 0.5.4.
   mdbook_version() { mdbook --version | tr v ' '; }
-  CARGO_PROFILE_RELEASE_OPT_LEVEL=0 install_tool mdbook mdbook_version "$MDBOOK_VERSION" --locked --no-default-features --features search
+  CARGO_PROFILE_RELEASE_OPT_LEVEL=0 install_tool mdbook mdbook_version "$MDBOOK_VERSION" "some minutes" --locked --no-default-features --features search
 fi

@@ -45,6 +45,10 @@ stream_tests() {
   (cd end2end/streams && FANFARE_PYTHONPATH="$ROOT/target/python/$STREAMS_CLIENT" npx vitest run)
 }
 
+python_tests() {
+  PYTHONPATH=packages/python-client/src:target/python/$PYTHON_HTTP python3 -m unittest discover -s packages/python-client/tests
+}
+
 browser_tests() {
   (cd end2end/browser && npx playwright test)
 }
@@ -82,5 +86,8 @@ if [ "$mode" = long ]; then
 fi
 check "fuzzing of the decoders and the session" scripts/fuzz.sh "$([ "$mode" = long ] && echo 600 || echo 5)"
 check "conformance and clients of Durable Streams" stream_tests
+if [ -d "target/python/$PYTHON_HTTP" ]; then
+  check "the Python client, while the server is killed" python_tests
+fi
 check "browser tests (Chromium)" browser_tests
 say "all checks passed in $((SECONDS - began)) s"

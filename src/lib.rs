@@ -10,11 +10,11 @@
 //! - [`browser`] both sides: the browser's API, for effects, tasks and event handlers of the page. Never names `app`.
 //! - [`app`] both sides: the page. Never names `server`; the server hands it a `Snapshot`.
 //! - `server` native only: wire, rooms, sessions, hub, transport, HTTP. Its `mod.rs` lists its own floors.
-//! - `cli` native only: `serve`, `admin`, `check-config`, `export`, `import`, and the clients `send`, `listen`, `bench`,
-//!   `verify`, `doctor`.
+//! - `cli` native only: `serve`, `demo`, `admin`, `check-config`, `export`, `import`, and the clients `send`, `listen`,
+//!   `bench`, `verify`, `doctor`.
 //!
-//! A floor names only floors below it. Only this file and the `mod` lines of the admin page depend on the side that
-//! is compiled. `end2end/server/shape.rs` checks both rules.
+//! A floor names only floors below it. Only this file, the `mod` lines of the admin page and `server::files::packaged`
+//! depend on features. `end2end/server/shape.rs` checks both rules.
 
 // The types of views nest as deeply as their elements do.
 #![recursion_limit = "256"]

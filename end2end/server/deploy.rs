@@ -237,3 +237,58 @@ fn systemd_accepts_the_unit_and_the_socket() {
         .collect();
     assert_eq!(of_ours, [""; 0], "{output}");
 }
+
+/// Returns the version in `Cargo.toml`.
+fn version() -> String {
+    let manifest: toml::Table = read("Cargo.toml").parse().expect("TOML");
+    manifest["package"]["version"]
+        .as_str()
+        .expect("text")
+        .to_owned()
+}
+
+#[test]
+fn the_version_is_in_one_place() {
+    for manifest in ["npm/package.json", "npm-client/package.json"] {
+        let manifest = read(&format!("packages/{manifest}"));
+        assert!(manifest.contains("\"version\": \"0.0.0\""), "{manifest}");
+    }
+    let manifest = read("packages/python-client/pyproject.toml");
+    assert!(manifest.contains("version = \"0.0.0\""), "{manifest}");
+
+    let output = program().arg("--version").output().expect("it runs");
+    let output = String::from_utf8(output.stdout).expect("text");
+    assert!(
+        output.starts_with(&format!("fanfare {}", version())),
+        "{output}"
+    );
+}
+
+#[test]
+fn pip_installs_the_wheel_of_a_program_as_the_command_fanfare() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let run = |command: &mut Command| {
+        let output = command
+            .output()
+            .expect("python3 and binutils are installed");
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{error}");
+        String::from_utf8(output.stdout).expect("text")
+    };
+
+    // A small program stands for ours, which takes minutes to compress in a development build.
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/wheel.py");
+    let wheel = run(Command::new(script)
+        .args(["/bin/echo", &version()])
+        .arg(folder.path()));
+    assert!(wheel.contains("-py3-none-manylinux_2_"), "{wheel}");
+
+    let installed = folder.path().join("installed");
+    run(Command::new("python3")
+        .args(["-m", "pip", "install", "--quiet", "--no-index", "--target"])
+        .arg(&installed)
+        .arg(wheel.trim()));
+    let printed = run(Command::new(installed.join("bin/fanfare")).arg("it runs"));
+
+    assert_eq!(printed, "it runs\n");
+}

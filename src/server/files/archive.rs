@@ -70,7 +70,10 @@ impl Archive {
     }
 
     /// Reads the files in `tar`, and computes their digests.
-    fn read(tar: Bytes) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// Returns an error if the archive is damaged.
+    pub(super) fn read(tar: Bytes) -> io::Result<Self> {
         let mut files = HashMap::new();
 
         for entry in tar::Archive::new(tar.as_ref()).entries()? {

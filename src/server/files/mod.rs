@@ -1,6 +1,7 @@
-//! The files of the page, in a folder or appended to the program.
+//! The files of the page, in a folder or inside the program.
 
 mod archive;
+mod packaged;
 
 use std::fmt;
 use std::fs;
@@ -23,7 +24,7 @@ const VERSION_DIGITS: usize = 16;
 pub enum Files {
     /// A folder with [`PKG`] in it.
     Folder(PathBuf),
-    /// The program itself, to which `scripts/pack.sh` appended them.
+    /// The program itself: `scripts/pack.sh` appended them, or it was built from a crate that contains them.
     Inside(Arc<Archive>),
 }
 
@@ -38,6 +39,10 @@ impl Files {
             return Ok(Self::Folder(PathBuf::from("target/site")));
         };
         if let Some(archive) = Archive::inside(&program)? {
+            return Ok(Self::Inside(Arc::new(archive)));
+        }
+        if let Some(tar) = packaged::SITE {
+            let archive = Archive::read(Bytes::from_static(tar))?;
             return Ok(Self::Inside(Arc::new(archive)));
         }
 
