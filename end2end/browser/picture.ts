@@ -1,17 +1,27 @@
 // The pictures of the documentation. Two windows in one conversation, side by side: one in English and light, one in
-// Chinese and dark. And the operator's page of a server that has something to do.
+// Chinese and dark. A live log. An answer that is being written, in two windows. And the operator's page of
+// a server that has something to do.
 
-import { readFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import path from 'node:path';
+import readline from 'node:readline';
+import { fileURLToPath } from 'node:url';
 
-import { type BrowserContextOptions, type Page } from '@playwright/test';
+import { type Browser, type BrowserContextOptions, type Page } from '@playwright/test';
 
 import { type Visit, expect, input, live, state, test, texts } from './fixtures.ts';
 import { smallPng } from './png.ts';
 
 const FILE = process.env.FANFARE_PICTURE ?? 'screenshot.png';
+const LOG_FILE = process.env.FANFARE_LOG_PICTURE ?? 'live-log.png';
+const AGENT_FILE = process.env.FANFARE_AGENT_PICTURE ?? 'agent.png';
 const ADMIN_FILE = process.env.FANFARE_ADMIN_PICTURE ?? 'admin.png';
 const MOST_BYTES = 60_000;
 const WINDOW = { width: 612, height: 580 };
+const AGENT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../examples/agent/agent.mjs');
+
+// The page of the agent is on another origin.
+test.use({ serverArgs: ['--allow-origin', 'any', '--message-rate', '0'] });
 
 test('the picture of the README', async ({ visit, browser }) => {
   const ann = await window(visit, 'Ann', { locale: 'en-GB', colorScheme: 'light' });
@@ -38,21 +48,47 @@ test('the picture of the README', async ({ visit, browser }) => {
   await input(lei).fill('好的，十点见。');
   await input(ann).blur();
 
-  const windows = await Promise.all([ann, lei].map((page) => page.screenshot({ animations: 'disabled', caret: 'hide' })));
-  const context = await browser.newContext({ viewport: { width: 1280, height: 620 } });
-  const table = await context.newPage();
-  const images = windows.map((png) => `<img src="data:image/png;base64,${png.toString('base64')}">`).join('');
-  await table.setContent(`<style>
-    body { margin: 0; height: 100vh; display: flex; gap: 16px; align-items: center; justify-content: center; background: #d9d4cb }
-    img { border-radius: 10px; outline: 1px solid #0003 }
-  </style>${images}`);
-  await table.locator('img').last().evaluate((image: HTMLImageElement) => image.decode());
-  await table.screenshot({ path: FILE });
-  await context.close();
+  await sideBySide(browser, [ann, lei], 620, FILE);
+});
 
-  const bytes = smallPng(FILE);
-  expect(bytes).toBeLessThanOrEqual(MOST_BYTES);
-  expect(readFileSync(FILE).length).toBe(bytes);
+test('the picture of a live log', async ({ visit, server, request }) => {
+  const page = await visit('/r/builds', { locale: 'en-GB', colorScheme: 'light', viewport: { width: 900, height: 560 } });
+  await live(page);
+  const messages = `${server.url}/api/v1/rooms/builds/messages`;
+  for (const text of ['build 214 of main started', '312 tests passed in 3 min 12 s', 'deployed to web-1']) {
+    await request.post(messages, { data: { text, from: 'ci' } });
+  }
+  const json = { cpu_percent: 53, requests: 146, errors: 0 };
+  await request.post(messages, { data: { json, from: 'web-1', kind: 'load' } });
+  await expect(page.locator('#result')).toContainText('errors');
+  await input(page).blur();
+  await page.screenshot({ path: LOG_FILE, animations: 'disabled', caret: 'hide' });
+  expect(smallPng(LOG_FILE)).toBeLessThanOrEqual(MOST_BYTES);
+});
+
+test('the picture of an answer', async ({ server, browser }) => {
+  const env = { ...process.env, FANFARE_URL: server.url, PORT: '0', WORD_MS: '80' };
+  const agent = spawn('node', [AGENT], { env, stdio: ['ignore', 'pipe', 'inherit'] });
+  try {
+    const [url] = await new Promise<string[]>((resolve) => readline.createInterface({ input: agent.stdout }).on('line', (line) => resolve([line])));
+    const open = async (address: string) => {
+      const page = await (await browser.newContext({ viewport: { width: 612, height: 330 } })).newPage();
+      await page.goto(address);
+      return page;
+    };
+    const first = await open(url);
+    await first.locator('#question').fill('What is a log?');
+    await first.getByRole('button').click();
+    await expect(first.locator('#answer')).toContainText('You asked');
+    const second = await open(first.url());
+    await first.reload();
+    for (const page of [first, second]) await expect(page.locator('#answer')).toContainText('nothing is missing');
+    // The window before the reload has left.
+    await expect(first.locator('#state')).toHaveText(/watching: [^,]+, [^,]+$/);
+    await sideBySide(browser, [first, second], 370, AGENT_FILE);
+  } finally {
+    agent.kill();
+  }
 });
 
 test('the picture of the operator’s page', async ({ visit, server, request }) => {
@@ -76,6 +112,22 @@ test('the picture of the operator’s page', async ({ visit, server, request }) 
   await desk.screenshot({ path: ADMIN_FILE, animations: 'disabled', caret: 'hide' });
   expect(smallPng(ADMIN_FILE)).toBeLessThanOrEqual(MOST_BYTES);
 });
+
+/** A picture of two windows, in `file`. */
+async function sideBySide(browser: Browser, pages: Page[], height: number, file: string): Promise<void> {
+  const windows = await Promise.all(pages.map((page) => page.screenshot({ animations: 'disabled', caret: 'hide' })));
+  const context = await browser.newContext({ viewport: { width: 1280, height } });
+  const table = await context.newPage();
+  const images = windows.map((png) => `<img src="data:image/png;base64,${png.toString('base64')}">`).join('');
+  await table.setContent(`<style>
+    body { margin: 0; height: 100vh; display: flex; gap: 16px; align-items: center; justify-content: center; background: #d9d4cb }
+    img { border-radius: 10px; outline: 1px solid #0003 }
+  </style>${images}`);
+  await table.locator('img').last().evaluate((image: HTMLImageElement) => image.decode());
+  await table.screenshot({ path: file });
+  await context.close();
+  expect(smallPng(file)).toBeLessThanOrEqual(MOST_BYTES);
+}
 
 /** The lobby as `name` sees it. */
 async function window(visit: Visit, name: string, look: BrowserContextOptions): Promise<Page> {

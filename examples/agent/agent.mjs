@@ -56,4 +56,6 @@ createServer(async (request, response) => {
     response.setHeader("Content-Type", "text/html; charset=utf-8");
     response.end(page.replace("FANFARE_URL", FANFARE));
   }
-}).listen(PORT, "127.0.0.1", () => console.log(`http://127.0.0.1:${PORT}`));
+}).listen(PORT, "127.0.0.1", function () {
+  console.log(`http://127.0.0.1:${this.address().port}`);
+});
