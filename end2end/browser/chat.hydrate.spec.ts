@@ -18,6 +18,16 @@ test('what one page says both pages show, once each and in one order', async ({ 
   await expect(texts(lei)).toHaveText(all);
 });
 
+test('a message that a script publishes over HTTP appears on an open page', async ({ visit, server }) => {
+  const room = freshRoom();
+  const page = await live(await visit(room));
+
+  const messages = `${server.url}/api/v1/rooms/${room.slice('/r/'.length)}/messages`;
+  await fetch(messages, { method: 'POST', body: 'the build is green' });
+
+  await expect(texts(page)).toHaveText(['the build is green']);
+});
+
 test('the same words said twice are two messages', async ({ visit }) => {
   const page = await live(await visit(freshRoom()));
   await say(page, 'again');

@@ -2,13 +2,9 @@
 // Chinese and dark. A live log. An answer that is being written, in two windows. And the operator's page of
 // a server that has something to do.
 
-import { spawn } from 'node:child_process';
-import path from 'node:path';
-import readline from 'node:readline';
-import { fileURLToPath } from 'node:url';
-
 import { type Browser, type BrowserContextOptions, type Page } from '@playwright/test';
 
+import { withAgent } from './agent.ts';
 import { type Visit, expect, input, live, state, test, texts } from './fixtures.ts';
 import { smallPng } from './png.ts';
 
@@ -18,7 +14,6 @@ const AGENT_FILE = process.env.FANFARE_AGENT_PICTURE ?? 'agent.png';
 const ADMIN_FILE = process.env.FANFARE_ADMIN_PICTURE ?? 'admin.png';
 const MOST_BYTES = 60_000;
 const WINDOW = { width: 612, height: 580 };
-const AGENT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../examples/agent/agent.mjs');
 
 // The page of the agent is on another origin.
 test.use({ serverArgs: ['--allow-origin', 'any', '--message-rate', '0'] });
@@ -67,10 +62,7 @@ test('the picture of a live log', async ({ visit, server, request }) => {
 });
 
 test('the picture of an answer', async ({ server, browser }) => {
-  const env = { ...process.env, FANFARE_URL: server.url, PORT: '0', WORD_MS: '80' };
-  const agent = spawn('node', [AGENT], { env, stdio: ['ignore', 'pipe', 'inherit'] });
-  try {
-    const [url] = await new Promise<string[]>((resolve) => readline.createInterface({ input: agent.stdout }).on('line', (line) => resolve([line])));
+  await withAgent(server, 80, async (url) => {
     const open = async (address: string) => {
       const page = await (await browser.newContext({ viewport: { width: 612, height: 330 } })).newPage();
       await page.goto(address);
@@ -86,9 +78,7 @@ test('the picture of an answer', async ({ server, browser }) => {
     // The window before the reload has left.
     await expect(first.locator('#state')).toHaveText(/watching: [^,]+, [^,]+$/);
     await sideBySide(browser, [first, second], 370, AGENT_FILE);
-  } finally {
-    agent.kill();
-  }
+  });
 });
 
 test('the picture of the operator’s page', async ({ visit, server, request }) => {

@@ -137,6 +137,8 @@ mod log;
 mod documentation;
 /// The clients in the documentation.
 mod snippets;
+/// The commands in the documentation.
+mod commands;
 /// nginx and Caddy with the settings in `deploy/`.
 mod proxies;
 /// A server under a path of its host.
