@@ -24,9 +24,19 @@ mkdir -p "$out/clients"
 scripts/pack.sh "$program" "$site" "$work/fanfare"
 scripts/share.sh "$work/fanfare" "$work"
 
-# has_page PROGRAM: fails unless the program starts in an empty folder, serves the page's files, and stores a message.
-has_page() {
-  local folder=$work/try url process log=$work/try/log
+# first_message URL FOLDER: fetches the page with its script and wasm, and stores a message. FOLDER gets the answers.
+first_message() {
+  local file
+  curl -sf --max-time 10 -o "$2/page" "$1/" || return 1
+  grep -o '/pkg/[^"]*' "$2/page" | sort -u >"$2/files"
+  grep -q '\.js$' "$2/files" && grep -q '\.wasm$' "$2/files" || return 1
+  while read -r file; do curl -sf --max-time 10 -o "$2/file" "$1$file" || return 1; done <"$2/files"
+  curl -sf --max-time 10 -d 'first message' "$1/api/v1/rooms/lobby/messages" | grep -q '"offset":1'
+}
+
+# try PROGRAM: fails unless the program starts in an empty folder, serves its page and stores a message.
+try() {
+  local folder=$work/try log=$work/try/log url process result=0
   rm -rf "$folder"
   mkdir "$folder"
   (cd "$folder" && exec env -i PATH="$PATH" "$1" --listen 127.0.0.1:0 --ops-listen off >"$log" 2>&1) &
@@ -36,10 +46,7 @@ has_page() {
     [ -n "$url" ] && break
     sleep 0.1
   done
-  local result=0
-  [ -n "$url" ] && curl -sf --max-time 10 -o "$folder/page" "$url/" &&
-    curl -sf --max-time 10 -o "$folder/script" "$url$(sed -n 's/.*"\(\/pkg\/fanfare[^"]*\.js\)".*/\1/p' "$folder/page" | head -1)" &&
-    curl -sf --max-time 10 -d 'first message' "$url/api/v1/rooms/lobby/messages" | grep -q '"offset":1' || result=1
+  first_message "$url" "$folder" || result=1
   kill "$process" && wait "$process" || result=1
   [ $result = 0 ] || { cat "$log" >&2; die "$1 does not serve its page and store a message"; }
 }
@@ -60,13 +67,13 @@ cp -r "$work/fanfare" "$work/share" README.md LICENSE deploy/fanfare.toml "$work
 tar --create --gzip --file "$out/$name.tar.gz" --directory "$work" --sort name --owner 0 --group 0 --numeric-owner "$name"
 mkdir "$work/untarred"
 tar --extract --file "$out/$name.tar.gz" --directory "$work/untarred"
-has_page "$work/untarred/$name/fanfare"
+try "$work/untarred/$name/fanfare"
 
 say "Wheel, for pip, pipx and uv"
 wheel=$(scripts/wheel.py "$work/fanfare" "$version" "$out")
 python3 -m venv "$work/venv"
 "$work/venv/bin/pip" install --quiet --no-index "$wheel"
-has_page "$work/venv/bin/fanfare"
+try "$work/venv/bin/fanfare"
 
 say "npm package"
 npm=$(stamp npm)
@@ -74,7 +81,7 @@ install -D "$work/fanfare" "$npm/bin/fanfare"
 (cd "$npm" && npm pack --silent --pack-destination "$out" >/dev/null)
 mkdir "$work/npm-try"
 npm install --silent --offline --no-audit --no-fund --prefix "$work/npm-try" "$out/fanfare-$version.tgz" >/dev/null
-has_page "$work/npm-try/node_modules/.bin/fanfare"
+try "$work/npm-try/node_modules/.bin/fanfare"
 
 say "Client packages"
 javascript=$(stamp npm-client)
@@ -91,20 +98,23 @@ FANFARE_PROGRAM=$work/fanfare "$work/venv/bin/python" -m unittest discover -s "$
 say "Crate"
 crate=$work/crate
 mkdir "$crate"
-cp -r src Cargo.toml Cargo.lock README.md LICENSE "$crate/"
-tar --create --file "$crate/site.tar" --directory "$site" --format ustar --sort name --mtime @0 --owner 0 --group 0 \
+cp -r src Cargo.toml Cargo.lock README.md LICENSE .cargo "$crate/"
+# Without the settings in .cargo, which `cargo install` does not read from a registry's crate, the page asks for another name.
+cp -r "$site" "$work/site"
+for file in "$work/site/pkg/fanfare.wasm"*; do cp "$file" "${file/fanfare.wasm/fanfare_bg.wasm}"; done
+tar --create --file "$crate/site.tar" --directory "$work/site" --format ustar --sort name --mtime @0 --owner 0 --group 0 \
   --numeric-owner --mode u=rwX,go=rX .
 # The tests, examples and benchmarks are not in the crate. `publish = false` protects the repository, which has no site.
 sed -i -e 's/^default = \[\]$/default = ["ssr", "packaged-site"]/' -e '/^publish = false$/d' \
   -e '/^\[\[\(test\|example\|bench\)\]\]$/,/^$/d' "$crate/Cargo.toml"
-sed -i '/^publish/d; /^readme/a include = ["/src", "/site.tar", "/README.md", "/LICENSE"]' "$crate/Cargo.toml"
+sed -i '/^publish/d; /^readme/a include = ["/src", "/site.tar", "/README.md", "/LICENSE", "/.cargo"]' "$crate/Cargo.toml"
 (cd "$crate" && cargo package --quiet --no-verify --allow-dirty --target-dir "$work/packaged")
 cp "$work/packaged/package/fanfare-$version.crate" "$out/"
 if [ $# = 0 ]; then
   say "Building the crate, as cargo install does (some minutes)"
   tar --extract --file "$out/fanfare-$version.crate" --directory "$work"
   CARGO_TARGET_DIR=target/crate cargo install --quiet --locked --path "$work/fanfare-$version" --root "$work/installed"
-  has_page "$work/installed/bin/fanfare"
+  try "$work/installed/bin/fanfare"
 fi
 
 (cd "$out" && ls -l --human-readable fanfare?* clients/* >&2)
