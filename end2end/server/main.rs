@@ -14,6 +14,8 @@ mod client;
 mod daemon;
 /// A certificate authority.
 mod authority;
+/// Servers with TLS and their clients.
+mod tls_server;
 /// A disk that can be filled.
 mod disk;
 /// A NATS, its nodes and a proxy in front of it.

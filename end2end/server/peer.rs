@@ -1,6 +1,7 @@
 //! A WebSocket client on tokio-tungstenite.
 
 use futures::{SinkExt, StreamExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
@@ -16,13 +17,13 @@ pub(crate) struct Refused {
     pub(crate) body: String,
 }
 
-/// A WebSocket client on tokio-tungstenite.
+/// A WebSocket client on tokio-tungstenite, on a connection of type `S`.
 #[derive(Debug)]
-pub(crate) struct Peer {
-    pub(crate) socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+pub(crate) struct Peer<S = MaybeTlsStream<TcpStream>> {
+    pub(crate) socket: WebSocketStream<S>,
 }
 
-impl Peer {
+impl<S: AsyncRead + AsyncWrite + Unpin> Peer<S> {
     /// Sends a message.
     pub(crate) async fn send(&mut self, message: impl Into<Message>) {
         soon(self.socket.send(message.into())).await.expect("sent");

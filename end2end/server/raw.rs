@@ -2,14 +2,14 @@
 
 use std::net::SocketAddr;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::eventually::soon;
 
-/// A connection after the handshake.
-pub(crate) struct Raw {
-    pub(crate) stream: TcpStream,
+/// A connection of type `S` after the handshake.
+pub(crate) struct Raw<S = TcpStream> {
+    pub(crate) stream: S,
 }
 
 /// The mask of every frame; any value is valid.
@@ -52,13 +52,26 @@ pub(crate) fn handshake(address: SocketAddr, query: &str, subprotocol: Option<&s
 impl Raw {
     /// Connects to `address` and performs the handshake.
     pub(crate) async fn open(address: SocketAddr, query: &str, subprotocol: Option<&str>) -> Self {
-        let mut stream = TcpStream::connect(address)
+        let stream = TcpStream::connect(address)
             .await
             .expect("the server listens");
+        Self::over(stream, address, query, subprotocol).await
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Raw<S> {
+    /// Performs the handshake with the server at `address` over `stream`.
+    pub(crate) async fn over(
+        mut stream: S,
+        address: SocketAddr,
+        query: &str,
+        subprotocol: Option<&str>,
+    ) -> Self {
         stream
             .write_all(handshake(address, query, subprotocol).as_bytes())
             .await
             .expect("written");
+        stream.flush().await.expect("sent");
 
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
@@ -75,11 +88,12 @@ impl Raw {
     /// Writes `bytes`.
     pub(crate) async fn write(&mut self, bytes: &[u8]) {
         soon(self.stream.write_all(bytes)).await.expect("written");
+        soon(self.stream.flush()).await.expect("sent");
     }
 
     /// Writes `bytes`; returns false if the connection has ended.
     pub(crate) async fn try_write(&mut self, bytes: &[u8]) -> bool {
-        self.stream.write_all(bytes).await.is_ok()
+        self.stream.write_all(bytes).await.is_ok() && self.stream.flush().await.is_ok()
     }
 
     /// Returns the first byte and the payload of the next frame.

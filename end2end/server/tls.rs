@@ -2,44 +2,24 @@
 
 use std::fs;
 use std::io::Write;
-use std::net::SocketAddr;
-use std::path::Path;
 use std::process::Output;
-use std::sync::Arc;
 
-use futures::{SinkExt, StreamExt};
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::Command;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message;
+use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::authority::{Authority, Certificate};
 use crate::eventually::{eventually, soon};
 use crate::harness::{Server, program};
+use crate::metrics::{figure, until};
+use crate::peer::Peer;
+use crate::raw::masked;
+use crate::tls_server::{Secure, TlsServer, connect, connect_by, join, start_with, text};
 
-/// Returns `path` as text.
-fn text(path: &Path) -> &str {
-    path.to_str().expect("text")
-}
-
-/// Starts a server with `certificate`.
-fn start(certificate: &Certificate, flags: &[&str]) -> Server {
-    let files = [
-        "--tls-cert",
-        text(&certificate.certificate),
-        "--tls-key",
-        text(&certificate.key),
-    ];
-    Server::start(&[&files[..], flags].concat())
-}
+const HELD: &str = "fanfare_held_bytes";
 
 /// Requests `path` with curl, which trusts only `authority`.
 async fn curl(server: &Server, authority: &Authority, path: &str, arguments: &[&str]) -> Output {
@@ -51,111 +31,73 @@ async fn curl(server: &Server, authority: &Authority, path: &str, arguments: &[&
         .expect("curl runs")
 }
 
-/// Opens a TLS connection that trusts `authority`.
-async fn connect(address: SocketAddr, authority: &Authority) -> TlsStream<TcpStream> {
-    let mut roots = RootCertStore::empty();
-    roots
-        .add(CertificateDer::from_pem_file(authority.file()).expect("a certificate"))
-        .expect("an authority");
-
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-
-    let stream = soon(TcpStream::connect(address)).await.expect("it listens");
-    let name = ServerName::from(address.ip());
-
-    soon(TlsConnector::from(Arc::new(config)).connect(name, stream))
-        .await
-        .expect("trusted")
+/// Opens a plain WebSocket client that trusts `authority`.
+async fn join_trusting(server: &Server, authority: &Authority) -> Peer<Secure> {
+    let stream = connect(server.address, &authority.file()).await;
+    join(stream, server.address, "").await
 }
 
-/// Opens a plain WebSocket client over TLS.
-async fn join(server: &Server, authority: &Authority) -> WebSocketStream<TlsStream<TcpStream>> {
-    let stream = connect(server.address, authority).await;
-    let url = format!("wss://{}/ws", server.address);
-    soon(tokio_tungstenite::client_async(url, stream))
-        .await
-        .expect("accepted")
-        .0
+/// Returns the number of files that the server has open.
+fn open_files(server: &Server) -> usize {
+    fs::read_dir(format!("/proc/{}/fd", server.process()))
+        .expect("it runs")
+        .count()
 }
 
 #[tokio::test]
 async fn page_api_and_websocket_work_over_tls() {
-    let authority = Authority::new();
+    let server = TlsServer::start(&[]);
+    let authority = &server.authority;
 
-    let server = start(&authority.certify("IP:127.0.0.1", -1, 20), &[]);
-    let page = curl(&server, &authority, "/", &[]).await;
+    let page = curl(&server, authority, "/", &[]).await;
     assert!(
         String::from_utf8_lossy(&page.stdout).contains("id=\"result\""),
         "{page:?}"
     );
 
-    let mut socket = join(&server, &authority).await;
+    let mut ann = server.join("").await;
     let posted = curl(
         &server,
-        &authority,
+        authority,
         "/api/v1/rooms/lobby/messages",
         &["--data-binary", "in private"],
     );
     assert!(String::from_utf8_lossy(&posted.await.stdout).contains("\"offset\":1"));
-    assert_eq!(
-        soon(socket.next()).await.expect("open").expect("a frame"),
-        Message::text("in private")
-    );
-
-    // More than the buffers on the way can hold.
-    let long = "x".repeat(60_000);
-
-    for _ in 0..40 {
-        soon(socket.send(Message::text(long.as_str())))
-            .await
-            .expect("sent");
-        assert_eq!(
-            soon(socket.next()).await.expect("open").expect("a frame"),
-            Message::text(long.as_str())
-        );
-    }
+    assert_eq!(ann.text().await, "in private");
 
     server.signal("TERM");
-    let last = loop {
-        let frame = soon(socket.next()).await.expect("a Close frame");
-        if let Message::Close(close) = frame.expect("a frame") {
-            break close.expect("a code");
-        }
-    };
-    assert_eq!(last.code, CloseCode::Away);
-    assert!(server.end().await.0.success());
+    assert_eq!(ann.close_code().await, u16::from(CloseCode::Away));
 }
 
 #[tokio::test]
 async fn a_client_that_disconnects_leaves_its_room() {
-    let authority = Authority::new();
+    let server = TlsServer::start(&[]);
 
-    let server = start(&authority.certify("IP:127.0.0.1", -1, 20), &[]);
-    let socket = join(&server, &authority).await;
+    let ann = server.join("").await;
     let presence = async || {
-        let output = curl(&server, &authority, "/api/v1/rooms/lobby/presence", &[]).await;
+        let output = curl(
+            &server,
+            &server.authority,
+            "/api/v1/rooms/lobby/presence",
+            &[],
+        )
+        .await;
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
 
     eventually(&presence, |body| body.contains("\"count\":1")).await;
-    drop(socket);
+    drop(ann);
     eventually(&presence, |body| body.contains("\"count\":0")).await;
 }
 
 #[tokio::test]
 async fn a_request_is_answered_after_its_client_closed_its_sending_side() {
-    let authority = Authority::new();
-
-    let server = start(&authority.certify("IP:127.0.0.1", -1, 20), &[]);
+    let server = TlsServer::start(&[]);
     let request = b"POST /api/v1/rooms/lobby/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n\
                     Content-Length: 5\r\n\r\nhello";
 
     for is_notified in [true, false] {
-        let mut client = connect(server.address, &authority).await;
+        let mut client = server.connect().await;
         soon(client.write_all(request)).await.expect("written");
         soon(client.flush()).await.expect("sent");
 
@@ -176,12 +118,7 @@ async fn a_request_is_answered_after_its_client_closed_its_sending_side() {
 
 #[tokio::test]
 async fn connections_that_do_not_speak_tls_or_send_nothing_are_closed_and_counted() {
-    let authority = Authority::new();
-
-    let server = start(
-        &authority.certify("IP:127.0.0.1", -1, 20),
-        &["--header-timeout", "200ms"],
-    );
+    let server = TlsServer::start(&["--header-timeout", "200ms"]);
 
     let mut plain = soon(TcpStream::connect(server.address))
         .await
@@ -205,7 +142,7 @@ async fn connections_that_do_not_speak_tls_or_send_nothing_are_closed_and_counte
     // The server may reset the connection.
     let _ = soon(silent.read_to_end(&mut answer)).await;
 
-    let mut greeted = connect(server.address, &authority).await;
+    let mut greeted = server.connect().await;
     // The server may reset the connection.
     let _ = soon(greeted.read_to_end(&mut answer)).await;
 
@@ -220,13 +157,193 @@ async fn connections_that_do_not_speak_tls_or_send_nothing_are_closed_and_counte
 }
 
 #[tokio::test]
+async fn long_messages_pass_in_both_directions_with_each_version() {
+    // More than the buffers on the way can hold.
+    let long = "x".repeat(60_000);
+    let server = TlsServer::start(&[]);
+
+    for version in [&TLS12, &TLS13] {
+        let authority = server.authority.file();
+        let stream = connect_by(server.address, &authority, &[version]).await;
+        let mut ann = join(stream, server.address, "id=ann").await;
+
+        for _message in 0..40 {
+            ann.send(long.as_str()).await;
+            assert_eq!(ann.text().await, long);
+        }
+        ann.leave().await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_may_replace_its_keys_at_any_time() {
+    let server = TlsServer::start(&[]);
+    let mut ann = server.join("id=ann").await;
+
+    for number in 0..100 {
+        let text = number.to_string();
+        let session = ann.socket.get_mut().get_mut().1;
+        session.refresh_traffic_keys().expect("TLS 1.3");
+        ann.send(text.as_str()).await;
+        assert_eq!(ann.text().await, text);
+    }
+}
+
+#[tokio::test]
+async fn frames_that_arrive_with_the_handshake_are_handled() {
+    let server = TlsServer::start(&[]);
+    let mut stream = server.connect().await;
+    let request = crate::raw::handshake(server.address, "id=ann&room=lobby", None);
+
+    // Several records in one system call, the last of which is received in part.
+    let frames = masked(0x81, &[b'x'; 20_000]).repeat(3);
+    let bytes = [request.as_bytes(), &frames].concat();
+    soon(stream.write_all(&bytes)).await.expect("written");
+    soon(stream.flush()).await.expect("sent");
+
+    let mut received = Vec::new();
+    let texts = b"x".repeat(60_000);
+    while received.iter().filter(|byte| **byte == b'x').count() < texts.len() {
+        let read = soon(stream.read_buf(&mut received)).await.expect("open");
+        assert!(read > 0, "closed after {} bytes", received.len());
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_a_connection_is_signed() {
+    let server = TlsServer::start(&[]);
+
+    let mut client = server.raw("id=ann", None).await;
+    client.write(&masked(0x88, &1000_u16.to_be_bytes())).await;
+    // An end without `close_notify` would be an error.
+    assert_eq!(client.close_code().await, 1000);
+
+    let mut client = server.connect().await;
+    let request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    soon(client.write_all(request)).await.expect("written");
+    let mut answer = Vec::new();
+    soon(client.read_to_end(&mut answer)).await.expect("an end");
+    assert!(answer.starts_with(b"HTTP/1.1 "), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_request_that_is_not_http_is_answered_with_400() {
+    let server = TlsServer::start(&[]);
+    let mut client = server.connect().await;
+
+    soon(client.write_all(b"no request\r\n\r\n"))
+        .await
+        .expect("written");
+    let mut answer = Vec::new();
+    soon(client.read_to_end(&mut answer)).await.expect("an end");
+
+    assert!(answer.starts_with(b"HTTP/1.1 400 "), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_stream_reader_that_half_closes_or_disconnects_leaves_at_once() {
+    let server = TlsServer::start(&["--heartbeat", "1h", "--expire", "2h"]);
+    let request = b"GET /api/v1/rooms/lobby/stream?id=reader HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+    for is_half_close in [true, false] {
+        let mut client = server.connect().await;
+        soon(client.write_all(request)).await.expect("written");
+        soon(client.read_u8()).await.expect("a head");
+        until(&server, "fanfare_connections", 1).await;
+
+        if is_half_close {
+            soon(client.shutdown()).await.expect("close_notify");
+        } else {
+            drop(client);
+        }
+        until(&server, "fanfare_connections", 0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_connection_needs_one_file() {
+    const CLIENTS: usize = 20;
+    let server = TlsServer::start(&[]);
+    // The files of the store are open.
+    server.join("").await.leave().await;
+    until(&server, "fanfare_connections", 0).await;
+    let before = eventually(async || open_files(&server), |_| true).await;
+
+    let mut clients = Vec::new();
+    for _client in 0..CLIENTS {
+        clients.push(server.join("").await);
+    }
+
+    // The first connection may still be closing, and the metrics are read over another one.
+    let opened = open_files(&server) - before;
+    assert!(
+        (CLIENTS - 2..CLIENTS + 5).contains(&opened),
+        "{opened} files"
+    );
+}
+
+#[tokio::test]
+async fn a_slow_reader_receives_everything_in_order() {
+    const MESSAGES: u64 = 300;
+    let server = TlsServer::start(&[]);
+    let slow = server.connect().await;
+    SockRef::from(slow.get_ref().0)
+        .set_recv_buffer_size(32 * 1024)
+        .expect("set");
+    let mut slow = join(slow, server.address, "id=slow").await;
+    let mut ann = server.join("id=ann").await;
+
+    // Each burst is more than the kernel holds for the slow reader, so records are accepted in part.
+    let read = async {
+        for number in 1..=MESSAGES {
+            let text = slow.text().await;
+            assert_eq!(text.trim_end(), number.to_string());
+            assert_eq!(text.len(), 20_000);
+        }
+    };
+    tokio::join!(ann.publish_long(MESSAGES, 20_000), read);
+}
+
+#[tokio::test]
+async fn clients_that_do_not_read_hold_little_memory() {
+    const CLIENTS: u64 = 20;
+    /// A record, the state of its session, and what a connection without TLS holds.
+    const MOST_BYTES: u64 = 32 * 1024;
+
+    let server = TlsServer::start(&[
+        "--history-messages",
+        "10",
+        "--heartbeat",
+        "1h",
+        "--expire",
+        "2h",
+    ]);
+    let mut ann = server.join("id=ann").await;
+    ann.publish_long(500, 10_000).await;
+    let before = figure(&server, HELD).await;
+
+    let mut stalled = Vec::new();
+    for _client in 0..CLIENTS {
+        stalled.push(server.join("id=stalled").await);
+    }
+    ann.publish_long(2000, 10_000).await;
+
+    // The ring itself may be larger by some messages.
+    let held = figure(&server, HELD).await.saturating_sub(before);
+    assert!(
+        held < CLIENTS * MOST_BYTES + 256 * 1024,
+        "{CLIENTS} clients made the server hold {held} bytes more"
+    );
+}
+
+#[tokio::test]
 async fn sighup_reloads_the_certificate_and_keeps_the_old_one_if_the_new_one_is_invalid() {
     let before = Authority::new();
     let after = Authority::new();
 
     let used = before.certify("IP:127.0.0.1", -1, 20);
-    let server = start(&used, &[]);
-    let mut socket = join(&server, &before).await;
+    let server = start_with(&used, &[]);
+    let mut ann = join_trusting(&server, &before).await;
     let replace = |certificate: &Certificate| {
         fs::copy(&certificate.certificate, &used.certificate).expect("copied");
         fs::copy(&certificate.key, &used.key).expect("copied");
@@ -240,13 +357,8 @@ async fn sighup_reloads_the_certificate_and_keeps_the_old_one_if_the_new_one_is_
 
     assert!(!curl(&server, &before, "/", &[]).await.status.success());
 
-    soon(socket.send(Message::text("still here")))
-        .await
-        .expect("open connections are kept");
-    assert_eq!(
-        soon(socket.next()).await.expect("open").expect("a frame"),
-        Message::text("still here")
-    );
+    ann.send("still here").await;
+    assert_eq!(ann.text().await, "still here");
 
     fs::write(&used.key, "no key").expect("written");
     server.signal("HUP");

@@ -13,8 +13,6 @@ const RESERVED_DIVISOR: u64 = 64;
 const OPS_FILES: (u64, u64) = (16, 4096);
 /// The fewest and the most file descriptors reserved for connections that are refused with a reason.
 const REFUSAL_FILES: (u64, u64) = (16, 64);
-/// File descriptors of one connection with TLS: the client's socket, and a pair.
-const FILES_WITH_TLS: u64 = 3;
 /// The divisor for HTTP requests, which the Hub does not count: one in this many public connections is reserved for
 /// them.
 const REQUESTS_DIVISOR: usize = 8;
@@ -32,18 +30,17 @@ pub(super) struct SocketLimits {
 
 impl SocketLimits {
     /// Returns the limits for `files` file descriptors.
-    fn of(files: u64, is_tls: bool) -> Self {
-        let each = if is_tls { FILES_WITH_TLS } else { 1 };
+    fn of(files: u64) -> Self {
         let part = files / RESERVED_DIVISOR;
         let ops = part.clamp(OPS_FILES.0, OPS_FILES.1);
         let refusals = part.clamp(REFUSAL_FILES.0, REFUSAL_FILES.1);
-        let public = files.saturating_sub(OWN_FILES + ops + refusals) / each;
+        let public = files.saturating_sub(OWN_FILES + ops + refusals);
         let sockets = |files: u64| usize::try_from(files.max(1)).unwrap_or(usize::MAX);
 
         Self {
             public: sockets(public),
             ops: sockets(ops),
-            refusals: sockets(refusals / each),
+            refusals: sockets(refusals),
         }
     }
 
@@ -55,7 +52,7 @@ impl SocketLimits {
 
 /// Raises the file limit as far as the system allows, and returns the sockets that fit in it. Warns if they are fewer
 /// than `max_connections`.
-pub(super) fn raise(max_connections: usize, is_tls: bool) -> SocketLimits {
+pub(super) fn raise(max_connections: usize) -> SocketLimits {
     let files = match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(files) => files,
         Err(error) => {
@@ -64,7 +61,7 @@ pub(super) fn raise(max_connections: usize, is_tls: bool) -> SocketLimits {
         }
     };
 
-    let limits = SocketLimits::of(files, is_tls);
+    let limits = SocketLimits::of(files);
     metrics::set_connection_file_limit(limits.public as u64);
 
     let fit = limits.public.min(max_connections);
@@ -87,7 +84,7 @@ mod tests {
 
     #[test]
     fn files_are_reserved_for_the_program_for_operators_and_for_refusals() {
-        let limits = SocketLimits::of(100, false);
+        let limits = SocketLimits::of(100);
 
         assert_eq!(limits.public, 36);
         assert_eq!(limits.ops, 16);
@@ -96,15 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_with_tls_counts_as_three_files() {
-        let limits = SocketLimits::of(100, true);
-
-        assert_eq!(limits.public, 12);
-        assert_eq!(limits.refusals, 5);
-    }
-
-    #[test]
     fn at_least_one_connection_is_allowed() {
-        assert_eq!(SocketLimits::of(10, false).public, 1);
+        assert_eq!(SocketLimits::of(10).public, 1);
     }
 }

@@ -191,7 +191,7 @@ impl Server {
         Some(Keyring::new(self.config.verifier.clone(), file))
     }
 
-    /// Returns the TLS acceptor of the public listener; `None` without `--tls-cert`.
+    /// Returns the TLS settings of the public listener; `None` without `--tls-cert`.
     pub const fn tls(&self) -> Option<&Tls> {
         self.config.tls.as_ref()
     }
@@ -218,7 +218,7 @@ impl Server {
         // Installed first, so that every connection is counted.
         let metrics = Metrics::install();
 
-        let sockets = fd_limit::raise(config.hub.max_connections, config.tls.is_some());
+        let sockets = fd_limit::raise(config.hub.max_connections);
         let limits = HubSettings {
             max_connections: config.hub.max_connections.min(sockets.connections()),
             ..config.hub

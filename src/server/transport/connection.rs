@@ -84,6 +84,12 @@ pub(super) trait Output: Sized + Send + Sync + 'static {
 
     /// Returns true if the kernel holds unread bytes of the client.
     fn has_unread_bytes(&self) -> bool;
+
+    /// Returns the number of bytes that the output holds for this connection alone.
+    fn buffered_bytes(&self) -> usize;
+
+    /// Discards the bytes that were passed on and not sent. Nothing can be written after that.
+    fn clear(&self);
 }
 
 /// An open connection.
@@ -633,14 +639,14 @@ impl ConnectionState {
         self.send_buffer.close(CloseReason::Local(code));
     }
 
-    /// Returns the memory that would be free if the connection ended. Event streams share their bytes with other
+    /// Returns the memory that would be free if the connection ended, with the `output_bytes` of its output. Event streams share their bytes with other
     /// readers, and their sockets are memory holders of their own.
-    fn reclaimable(&self) -> Option<Reclaimable> {
+    fn reclaimable(&self, output_bytes: usize) -> Option<Reclaimable> {
         if self.send_buffer.dialect().is_stream() {
             return None;
         }
 
-        let bytes = self.send_buffer.reclaimable() + self.partial;
+        let bytes = self.send_buffer.reclaimable() + self.partial + output_bytes;
         let blocked = self.send_buffer.blocked_since().into_iter();
         let since = blocked.chain(self.arrival.since()).min()?;
 
@@ -649,8 +655,11 @@ impl ConnectionState {
 
     /// Returns the cause of the end as the client saw it: an end that was not sent does not count.
     fn close_cause(&self) -> CloseCause {
+        let is_stalled = self.error == Some(TransportError::Stalled);
         match (self.send_buffer.close_reason(), self.error) {
-            (Some(reason), _) if self.send_buffer.is_finished() => CloseCause::Closed(reason),
+            (Some(reason), _) if self.send_buffer.is_finished() && !is_stalled => {
+                CloseCause::Closed(reason)
+            }
             (_, error) => CloseCause::Lost(error.unwrap_or(TransportError::Disconnected)),
         }
     }
@@ -741,6 +750,7 @@ impl<O: Output> Subscriber for Connection<O> {
             Closing::Evict if state.send_buffer.blocked_since().is_some() => {
                 state.error.get_or_insert(TransportError::Stalled);
                 state.send_buffer.clear();
+                self.output.clear();
             }
             Closing::Evict => state.close(CloseCode::Expired),
         });
@@ -777,7 +787,7 @@ impl<O: Output> Subscriber for Connection<O> {
                 .map(|one| one.source.feed().behind(one.cursor.offset()))
                 .sum(),
             waiting: state.send_buffer.queued_bytes(),
-            reclaimable: state.reclaimable(),
+            reclaimable: state.reclaimable(self.output.buffered_bytes()),
         }
     }
 }

@@ -73,6 +73,12 @@ impl Output for HyperBody {
     fn has_unread_bytes(&self) -> bool {
         false
     }
+
+    fn buffered_bytes(&self) -> usize {
+        0
+    }
+
+    fn clear(&self) {}
 }
 
 impl Body for EventStreamBody {

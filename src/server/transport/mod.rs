@@ -2,18 +2,20 @@
 //!
 //! Both are a [`Connection`](connection::Connection), which begins in [`opening`] and has [`subscriptions`] to rooms and
 //! patterns. They differ in how bytes reach the client: [`websocket`] and [`event_stream`]. [`reader`] reads the frames of
-//! a WebSocket's client, and [`publishing`] stores its messages.
+//! a WebSocket's client, and [`publishing`] stores its messages. Both are above a [`client_socket`], plain or with TLS
+//! ([`tls_stream`]).
 //!
 //! # Invariants
 //!
 //! - An idle connection holds no buffer. Bytes are read into one buffer of the thread and decoded in place; bytes to
-//!   write are shared by all readers of a room.
+//!   write are shared by all readers of a room, and with TLS encrypted when they are written.
 //! - A client has one batch of publishes pending at a time. Later messages wait in its socket, so a fast client is slowed
 //!   down by the store, and a burst becomes few transactions and few fan-out passes.
 //! - Writes never wait. A socket whose buffer is full is written to again when the kernel reports it writable.
 //! - A client that breaks a rule is sent the close code before its connection ends.
 
 mod activity;
+mod client_socket;
 mod stall_timeout;
 mod upgrade;
 mod permissions;
@@ -25,11 +27,13 @@ mod subscriptions;
 mod websocket;
 mod event_stream;
 mod tls;
+mod tls_stream;
 
 #[cfg(test)]
 mod tests;
 
 pub use activity::{Activity, RequestPhase};
+pub use client_socket::ClientSocket;
 pub use connection::{ConnectionSettings, message_timeout};
 pub use event_stream::EventStreamBody;
 pub use opening::PendingConnection;

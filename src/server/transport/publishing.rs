@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tokio::net::TcpStream;
 
 use crate::protocol::{CloseCode, ErrorCode, Key, Push, RoomName, UserId};
 use crate::server::auth::Right;
@@ -17,6 +16,7 @@ use crate::server::metrics;
 use crate::server::room::{Dialect, Draft, Tick};
 use crate::server::session::{CloseReason, Session};
 use crate::server::store::{StoreError, StoreFuture, Stored};
+use crate::server::transport::ClientSocket;
 use crate::server::transport::connection::{Connection, ConnectionState};
 
 /// Consecutive messages to one room.
@@ -66,7 +66,7 @@ pub(super) fn push_draft(batches: &mut Vec<RoomBatch>, room: RoomName, draft: Dr
 impl PendingPublish {
     /// Begins to publish `batches`.
     pub(super) fn begin(
-        connection: &Connection<TcpStream>,
+        connection: &Connection<ClientSocket>,
         session: &Session,
         batches: Vec<RoomBatch>,
         now: Tick,
@@ -99,7 +99,7 @@ impl PendingPublish {
 
     /// Appends each batch to its room. The client gets an error for each message that is refused.
     fn append(
-        connection: &Connection<TcpStream>,
+        connection: &Connection<ClientSocket>,
         session: &Session,
         opened: Vec<OpenedBatch>,
         now: Tick,
@@ -138,7 +138,7 @@ impl PendingPublish {
     /// Sends the results as the store finishes the publishes. Ready when all are finished.
     pub(super) fn poll(
         &mut self,
-        connection: &Connection<TcpStream>,
+        connection: &Connection<ClientSocket>,
         session: &Session,
         cx: &mut Context<'_>,
     ) -> Poll<()> {
@@ -201,7 +201,7 @@ async fn open_rooms(hub: Hub, batches: Vec<RoomBatch>, sender: Option<UserId>) -
 
 /// Returns `room` if the client may publish in it now, or the code and the message of the error.
 fn check(
-    connection: &Connection<TcpStream>,
+    connection: &Connection<ClientSocket>,
     session: &Session,
     room: Arc<Room>,
     now: Tick,

@@ -10,9 +10,6 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use rustix::net::RecvFlags;
-use tokio::io::Interest;
-use tokio::net::TcpStream;
 
 use crate::protocol::{
     ErrorCode, Json, Offset, Push, RoomName, RoomSelector, Signal, Token, UnsubscribeCode, UserId,
@@ -23,10 +20,11 @@ use crate::server::metrics;
 use crate::server::room::{Dialect, Format, Tick};
 use crate::server::session::{Action, CloseReason, SendBuffer, Session, max_publish_bytes};
 use crate::server::store::{Deleted, Limit, Page, Span, StoreError, now_millis};
+use crate::server::transport::client_socket::ReceivedBytes;
 use crate::server::transport::connection::{Connection, ConnectionState, TransportError};
 use crate::server::transport::permissions::{CurrentAccess, renew};
 use crate::server::transport::publishing::{PendingPublish, push_draft, refusal_code};
-use crate::server::transport::{ConnectionSettings, FrameSender};
+use crate::server::transport::{ClientSocket, ConnectionSettings, FrameSender};
 use crate::server::wire::{Decoder, Opcode};
 
 /// The size of a thread's receive buffer: large enough for a burst to be published as one batch.
@@ -77,7 +75,7 @@ pub(super) enum ReadPause {
 impl FrameReader {
     /// Creates the reader of the frames of `sender`.
     pub(super) fn new(
-        connection: &Connection<TcpStream>,
+        connection: &Connection<ClientSocket>,
         format: Format,
         sender: FrameSender,
     ) -> Self {
@@ -111,7 +109,7 @@ impl FrameReader {
     /// catch up from the store or end.
     pub(super) fn poll(
         &mut self,
-        connection: &Arc<Connection<TcpStream>>,
+        connection: &Arc<Connection<ClientSocket>>,
         cx: &mut Context<'_>,
     ) -> Poll<ReadPause> {
         connection.waker.register(cx.waker());
@@ -153,9 +151,11 @@ impl FrameReader {
 
             // The read returns the same error.
             let _ = ready!(connection.output.poll_read_ready(cx));
-            RECEIVE_BUFFER.with_borrow_mut(|buffer| match receive(&connection.output, buffer) {
-                Ok(0) => connection.fail(TransportError::Disconnected),
-                Ok(length) => self.handle(connection, &mut buffer[..length]),
+            RECEIVE_BUFFER.with_borrow_mut(|buffer| match connection.output.receive(buffer) {
+                Ok(ReceivedBytes { payload, overhead }) => {
+                    self.handled += overhead;
+                    self.handle(connection, &mut buffer[..payload]);
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(_) => connection.fail(TransportError::Disconnected),
             });
@@ -163,7 +163,7 @@ impl FrameReader {
     }
 
     /// Continues the unfinished publishes and the unfinished subscription.
-    fn poll_requests(&mut self, connection: &Connection<TcpStream>, cx: &mut Context<'_>) {
+    fn poll_requests(&mut self, connection: &Connection<ClientSocket>, cx: &mut Context<'_>) {
         if let Some(publishing) = &mut self.publishing
             && publishing.poll(connection, &self.session, cx).is_ready()
         {
@@ -178,7 +178,7 @@ impl FrameReader {
     }
 
     /// Credits the rate limits with the time until `now` in which nothing was read, although the client may have sent.
-    fn credit_pause(&mut self, connection: &Connection<TcpStream>, now: Tick) {
+    fn credit_pause(&mut self, connection: &Connection<ClientSocket>, now: Tick) {
         let paused = connection.hub.clock().paused();
         let since = self.stalled.take();
 
@@ -191,7 +191,7 @@ impl FrameReader {
     }
 
     /// Handles `bytes` from the client until the turn is over, and keeps the undecoded rest.
-    pub(super) fn handle(&mut self, connection: &Arc<Connection<TcpStream>>, bytes: &mut [u8]) {
+    pub(super) fn handle(&mut self, connection: &Arc<Connection<ClientSocket>>, bytes: &mut [u8]) {
         let now = connection.hub.now();
         let instant = Instant::now();
         self.credit_pause(connection, now);
@@ -284,7 +284,7 @@ impl FrameReader {
         let mut state = connection.lock();
         state.heartbeat.record_activity(now);
         let has_completed = self.decoder.has_completed();
-        let is_partial = self.decoder.is_partial();
+        let is_partial = self.decoder.is_partial() || connection.output.is_record_partial();
         state.arrival.on_read(has_completed, is_partial, now);
         state.partial = self.decoder.buffered_bytes() + self.undecoded.len();
         connection.count(&state);
@@ -297,27 +297,6 @@ impl FrameReader {
                     .for_each(|answer| push_answer(&mut state.send_buffer, answer))
             });
         }
-    }
-}
-
-/// Receives bytes from the client into `buffer`. Returns their number; 0 after the client closed its side.
-///
-/// A read that does not fill the buffer has emptied the socket (epoll(7), questions and answers, 9). Reporting
-/// `WouldBlock` then clears tokio's readiness flag, which saves a second system call.
-fn receive(stream: &TcpStream, buffer: &mut [u8]) -> std::io::Result<usize> {
-    let mut length = 0;
-    let read = stream.try_io(Interest::READABLE, || {
-        length = rustix::net::recv(stream, &mut *buffer, RecvFlags::empty())?.0;
-        if (1..buffer.len()).contains(&length) {
-            Err(ErrorKind::WouldBlock.into())
-        } else {
-            Ok(())
-        }
-    });
-
-    match read {
-        Err(error) if length == 0 => Err(error),
-        _ => Ok(length),
     }
 }
 
@@ -358,7 +337,7 @@ enum SubscriptionBegins {
 /// Subscribes the client to `room`, from its position if it has one. The client gets an error frame if that is not
 /// possible.
 async fn subscribe(
-    connection: &Arc<Connection<TcpStream>>,
+    connection: &Arc<Connection<ClientSocket>>,
     room: RoomSelector,
     resume: Option<Resume>,
 ) {
@@ -368,7 +347,7 @@ async fn subscribe(
 }
 
 async fn try_subscribe(
-    connection: &Arc<Connection<TcpStream>>,
+    connection: &Arc<Connection<ClientSocket>>,
     room: &RoomSelector,
     resume: Option<&Resume>,
 ) -> Result<(), (ErrorCode, String)> {
@@ -390,7 +369,7 @@ async fn try_subscribe(
     Ok(())
 }
 
-impl Connection<TcpStream> {
+impl Connection<ClientSocket> {
     /// Returns the rights of the client at `now`.
     fn access(&self, now: Instant) -> CurrentAccess {
         let state = self.lock();
@@ -467,7 +446,7 @@ fn refused(refusal: Refusal) -> (ErrorCode, String) {
 }
 
 /// Ends the subscription to `room` at the client's request.
-fn unsubscribe(connection: &Connection<TcpStream>, room: RoomSelector) {
+fn unsubscribe(connection: &Connection<ClientSocket>, room: RoomSelector) {
     if !connection.end_subscription(room.clone(), UnsubscribeCode::Unsubscribed) {
         let message = format!("there is no subscription to {room}");
         connection.send_error(ErrorCode::NotSubscribed, message, room);
@@ -475,7 +454,7 @@ fn unsubscribe(connection: &Connection<TcpStream>, room: RoomSelector) {
 }
 
 /// Sends `signal` to the clients that are subscribed to its room, unless the rules keep the sender out of the room.
-fn send_signal(connection: &Connection<TcpStream>, signal: Signal) {
+fn send_signal(connection: &Connection<ClientSocket>, signal: Signal) {
     let allowed = connection.lock().check_rules(&signal.room);
     match allowed {
         Ok(()) => connection.hub.send_signal(signal),
@@ -484,7 +463,12 @@ fn send_signal(connection: &Connection<TcpStream>, signal: Signal) {
 }
 
 /// Sets the state of the client `id` in the room `name`, to which it must be subscribed and which must have presence.
-fn set_state(connection: &Connection<TcpStream>, name: RoomName, id: &UserId, state: Option<Json>) {
+fn set_state(
+    connection: &Connection<ClientSocket>,
+    name: RoomName,
+    id: &UserId,
+    state: Option<Json>,
+) {
     let room = connection.lock().subscriptions.room(&name).cloned();
     let (code, message) = match room {
         Some(room) if room.rules().has_presence => {
@@ -506,7 +490,7 @@ fn set_state(connection: &Connection<TcpStream>, name: RoomName, id: &UserId, st
 
 /// Replaces the client's permissions by those of `token`, if it is valid. Ends the subscriptions that it does not allow.
 fn renew_token(
-    connection: &Connection<TcpStream>,
+    connection: &Connection<ClientSocket>,
     verifier: &Verifier,
     session: &Session,
     token: &Token,
@@ -542,7 +526,7 @@ fn unavailable(error: &impl ToString, room: &RoomName) -> Push {
 /// Spawns a task that deletes the message at `offset` of the room `name` if the client sent it. All readers of the room are
 /// notified of the deletion. The client always gets an answer, also if it does not read the room or the message was
 /// deleted before.
-fn spawn_delete(connection: Arc<Connection<TcpStream>>, name: RoomName, offset: Offset) {
+fn spawn_delete(connection: Arc<Connection<ClientSocket>>, name: RoomName, offset: Offset) {
     let state = connection.lock();
     let sender = state.registration().and_then(|one| one.proven().cloned());
     drop(state);
@@ -581,7 +565,7 @@ const fn delete_code(error: &DeleteError) -> ErrorCode {
 /// Spawns a task that reads at most `limit` messages of the room `name` before `before`, or the newest ones, and sends
 /// them.
 fn spawn_history(
-    connection: Arc<Connection<TcpStream>>,
+    connection: Arc<Connection<ClientSocket>>,
     name: RoomName,
     before: Option<Offset>,
     limit: usize,
@@ -643,7 +627,7 @@ mod tests {
     use std::task::Waker;
 
     use tokio::io::AsyncWriteExt;
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
     use crate::protocol::CloseCode;
@@ -656,7 +640,7 @@ mod tests {
     const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
     /// Returns a connection that negotiated compression, its reader, and the client's end.
-    async fn connected() -> (OpenConnection<TcpStream>, FrameReader, TcpStream) {
+    async fn connected() -> (OpenConnection<ClientSocket>, FrameReader, TcpStream) {
         let listener = TcpListener::bind((LOCALHOST, 0)).await.expect("an address");
         let address = listener.local_addr().expect("an address");
         let client = TcpStream::connect(address).await.expect("connected");
@@ -666,7 +650,7 @@ mod tests {
         let admission = hub.admit(LOCALHOST).expect("admitted");
         let entry = hub.enter(&RoomName::lobby(), None).await.expect("admitted");
         let format = Format::deflated(Dialect::Typed);
-        let connection = pending(admission, vec![entry]).open(stream, format);
+        let connection = pending(admission, vec![entry]).open(ClientSocket::Plain(stream), format);
         let reader = FrameReader::new(&connection, format, sender());
         (connection, reader, client)
     }
@@ -715,7 +699,12 @@ mod tests {
         );
 
         client.write_all(&frames).await.expect("sent");
-        connection.output.readable().await.expect("received");
+        connection
+            .output
+            .stream()
+            .readable()
+            .await
+            .expect("received");
 
         let mut turns = 0;
         let mut cx = Context::from_waker(Waker::noop());

@@ -7,7 +7,6 @@
 //! kernel times out too, when the client does not acknowledge what was sent.
 
 use std::io::{self, ErrorKind, IoSlice};
-use std::net::Shutdown;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
@@ -16,11 +15,10 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::server::run_clock::{RunClock, RunSleep};
-use crate::server::transport::Activity;
+use crate::server::transport::{Activity, ClientSocket};
 
 /// The time after which a client that receives no bytes is disconnected.
 pub(super) const STALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -31,7 +29,7 @@ pub(super) const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 #[cfg(target_os = "linux")]
 const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A TCP socket whose writes time out.
+/// A client's socket whose writes time out.
 #[derive(Debug)]
 pub struct StallTimeout {
     socket: Arc<GuardedSocket>,
@@ -50,15 +48,15 @@ pub struct StallTimeoutHandle(Weak<GuardedSocket>);
 
 #[derive(Debug)]
 struct GuardedSocket {
-    stream: TcpStream,
+    client: ClientSocket,
     /// Set while written bytes are dropped, see [`StallTimeoutHandle::mute`].
     is_muted: AtomicBool,
 }
 
 impl StallTimeout {
-    /// Wraps `stream`. Its writes time out by the time of `clock`.
-    pub fn new(stream: TcpStream, clock: RunClock) -> Self {
-        let socket = SockRef::from(&stream);
+    /// Wraps `client`. Its writes time out by the time of `clock`.
+    pub fn new(client: ClientSocket, clock: RunClock) -> Self {
+        let socket = SockRef::from(client.stream());
         // A failure would only delay small messages.
         let _ = socket.set_tcp_nodelay(true);
         #[cfg(target_os = "linux")]
@@ -67,7 +65,7 @@ impl StallTimeout {
 
         Self {
             socket: Arc::new(GuardedSocket {
-                stream,
+                client,
                 is_muted: AtomicBool::new(false),
             }),
             clock,
@@ -90,19 +88,20 @@ impl StallTimeout {
     }
 
     /// Returns the socket, and the permit for its file descriptor; `None` while a task waits on a [`StallTimeoutHandle`].
-    pub fn into_parts(self) -> Option<(TcpStream, Option<OwnedSemaphorePermit>)> {
+    pub fn into_parts(self) -> Option<(ClientSocket, Option<OwnedSemaphorePermit>)> {
         let file = self.file;
-        Arc::into_inner(self.socket).map(|socket| (socket.stream, file))
+        Arc::into_inner(self.socket).map(|socket| (socket.client, file))
     }
 
     /// Calls `write` until the kernel accepts bytes, but not for longer than [`STALL_TIMEOUT`].
     fn poll_with_deadline(
         &mut self,
         cx: &mut Context<'_>,
-        write: impl Fn(&TcpStream) -> io::Result<usize>,
+        write: impl Fn(&ClientSocket) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        while let Poll::Ready(ready) = self.socket.stream.poll_write_ready(cx) {
-            match ready.and_then(|()| write(&self.socket.stream)) {
+        let client = &self.socket.client;
+        while let Poll::Ready(ready) = client.stream().poll_write_ready(cx) {
+            match ready.and_then(|()| write(client)) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 written => {
                     self.deadline = None;
@@ -150,10 +149,7 @@ impl StallTimeoutHandle {
             return;
         };
 
-        match socket.stream.peek(&mut [0]).await {
-            Ok(0) | Err(_) => {}
-            Ok(_) => std::future::pending().await,
-        }
+        socket.client.closed().await;
     }
 
     /// Sends as much of `answer` as the kernel accepts at once, closes the sending side, and waits until the client has
@@ -164,9 +160,9 @@ impl StallTimeoutHandle {
         };
 
         let close = async {
-            socket.stream.writable().await?;
-            socket.stream.try_write(answer)?;
-            half_close(&socket.stream, discarded).await
+            socket.client.stream().writable().await?;
+            socket.client.send(answer)?;
+            socket.client.half_close(discarded).await
         };
         // After an error there is nothing left to close.
         let _ = close.await;
@@ -186,50 +182,20 @@ impl StallTimeoutHandle {
     }
 }
 
-/// Closes the sending side, and reads until the client closes its own or has sent `left` bytes. A close with unread
-/// bytes would reset the connection, and the client's kernel would discard the last bytes sent to it (RFC 9293 section
-/// 3.10.7.1).
-pub(super) async fn half_close(stream: &TcpStream, mut left: usize) -> io::Result<()> {
-    SockRef::from(stream).shutdown(Shutdown::Write)?;
-
-    // On the heap: otherwise every connection's task would reserve this space for its whole life.
-    let mut discarded = vec![0; 16 * 1024];
-    while left > 0 {
-        stream.readable().await?;
-        match stream.try_read(&mut discarded) {
-            Ok(0) => return Ok(()),
-            Ok(length) => left = left.saturating_sub(length),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-    }
-
-    Ok(())
-}
-
 impl AsyncRead for StallTimeout {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        loop {
-            ready!(self.socket.stream.poll_read_ready(cx))?;
+        let unfilled = buffer.initialize_unfilled();
+        let length = ready!(self.socket.client.poll_read(cx, unfilled))?;
+        buffer.advance(length);
 
-            match self.socket.stream.try_read(buffer.initialize_unfilled()) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-                Ok(length) => {
-                    buffer.advance(length);
-
-                    if let Some(activity) = self.activity.as_ref().filter(|_| length > 0) {
-                        activity.read(length);
-                    }
-
-                    return Poll::Ready(Ok(()));
-                }
-            }
+        if let Some(activity) = self.activity.as_ref().filter(|_| length > 0) {
+            activity.read(length);
         }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -242,7 +208,7 @@ impl AsyncWrite for StallTimeout {
         if self.is_muted() {
             return Poll::Ready(Ok(bytes.len()));
         }
-        self.poll_with_deadline(cx, |stream| stream.try_write(bytes))
+        self.poll_with_deadline(cx, |client| client.send(bytes))
     }
 
     fn poll_write_vectored(
@@ -253,22 +219,29 @@ impl AsyncWrite for StallTimeout {
         if self.is_muted() {
             return Poll::Ready(Ok(bytes.iter().map(|bytes| bytes.len()).sum()));
         }
-        self.poll_with_deadline(cx, |stream| stream.try_write_vectored(bytes))
+        self.poll_with_deadline(cx, |client| client.send_vectored(bytes))
     }
 
     fn is_write_vectored(&self) -> bool {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.socket.client.is_flushed() {
+            return Poll::Ready(Ok(()));
+        }
+        self.poll_with_deadline(cx, |client| client.flush().map(|()| 0))
+            .map_ok(|_| ())
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.is_muted() {
             return Poll::Ready(Ok(()));
         }
-        Poll::Ready(SockRef::from(&self.socket.stream).shutdown(Shutdown::Write))
+
+        self.socket.client.queue_end();
+        ready!(self.as_mut().poll_flush(cx))?;
+        Poll::Ready(self.socket.client.shutdown())
     }
 }
 
@@ -277,7 +250,7 @@ mod tests {
     use std::net::Ipv4Addr;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpListener;
+    use tokio::net::{TcpListener, TcpStream};
     use tokio::time::Instant;
 
     use super::*;
@@ -294,7 +267,8 @@ mod tests {
         let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
 
         let (stream, _) = accepted.expect("accepted");
-        (StallTimeout::new(stream, clock), client.expect("connected"))
+        let socket = ClientSocket::Plain(stream);
+        (StallTimeout::new(socket, clock), client.expect("connected"))
     }
 
     #[tokio::test(start_paused = true)]

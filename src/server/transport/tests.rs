@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use super::connection::OpenConnection;
 use super::reader::push_page;
 use super::websocket::WebSocketTask;
-use super::{ConnectionSettings, FrameSender, PendingConnection, Permissions};
+use super::{ClientSocket, ConnectionSettings, FrameSender, PendingConnection, Permissions};
 use crate::protocol::{CloseCode, Key, Member, Offset, Push, RoomName, UnsubscribeCode, UserId};
 use crate::server::auth::{Principal, Verifier};
 use crate::server::hub::{Admission, Closing, Hub, PendingSubscription, Resume, Room, Subscriber};
@@ -97,21 +97,21 @@ impl World {
     }
 
     /// Adds a member whose client does not read.
-    async fn member(&self, id: &str) -> OpenConnection<TcpStream> {
+    async fn member(&self, id: &str) -> OpenConnection<ClientSocket> {
         let (mut pending, stream, _) = self.admit(None).await;
         pending.id = Some(user(id));
         pending.open(stream, PLAIN)
     }
 
     /// Replaces all members by another one, and waits until connections were notified.
-    async fn replace_members(&self, members: &mut Vec<OpenConnection<TcpStream>>) {
+    async fn replace_members(&self, members: &mut Vec<OpenConnection<ClientSocket>>) {
         members.clear();
         members.push(self.member("joiner").await);
         sleep(PRESENCE_DELAY).await;
     }
 
     /// Returns an admitted connection that resumes after `after`, and both ends of its socket.
-    async fn admit(&self, after: Option<u64>) -> (PendingConnection, TcpStream, SocketClient) {
+    async fn admit(&self, after: Option<u64>) -> (PendingConnection, ClientSocket, SocketClient) {
         let resume = after.map(|after| Resume {
             after: Offset(after),
             epoch: None,
@@ -127,7 +127,7 @@ impl World {
         let server = TcpStream::from_std(server).expect("registered");
         (
             pending(admission, vec![entry]),
-            server,
+            ClientSocket::Plain(server),
             SocketClient(client),
         )
     }

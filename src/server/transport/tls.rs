@@ -1,42 +1,26 @@
-//! TLS termination in front of HTTP (rustls, versions 1.2 and 1.3).
-//!
-//! A task relays between a client's TLS socket and one end of a socket pair. The server uses the other end like any
-//! socket, so no other code depends on TLS, and without TLS there is no overhead. The cost is a second socket for each
-//! client and a copy of each byte; `docs/src/tls.md` has the figures.
+//! The certificate of the server, and its TLS settings (rustls, versions 1.2 and 1.3).
 //!
 //! Deliberately absent: client certificates (tokens authenticate clients), HTTP/2 (see the listener), and ACME, for
 //! which operators use a proxy, or certbot with a SIGHUP.
 
 use std::fmt;
-use std::io;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use parking_lot::RwLock;
-use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpStream, UnixStream};
-use tokio_rustls::TlsAcceptor;
+use tokio::net::TcpStream;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, ServerConfig};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
-use crate::server::memory::Memory;
-use crate::server::metrics;
-use crate::server::run_clock::RunClock;
 use crate::server::small_file;
-use crate::server::transport::StallTimeout;
+use crate::server::transport::ClientSocket;
+use crate::server::transport::tls_stream::TlsStream;
 
 /// The only protocol offered by ALPN (RFC 7301).
 const HTTP_1_1: &[u8] = b"http/1.1";
-/// The memory of one connection in bytes: its task, rustls's state and buffers, and the relay's buffers.
-const CONNECTION_BYTES: usize = 64 * 1024;
-/// The time in which a client must close its side after the server has closed its own.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// An error in the certificate or the private key.
 #[derive(Debug, thiserror::Error)]
@@ -52,12 +36,12 @@ pub enum CertificateError {
     Mismatch(rustls::Error),
 }
 
-/// A TLS acceptor whose certificate can be reloaded. Clones share the certificate.
+/// The TLS settings of a server, whose certificate can be reloaded. Clones share the certificate.
 #[derive(Clone)]
 pub struct Tls {
     certificate: PathBuf,
     key: PathBuf,
-    acceptor: Arc<RwLock<TlsAcceptor>>,
+    config: Arc<RwLock<Arc<ServerConfig>>>,
 }
 
 impl Tls {
@@ -66,11 +50,11 @@ impl Tls {
     /// # Errors
     /// Returns an error if a file cannot be read, or if they do not match.
     pub fn open(certificate: PathBuf, key: PathBuf) -> Result<Self, CertificateError> {
-        let acceptor = Arc::new(RwLock::new(acceptor(&certificate, &key)?));
+        let config = Arc::new(RwLock::new(read_config(&certificate, &key)?));
         Ok(Self {
             certificate,
             key,
-            acceptor,
+            config,
         })
     }
 
@@ -79,9 +63,9 @@ impl Tls {
     /// Blocks on the disk; the files are small and reloads are rare.
     pub fn reload(&self) {
         let file = self.certificate.display();
-        match acceptor(&self.certificate, &self.key) {
-            Ok(acceptor) => {
-                *self.acceptor.write() = acceptor;
+        match read_config(&self.certificate, &self.key) {
+            Ok(config) => {
+                *self.config.write() = config;
                 info!(%file, "reloaded certificate; open connections are unaffected");
             }
             Err(error) => {
@@ -90,29 +74,13 @@ impl Tls {
         }
     }
 
-    /// Terminates TLS on `stream`. Returns a socket with the client's decrypted bytes, which closes when the client
-    /// closes.
+    /// Returns a socket with a TLS session on `stream`, whose handshake is carried out by reading.
     ///
     /// # Errors
-    /// Returns an error if the system has no sockets left.
-    pub fn accept(&self, stream: TcpStream, clock: RunClock) -> io::Result<TcpStream> {
-        let (outer, inner) = std::os::unix::net::UnixStream::pair()?;
-        outer.set_nonblocking(true)?;
-        inner.set_nonblocking(true)?;
-        let outer = UnixStream::from_std(outer)?;
-        // Reads, writes, polls and shutdowns are the same system calls for all stream sockets.
-        let inner = TcpStream::from_std(std::net::TcpStream::from(OwnedFd::from(inner)))?;
-
-        let acceptor = self.acceptor.read().clone();
-        let reservation = Memory::of_process().reserve(CONNECTION_BYTES);
-        tokio::spawn(async move {
-            let _reservation = reservation;
-            if let Err(error) = relay(acceptor, stream, outer, clock).await {
-                debug!(%error, "TLS connection ended");
-            }
-        });
-
-        Ok(inner)
+    /// Returns an error of rustls.
+    pub fn accept(&self, stream: TcpStream) -> Result<ClientSocket, rustls::Error> {
+        let config = self.config.read().clone();
+        TlsStream::new(stream, config).map(|tls| ClientSocket::Tls(Box::new(tls)))
     }
 }
 
@@ -124,7 +92,8 @@ impl fmt::Debug for Tls {
     }
 }
 
-fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, CertificateError> {
+/// Reads the certificate and the private key.
+fn read_config(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, CertificateError> {
     let pem = small_file::read(certificate, small_file::MAX_BYTES)
         .map_err(|_| CertificateError::Certificate)?;
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&pem)
@@ -142,49 +111,5 @@ fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, CertificateEr
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
         .map_err(CertificateError::Mismatch)?;
     config.alpn_protocols = vec![HTTP_1_1.to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
-}
-
-/// Relays bytes between the client of `stream` and `server`, until both sides have closed, or one has failed.
-async fn relay(
-    acceptor: TlsAcceptor,
-    stream: TcpStream,
-    server: UnixStream,
-    clock: RunClock,
-) -> io::Result<()> {
-    let accepted = tokio::select! {
-        accepted = acceptor.accept(StallTimeout::new(stream, clock.clone())) => accepted,
-        // The server sends nothing before a request, so it has closed its end: the client took too long.
-        _ = server.readable() => return Ok(()),
-    };
-    let client = accepted.inspect_err(|_| metrics::count_refusal("tls_handshake"))?;
-
-    let (mut from_client, mut to_client) = tokio::io::split(client);
-    let (mut from_server, mut to_server) = server.into_split();
-    let mut inbound = pin!(async move {
-        match tokio::io::copy(&mut from_client, &mut to_server).await {
-            // The client closed without `close_notify`. HTTP and WebSocket detect truncation by their own lengths.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
-            copied => {
-                copied?;
-            }
-        }
-        to_server.shutdown().await
-    });
-    let mut outbound = pin!(async move {
-        tokio::io::copy(&mut from_server, &mut to_client).await?;
-        // Sends `close_notify`, without which the client must assume truncation (RFC 8446 section 6.1).
-        to_client.shutdown().await
-    });
-
-    tokio::select! {
-        result = inbound.as_mut() => {
-            result?;
-            outbound.await
-        }
-        result = outbound.as_mut() => {
-            result?;
-            clock.timeout(CLOSE_TIMEOUT, inbound).await.unwrap_or(Ok(()))
-        }
-    }
+    Ok(Arc::new(config))
 }

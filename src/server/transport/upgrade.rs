@@ -9,12 +9,11 @@ use base64::engine::general_purpose::STANDARD;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use sha1::{Digest, Sha1};
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::protocol::SUBPROTOCOL;
 use crate::server::room::{Dialect, Format};
-use crate::server::transport::StallTimeout;
+use crate::server::transport::{ClientSocket, StallTimeout};
 use crate::server::wire;
 
 /// The suffix of the client's key before it is hashed (section 1.3).
@@ -48,7 +47,7 @@ pub struct Handshake {
 /// The socket of an accepted handshake.
 #[derive(Debug)]
 pub(super) struct AcceptedSocket {
-    pub(super) stream: TcpStream,
+    pub(super) client: ClientSocket,
     /// The permit for its file descriptor, if their number is limited.
     pub(super) permit: Option<OwnedSemaphorePermit>,
     /// Bytes that arrived together with the request.
@@ -142,11 +141,13 @@ impl Handshake {
                 .ok()?
                 .downcast::<TokioIo<StallTimeout>>()
                 .ok()?;
-            let (stream, permit) = parts.io.into_inner().into_parts()?;
+            let (client, permit) = parts.io.into_inner().into_parts()?;
+            let mut early = parts.read_buf.to_vec();
+            early.extend(client.take_received());
             Some(AcceptedSocket {
-                stream,
+                client,
                 permit,
-                early: parts.read_buf.to_vec(),
+                early,
             })
         };
 

@@ -1,13 +1,10 @@
 //! A WebSocket: writes to its socket, and the task that reads its frames until the end and closes it.
 
 use std::future::poll_fn;
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags};
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::protocol::{CloseCode, Push, UserId};
@@ -21,9 +18,8 @@ use crate::server::transport::connection::{
     CloseCause, Connection, ConnectionState, OpenConnection, Output, TransportError,
 };
 use crate::server::transport::reader::{FrameReader, ReadPause};
-use crate::server::transport::stall_timeout::half_close;
 use crate::server::transport::upgrade::AcceptedSocket;
-use crate::server::transport::{Handshake, PendingConnection};
+use crate::server::transport::{ClientSocket, Handshake, PendingConnection};
 use crate::server::wire;
 
 /// The time in which a client must receive the frames in its send buffer and the Close frame, and again the time in
@@ -62,11 +58,11 @@ impl PendingConnection {
         tokio::spawn(async move {
             if let Some(socket) = socket.await {
                 let AcceptedSocket {
-                    stream,
+                    client,
                     permit,
                     early,
                 } = socket;
-                let task = WebSocketTask::begin(self.open(stream, format), format, sender, early);
+                let task = WebSocketTask::begin(self.open(client, format), format, sender, early);
                 // A task of its own, because the size of a task is that of its largest future.
                 tokio::spawn(task.run(permit));
             }
@@ -78,14 +74,14 @@ impl PendingConnection {
 
 /// The task of an open WebSocket. It exists until the end, so futures that are rarely needed are boxed.
 pub(super) struct WebSocketTask {
-    connection: OpenConnection<TcpStream>,
+    connection: OpenConnection<ClientSocket>,
     reader: FrameReader,
 }
 
 impl WebSocketTask {
     /// Handles the bytes that arrived together with the handshake (`early`).
     pub(super) fn begin(
-        connection: OpenConnection<TcpStream>,
+        connection: OpenConnection<ClientSocket>,
         format: Format,
         sender: FrameSender,
         mut early: Vec<u8>,
@@ -148,7 +144,7 @@ impl WebSocketTask {
     }
 }
 
-impl Output for TcpStream {
+impl Output for ClientSocket {
     const PROTOCOL: &'static str = "websocket";
 
     fn write(
@@ -168,31 +164,44 @@ impl Output for TcpStream {
     }
 
     fn has_unread_bytes(&self) -> bool {
-        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        // Errors are left to the reader.
-        rustix::net::recv(self, &mut [0; 1], flags).is_ok_and(|(length, _)| length > 0)
+        self.has_unread_bytes()
+    }
+
+    fn buffered_bytes(&self) -> usize {
+        self.buffered_bytes()
+    }
+
+    fn clear(&self) {
+        self.clear();
     }
 }
 
-impl Connection<TcpStream> {
+impl Connection<ClientSocket> {
     /// Writes queued bytes and the log until the kernel accepts no more.
     fn write_some(&self, state: &mut ConnectionState, mut batch: Option<&mut FanoutBatch<'_>>) {
         loop {
-            match state.write_next(&self.hub, batch.as_deref_mut(), |bytes| {
-                send(&self.output, bytes)
-            }) {
-                Ok(WriteStep::Wrote(_)) => {}
-                Ok(WriteStep::Idle | WriteStep::Finished | WriteStep::Behind) => return,
+            let written = state.write_next(&self.hub, batch.as_deref_mut(), |bytes| {
+                self.output.send(bytes)
+            });
+            let finished = match written {
+                Ok(WriteStep::Wrote(_)) => continue,
+                Ok(WriteStep::Idle | WriteStep::Finished | WriteStep::Behind) => {
+                    self.output.flush()
+                }
+                Err(error) => Err(error),
+            };
+
+            match finished {
+                Ok(()) => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     state.send_buffer.block(self.hub.now());
                     state.trace(TraceEvent::Blocked);
-                    return;
                 }
                 Err(_) => {
                     state.error.get_or_insert(TransportError::Disconnected);
-                    return;
                 }
             }
+            return;
         }
     }
 
@@ -200,7 +209,7 @@ impl Connection<TcpStream> {
     pub(super) fn poll_write(&self, cx: &mut Context<'_>) -> Poll<()> {
         while self.lock().send_buffer.blocked_since().is_some() {
             // The write returns the same error.
-            let _ = std::task::ready!(self.output.poll_write_ready(cx));
+            let _ = std::task::ready!(self.output.stream().poll_write_ready(cx));
 
             let mut state = self.lock();
             state.send_buffer.unblock();
@@ -241,21 +250,9 @@ impl Connection<TcpStream> {
     }
 }
 
-/// Calls send(2), and returns the number of bytes accepted.
-///
-/// Bypasses tokio and libc: at 100,000 writes a second, tokio's readiness check and libc's cancellation point are
-/// measurable.
-fn send(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
-    match rustix::net::send(stream, bytes, SendFlags::empty()) {
-        // The second try clears tokio's readiness flag.
-        Err(Errno::AGAIN) => stream.try_write(bytes),
-        result => Ok(result?),
-    }
-}
-
 /// Writes the send buffer, with the Close frame last. When the server stops, messages that the ring no longer has are
 /// read from the store first.
-async fn write_rest(connection: &Connection<TcpStream>) {
+async fn write_rest(connection: &Connection<ClientSocket>) {
     loop {
         poll_fn(|cx| connection.poll_write(cx)).await;
 
@@ -267,13 +264,13 @@ async fn write_rest(connection: &Connection<TcpStream>) {
 }
 
 /// Waits until the client has answered the Close frame.
-async fn wait_for_close(connection: &Connection<TcpStream>) {
+async fn wait_for_close(connection: &Connection<ClientSocket>) {
     let discarded = connection
         .settings
         .max_message
         .saturating_add(MAX_DISCARDED_BYTES);
     // An error means that the client is gone.
-    let _ = half_close(&connection.output, discarded).await;
+    let _ = connection.output.half_close(discarded).await;
 }
 
 /// Accepts the handshake, sends `push` if the client's dialect has such a frame, and closes with `code`. A page in a
@@ -294,7 +291,7 @@ pub fn reject(
 
     tokio::spawn(async move {
         let Some(AcceptedSocket {
-            stream,
+            client,
             permit: _permit,
             ..
         }) = socket.await
@@ -304,8 +301,8 @@ pub fn reject(
 
         // One write is enough: the frames fit in the buffer of a new socket.
         let write = async {
-            stream.writable().await?;
-            stream.try_write(&frames)
+            client.stream().writable().await?;
+            client.send(&frames)
         };
         let written = clock.timeout(CLOSE_TIMEOUT, write).await;
         let is_sent = matches!(written, Some(Ok(length)) if length == frames.len());
@@ -316,7 +313,7 @@ pub fn reject(
         });
 
         // The socket is dropped with or without an answer.
-        let closed = half_close(&stream, MAX_DISCARDED_BYTES);
+        let closed = client.half_close(MAX_DISCARDED_BYTES);
         let _ = clock.timeout(CLOSE_TIMEOUT, closed).await;
     });
 

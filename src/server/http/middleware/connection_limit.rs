@@ -27,7 +27,7 @@ use crate::server::metrics;
 use crate::server::room::Tick;
 use crate::server::run_clock::RunClock;
 use crate::server::session::{IpBucket, Limiters, Rate};
-use crate::server::transport::Tls;
+use crate::server::transport::{ClientSocket, StallTimeout, Tls};
 
 /// The most refusals that are answered at once. In a flood, further connections are closed without an answer.
 const MAX_REFUSALS: usize = 64;
@@ -40,7 +40,7 @@ pub(super) struct ConnectionRateLimit {
     clock: RunClock,
     rate: Rate,
     proxies: Proxies,
-    /// The TLS acceptor, which refused connections use too.
+    /// The TLS settings, which refused connections use too.
     tls: Option<Tls>,
     /// A permit for each refusal that may be answered at once.
     refusals: Arc<Semaphore>,
@@ -140,15 +140,17 @@ impl ConnectionRateLimit {
         self.count(peer)
     }
 
-    /// Returns the socket with the client's HTTP bytes: that of the TLS acceptor, if TLS is enabled, else `stream`. `None`
-    /// if the system has no socket left.
-    pub(super) fn accept_tls(&self, stream: TcpStream) -> Option<TcpStream> {
-        let Some(tls) = &self.tls else {
-            return Some(stream);
+    /// Returns `stream` with a TLS session, if TLS is enabled, and with a timeout for its writes. `None` if the session
+    /// could not be begun.
+    pub(super) fn accept(&self, stream: TcpStream) -> Option<StallTimeout> {
+        let client = match &self.tls {
+            Some(tls) => tls
+                .accept(stream)
+                .inspect_err(|error| warn!(%error, "could not begin a TLS session"))
+                .ok()?,
+            None => ClientSocket::Plain(stream),
         };
-        tls.accept(stream, self.clock.clone())
-            .inspect_err(|error| warn!(%error, "could not accept a TLS connection"))
-            .ok()
+        Some(StallTimeout::new(client, self.clock.clone()))
     }
 
     /// Counts a request of `client` from `peer` as a connection, if `peer` is a trusted proxy. Other clients were counted
@@ -215,7 +217,7 @@ impl ConnectionRateLimit {
         let Ok(permit) = self.refusals.clone().try_acquire_owned() else {
             return metrics::count_refusal(code);
         };
-        let Some(stream) = self.accept_tls(stream) else {
+        let Some(stream) = self.accept(stream) else {
             return metrics::count_refusal(code);
         };
 

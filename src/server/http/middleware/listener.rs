@@ -252,7 +252,6 @@ pub async fn serve(
 /// The limits that a connection must pass before it is served: files, rate and connections.
 struct ConnectionLimits {
     rate_limit: Arc<ConnectionRateLimit>,
-    clock: RunClock,
     hub: Hub,
     table: Arc<ConnectionTable>,
     http: http1::Builder,
@@ -286,12 +285,10 @@ impl ConnectionLimits {
             _ => MAX_HTTP_CONNECTIONS / 2,
         };
         let table = ConnectionTable::new(hub.clone(), MAX_HTTP_CONNECTIONS, per_address);
-        let rate_limit =
-            ConnectionRateLimit::new(connect_rate, proxies, tls, max_refusals, clock.clone());
+        let rate_limit = ConnectionRateLimit::new(connect_rate, proxies, tls, max_refusals, clock);
 
         Self {
             rate_limit: Arc::new(rate_limit),
-            clock,
             hub,
             table: Arc::new(table),
             http,
@@ -312,7 +309,7 @@ impl ConnectionLimits {
             }
         };
 
-        let stream = StallTimeout::new(self.rate_limit.accept_tls(stream)?, self.clock.clone());
+        let stream = self.rate_limit.accept(stream)?;
         let stream = stream.reporting_to(activity.clone(), socket);
         Some(AcceptedConnection {
             stream,

@@ -133,6 +133,12 @@ impl Output for Window {
     fn has_unread_bytes(&self) -> bool {
         false
     }
+
+    fn buffered_bytes(&self) -> usize {
+        0
+    }
+
+    fn clear(&self) {}
 }
 
 /// A server, and all messages ever published to it.
