@@ -2,14 +2,17 @@
 //! they take as little processor time from the server as remote attackers.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Interval, MissedTickBehavior};
+use tokio_rustls::rustls::version::TLS13;
 
 use crate::raw::{handshake, masked};
+use crate::tls_server::{Secure, secure};
 
 const ATTACKERS: usize = 100;
 /// The interval between two actions of one attacker. All attackers together act 10,000 times a second.
@@ -19,6 +22,7 @@ const HOLD: Duration = Duration::from_secs(3600);
 
 const KIND_VARIABLE: &str = "ATTACK_KIND";
 const TARGET_VARIABLE: &str = "ATTACK_TARGET";
+const AUTHORITY_VARIABLE: &str = "ATTACK_AUTHORITY";
 
 /// A kind of attack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,10 +43,27 @@ pub(crate) enum Kind {
     HugeLengths,
     /// Join and leave.
     Joins,
+    /// Begin TLS handshakes and do not finish them.
+    HalfHandshakes,
+    /// Begin TLS records and do not finish them.
+    HalfRecords,
 }
 
+/// A server under attack.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    pub(crate) address: SocketAddr,
+    /// The file of the authority that the server's certificate is from, if it has TLS.
+    pub(crate) authority: Option<PathBuf>,
+}
+
+/// A connection of an attacker.
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
 impl Kind {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::HalfRequests,
         Self::Pings,
         Self::EmptyFragments,
@@ -51,6 +72,8 @@ impl Kind {
         Self::UnmaskedFrames,
         Self::HugeLengths,
         Self::Joins,
+        Self::HalfHandshakes,
+        Self::HalfRecords,
     ];
 }
 
@@ -58,13 +81,15 @@ impl Kind {
 pub(crate) struct Attack(Child);
 
 impl Attack {
-    pub(crate) fn start(kind: Kind, target: SocketAddr) -> Self {
+    pub(crate) fn start(kind: Kind, target: &Target) -> Self {
+        let authority = target.authority.as_deref().unwrap_or(Path::new(""));
         let child = Command::new("nice")
             .args(["-n", "19"])
             .arg(std::env::current_exe().expect("a path"))
             .args(["attack::the_attackers_process", "--exact", "--ignored"])
             .env(KIND_VARIABLE, format!("{kind:?}"))
-            .env(TARGET_VARIABLE, target.to_string())
+            .env(TARGET_VARIABLE, target.address.to_string())
+            .env(AUTHORITY_VARIABLE, authority)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
@@ -97,13 +122,17 @@ async fn the_attackers_process() {
         .find(|kind| format!("{kind:?}") == variable(KIND_VARIABLE))
         .expect("a kind");
 
-    let target = variable(TARGET_VARIABLE).parse().expect("an address");
-    let attackers = (0..ATTACKERS).map(|number| attack(kind, target, number));
+    let authority = variable(AUTHORITY_VARIABLE);
+    let target = Target {
+        address: variable(TARGET_VARIABLE).parse().expect("an address"),
+        authority: (!authority.is_empty()).then(|| authority.into()),
+    };
+    let attackers = (0..ATTACKERS).map(|number| attack(kind, &target, number));
     futures::future::join_all(attackers).await;
 }
 
 /// Attacks forever.
-async fn attack(kind: Kind, target: SocketAddr, number: usize) {
+async fn attack(kind: Kind, target: &Target, number: usize) {
     // Attackers start at different times, so that their actions are spread evenly.
     tokio::time::sleep(PACE.mul_f64(number as f64 / ATTACKERS as f64)).await;
     let mut pace = tokio::time::interval(PACE);
@@ -117,10 +146,10 @@ async fn attack(kind: Kind, target: SocketAddr, number: usize) {
 }
 
 /// Attacks over one connection. The pauses are part of the attack.
-async fn attack_once(kind: Kind, target: SocketAddr, pace: &mut Interval) -> std::io::Result<()> {
+async fn attack_once(kind: Kind, target: &Target, pace: &mut Interval) -> std::io::Result<()> {
     match kind {
         Kind::HalfRequests => {
-            let mut stream = TcpStream::connect(target).await?;
+            let mut stream = connect(target).await?;
             stream
                 .write_all(b"GET /ws HTTP/1.1\r\nHost: localhost\r\n")
                 .await?;
@@ -155,13 +184,25 @@ async fn attack_once(kind: Kind, target: SocketAddr, pace: &mut Interval) -> std
             stream.read_to_end(&mut Vec::new()).await?;
         }
         Kind::Joins => drop(join(target).await?),
+        Kind::HalfHandshakes => {
+            let mut stream = TcpStream::connect(target.address).await?;
+            let begun = [&[22, 3, 1, 0x3F, 0xFF, 1, 0, 0x3F, 0xFB][..], &[3; 10_000]].concat();
+            stream.write_all(&begun).await?;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        Kind::HalfRecords => {
+            let mut stream = join_securely(target).await?;
+            let begun = [&[23, 3, 3, 0x40, 0][..], &[7; 16_000]].concat();
+            stream.get_mut().0.write_all(&begun).await?;
+            tokio::time::sleep(HOLD).await;
+        }
     }
 
     Ok(())
 }
 
 /// Sends `bytes` at every tick until the server closes the connection, and reads nothing.
-async fn flood(target: SocketAddr, bytes: &[u8], pace: &mut Interval) -> std::io::Result<()> {
+async fn flood(target: &Target, bytes: &[u8], pace: &mut Interval) -> std::io::Result<()> {
     let mut stream = join(target).await?;
     loop {
         stream.write_all(bytes).await?;
@@ -169,12 +210,38 @@ async fn flood(target: SocketAddr, bytes: &[u8], pace: &mut Interval) -> std::io
     }
 }
 
+/// Connects to the server.
+async fn connect(target: &Target) -> std::io::Result<Box<dyn Stream>> {
+    if target.authority.is_some() {
+        return Ok(Box::new(connect_securely(target).await?));
+    }
+    Ok(Box::new(TcpStream::connect(target.address).await?))
+}
+
+/// Connects to the server with TLS.
+async fn connect_securely(target: &Target) -> std::io::Result<Secure> {
+    let authority = target.authority.as_deref().expect("a server with TLS");
+    let stream = TcpStream::connect(target.address).await?;
+    secure(stream, target.address, authority, &[&TLS13]).await
+}
+
 /// Opens a WebSocket in the room of the attackers.
-async fn join(target: SocketAddr) -> std::io::Result<TcpStream> {
-    let mut stream = TcpStream::connect(target).await?;
+async fn join(target: &Target) -> std::io::Result<Box<dyn Stream>> {
+    let stream = connect(target).await?;
+    join_over(stream, target).await
+}
+
+/// Opens a WebSocket with TLS in the room of the attackers.
+async fn join_securely(target: &Target) -> std::io::Result<Secure> {
+    let stream = connect_securely(target).await?;
+    join_over(stream, target).await
+}
+
+async fn join_over<S: Stream>(mut stream: S, target: &Target) -> std::io::Result<S> {
     stream
-        .write_all(handshake(target, "id=eve&room=lobby", None).as_bytes())
+        .write_all(handshake(target.address, "id=eve&room=lobby", None).as_bytes())
         .await?;
+    stream.flush().await?;
 
     let mut answer = [0; 512];
     let length = stream.read(&mut answer).await?;

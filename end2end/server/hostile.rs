@@ -4,13 +4,16 @@
 //! too, so the machine must be otherwise idle.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpSocket;
 
-use crate::attack::{Attack, Kind};
+use crate::attack::{Attack, Kind, Target};
 use crate::eventually::{eventually, soon};
 use crate::harness::{Peer, Server};
+use crate::tls_server::TlsServer;
 
 /// The growth of the server's memory that an attack may cause.
 const ROOM_BYTES: u64 = 64 << 20;
@@ -19,33 +22,58 @@ const NOISE: Duration = Duration::from_micros(100);
 
 /// Attacks a server with a hundred attackers of `kind` while two other clients talk.
 async fn survives(kind: Kind) {
+    let server = Server::start(&["--log-level", "error"]);
+    let ann = server.join_with("id=ann&room=quiet").await;
+    let bob = server.join_with("id=bob&room=quiet").await;
+
+    attack(kind, &server, None, ann, bob).await;
+}
+
+/// Attacks a server with TLS like [`survives`].
+async fn survives_with_tls(kind: Kind) {
+    let server = TlsServer::start(&["--log-level", "error"]);
+    let ann = server.join("id=ann&room=quiet").await;
+    let bob = server.join("id=bob&room=quiet").await;
+
+    let authority = Some(server.authority.file());
+    attack(kind, &server, authority, ann, bob).await;
+}
+
+/// Attacks `server`, whose certificate is from `authority` if it has one, while `ann` and `bob` talk.
+async fn attack<S: AsyncRead + AsyncWrite + Unpin>(
+    kind: Kind,
+    server: &Server,
+    authority: Option<PathBuf>,
+    mut ann: Peer<S>,
+    mut bob: Peer<S>,
+) {
     let long = std::env::var("FANFARE_ATTACK_SECONDS")
         .ok()
         .and_then(|text| text.parse().ok());
-    let mut server = Server::start(&["--log-level", "error"]);
-    let mut ann = server.join_with("id=ann&room=quiet").await;
-    let mut bob = server.join_with("id=bob&room=quiet").await;
+    let target = Target {
+        address: server.address,
+        authority,
+    };
 
     let before = server.resident_bytes();
     let calm = talk(
         &mut ann,
         &mut bob,
         Duration::from_secs(long.map_or(1, |_| 5)),
-        &server,
+        server,
     )
     .await;
 
-    let mut attack = Attack::start(kind, server.address);
+    let mut attack = Attack::start(kind, &target);
     let attacked = talk(
         &mut ann,
         &mut bob,
         Duration::from_secs(long.unwrap_or(2)),
-        &server,
+        server,
     )
     .await;
 
     assert!(attack.is_running());
-    assert!(server.is_running());
 
     let most = attacked.most_bytes;
     assert!(
@@ -78,7 +106,12 @@ struct Talk {
 }
 
 /// Sends messages from one client to another for `length`.
-async fn talk(ann: &mut Peer, bob: &mut Peer, length: Duration, server: &Server) -> Talk {
+async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
+    ann: &mut Peer<S>,
+    bob: &mut Peer<S>,
+    length: Duration,
+    server: &Server,
+) -> Talk {
     let end = Instant::now() + length;
     let mut times = Vec::new();
     let mut most_bytes = 0;
@@ -144,7 +177,11 @@ async fn a_flood_of_joins_does_not_affect_others() {
 async fn during_a_flood_of_joins_from_one_address_another_address_connects() {
     let server = Server::start(&["--log-level", "error", "--connect-burst", "100"]);
 
-    let _attack = Attack::start(Kind::Joins, server.address);
+    let target = Target {
+        address: server.address,
+        authority: None,
+    };
+    let _attack = Attack::start(Kind::Joins, &target);
     let join = async || server.try_join("id=here", &[]).await.err();
     eventually(join, Option::is_some).await;
 
@@ -161,4 +198,59 @@ async fn during_a_flood_of_joins_from_one_address_another_address_connects() {
     ))
     .await
     .expect("accepted");
+}
+
+/// The same attacks on a server with TLS, and those on TLS itself.
+mod with_tls {
+    use super::{Kind, survives_with_tls};
+
+    #[tokio::test]
+    async fn half_requests_do_not_affect_others() {
+        survives_with_tls(Kind::HalfRequests).await;
+    }
+
+    #[tokio::test]
+    async fn ping_floods_that_never_read_do_not_affect_others() {
+        survives_with_tls(Kind::Pings).await;
+    }
+
+    #[tokio::test]
+    async fn endless_empty_fragments_do_not_affect_others() {
+        survives_with_tls(Kind::EmptyFragments).await;
+    }
+
+    #[tokio::test]
+    async fn unfinished_messages_do_not_affect_others() {
+        survives_with_tls(Kind::UnfinishedMessages).await;
+    }
+
+    #[tokio::test]
+    async fn one_byte_a_second_does_not_affect_others() {
+        survives_with_tls(Kind::OneByteASecond).await;
+    }
+
+    #[tokio::test]
+    async fn unmasked_frames_do_not_affect_others() {
+        survives_with_tls(Kind::UnmaskedFrames).await;
+    }
+
+    #[tokio::test]
+    async fn huge_declared_lengths_do_not_affect_others() {
+        survives_with_tls(Kind::HugeLengths).await;
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_joins_does_not_affect_others() {
+        survives_with_tls(Kind::Joins).await;
+    }
+
+    #[tokio::test]
+    async fn unfinished_handshakes_do_not_affect_others() {
+        survives_with_tls(Kind::HalfHandshakes).await;
+    }
+
+    #[tokio::test]
+    async fn unfinished_records_do_not_affect_others() {
+        survives_with_tls(Kind::HalfRecords).await;
+    }
 }
