@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
 use std::path::Path;
 
 use serde_json::Value;
 
 use crate::eventually::soon;
 use crate::harness::Server;
+use crate::hooks;
 use crate::metrics::{figure, until};
 use crate::typed::{find, join, say};
 
@@ -49,7 +51,12 @@ fn families(metrics: &str) -> BTreeSet<String> {
 
 /// Starts a server and uses it in every way that is counted.
 pub(crate) async fn busy() -> Server {
-    let server = Server::start(&[]);
+    // A hook has series of its own.
+    let mut settings = tempfile::NamedTempFile::new().expect("a file");
+    let hook = hooks::hook("unused", "http://127.0.0.1:9/", &["unused"]);
+    settings.write_all(hook.as_bytes()).expect("written");
+    let file = settings.path().to_str().expect("text");
+    let server = Server::start(&["--config", file]);
 
     let (mut ann, _) = join(&server, "id=ann").await;
     let (mut bob, _) = join(&server, "id=bob").await;

@@ -41,7 +41,8 @@ async fn every_described_call_answers_and_every_other_method_is_refused() {
             &path
                 .replace("{room}", "lobby")
                 .replace("{number}", "1")
-                .replace("{offset}", "1"),
+                .replace("{offset}", "1")
+                .replace("{hook}", "orders"),
         );
 
         for method in METHODS {

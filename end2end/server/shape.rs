@@ -118,6 +118,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "server::store",
             "server::hub",
             "server::transport",
+            "server::hooks",
         ],
     ),
     (

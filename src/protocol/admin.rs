@@ -380,6 +380,49 @@ pub struct SecondStats {
     pub delivered_bytes: f64,
 }
 
+/// The hooks, by name.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct HookList {
+    /// The hooks of the settings.
+    pub hooks: Vec<HookSummary>,
+}
+
+/// A hook.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct HookSummary {
+    /// The name.
+    pub name: String,
+    /// The URL of the receiver, without its query.
+    pub url: String,
+    /// The rooms and patterns.
+    #[schema(value_type = Vec<String>)]
+    pub rooms: Vec<RoomSelector>,
+    /// `active`, `paused`, `gone` (the receiver answered 410), or `opening` (its position cannot be read from the store yet).
+    pub status: String,
+    /// The offset up to which everything was delivered.
+    #[schema(value_type = u64)]
+    pub offset: Offset,
+    /// Messages that were not delivered yet; null if the store does not know their number.
+    pub lag: Option<u64>,
+    /// The time at which the oldest of them was stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest: Option<u64>,
+    /// Failed attempts since the last success.
+    pub failures: u32,
+    /// The reason of the last failure, if the newest attempt failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// The request that delivers messages again.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReplayRequest {
+    /// The offset of the first message to deliver; 0 for everything that is kept.
+    #[schema(value_type = u64)]
+    pub from: Offset,
+}
+
 /// Reads an optional field of a query. An empty value counts as absent, because scripts write `after=$AFTER`.
 fn optional<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where

@@ -233,8 +233,12 @@ impl Server {
             keyring.warn_if_readable();
         }
 
+        let (stopping, stopped) = watch::channel(false);
+        let hooks = Hooks::open(&config.hooks, &hub, &stopped).await;
+
         let state = AppState::new(
             hub.clone(),
+            hooks.controls(),
             config.web.of_page(ip(&public)),
             config.verifier,
             moderation,
@@ -277,8 +281,6 @@ impl Server {
             async move { hub.run().await }
         });
 
-        let (stopping, stopped) = watch::channel(false);
-        let hooks = Hooks::open(&config.hooks, &hub, &stopped).await;
         let serve = |listener: TcpListener, router: Router, settings: ListenerSettings| {
             http::serve(listener, router, hub.clone(), settings, stopped.clone())
         };

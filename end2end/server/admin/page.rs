@@ -99,7 +99,7 @@ async fn a_form_that_fails_shows_the_reason() {
         (
             "act=dance",
             422,
-            "act must be kick, ban, lift, close, open or delete",
+            "act must be one of kick, ban, lift, close, open, delete, pause",
         ),
     ] {
         let answer = submit(&server, form).await;

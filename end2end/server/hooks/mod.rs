@@ -2,6 +2,7 @@
 
 mod receiver;
 mod delivery;
+mod control;
 mod kills;
 mod settings;
 mod signatures;
@@ -16,7 +17,7 @@ use crate::harness::{Server, program};
 pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// Returns the table of a hook.
-fn hook(name: &str, url: &str, rooms: &[&str]) -> String {
+pub(crate) fn hook(name: &str, url: &str, rooms: &[&str]) -> String {
     format!("[[hook]]\nname = {name:?}\nurl = {url:?}\nrooms = {rooms:?}\nsecret = {SECRET:?}\n")
 }
 

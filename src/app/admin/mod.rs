@@ -21,6 +21,7 @@ mod messages;
 mod connections;
 mod trace;
 mod bans;
+mod hooks;
 mod confirm_dialog;
 mod sign_in;
 
@@ -125,6 +126,7 @@ fn dashboard(route: AdminRoute, content: Dashboard, text: &'static AdminText) ->
             {connections::connections(&page, content.connections)}
             {trace}
             {bans::bans(&page, content.bans, content.has_more_bans)}
+            {hooks::hooks(&page, content.hooks)}
         </main>
         {dialog}
     }
@@ -151,6 +153,9 @@ fn outcome_note(outcome: ActionOutcome, text: &'static AdminText) -> AnyView {
         PageAction::Close => (text.room_closed)(kicked),
         PageAction::Open => text.room_opened.to_owned(),
         PageAction::Delete => text.message_deleted.to_owned(),
+        PageAction::PauseHook => text.hook_is_paused.to_owned(),
+        PageAction::ResumeHook => text.hook_is_active.to_owned(),
+        PageAction::ReplayHook => text.hook_replays.to_owned(),
     };
     view! { <p class="admin-note" role="status">{note}</p> }.into_any()
 }

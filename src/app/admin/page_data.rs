@@ -3,7 +3,9 @@
 use super::route::{AdminRoute, CompletedAction};
 use crate::app::{Locale, Theme};
 use crate::protocol::Publication;
-use crate::protocol::admin::{BanList, ConnectionList, ConnectionSummary, RoomList, Stats};
+use crate::protocol::admin::{
+    BanList, ConnectionList, ConnectionSummary, HookSummary, RoomList, Stats,
+};
 
 /// The input of the page.
 #[derive(Clone, Debug)]
@@ -53,6 +55,8 @@ pub struct Dashboard {
     pub bans: BanList,
     /// True if there are older bans.
     pub has_more_bans: bool,
+    /// The hooks; empty for operators of some rooms only.
+    pub hooks: Vec<HookSummary>,
     /// The connection that the confirmation dialog is about, if it is still open.
     pub subject: Option<ConnectionSummary>,
     /// The outcome of the last action.

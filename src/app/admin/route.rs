@@ -44,6 +44,12 @@ pub enum PageAction {
     Open,
     /// Deletes a message.
     Delete,
+    /// Pauses a hook.
+    PauseHook,
+    /// Resumes a hook.
+    ResumeHook,
+    /// Lets a hook deliver messages again.
+    ReplayHook,
 }
 
 /// An action that needs confirmation.
@@ -70,13 +76,16 @@ pub struct CompletedAction {
 
 impl PageAction {
     /// Every action.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::Kick,
         Self::Ban,
         Self::Unban,
         Self::Close,
         Self::Open,
         Self::Delete,
+        Self::PauseHook,
+        Self::ResumeHook,
+        Self::ReplayHook,
     ];
 
     /// Returns the name of the action.
@@ -88,6 +97,9 @@ impl PageAction {
             Self::Close => "close",
             Self::Open => "open",
             Self::Delete => "delete",
+            Self::PauseHook => "pause",
+            Self::ResumeHook => "resume",
+            Self::ReplayHook => "replay",
         }
     }
 

@@ -56,6 +56,11 @@ pub(super) enum AdminCommand {
     },
     /// List bans and closed rooms
     Bans,
+    /// List the hooks, or control one
+    Hooks {
+        #[command(subcommand)]
+        command: Option<HooksCommand>,
+    },
     /// Disconnect a connection (4003), or all that match; clients may reconnect
     Kick {
         /// Number of the connection, from the list of connections or the log
@@ -99,6 +104,27 @@ pub(super) enum AdminCommand {
         /// The room
         #[arg(value_parser = RoomName::parse)]
         room: RoomName,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum HooksCommand {
+    /// Deliver nothing until the hook is resumed, also after a restart
+    Pause {
+        /// Name of the hook
+        name: String,
+    },
+    /// Continue after the last message that was delivered; also after the receiver has answered 410
+    Resume {
+        /// Name of the hook
+        name: String,
+    },
+    /// Deliver the messages from an offset on again
+    Replay {
+        /// Name of the hook
+        name: String,
+        /// Offset of the first message to deliver; 0 for everything that is kept
+        from: u64,
     },
 }
 

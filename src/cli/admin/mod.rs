@@ -6,20 +6,21 @@ mod api;
 mod args;
 mod table;
 
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::cli::format::{escape, escape_json, utc};
 use crate::cli::{Failure, interrupted, output, start};
-use crate::protocol::Token;
 use crate::protocol::admin::{
     BanList, BanRequest, Banned, CloseRequest, ConnectionFilter, ConnectionList, ConnectionQuery,
-    ConnectionSummary, DeletedMessage, Kicked, MAX_PAGE, RoomList, RoomQuery, RoomState,
-    RoomSummary, UnbanQuery, Unbanned,
+    ConnectionSummary, DeletedMessage, HookList, HookSummary, Kicked, MAX_PAGE, ReplayRequest,
+    RoomList, RoomQuery, RoomState, RoomSummary, UnbanQuery, Unbanned,
 };
+use crate::protocol::{Offset, Token};
 
 use api::Api;
-use args::{AdminCommand, FilterArgs};
+use args::{AdminCommand, FilterArgs, HooksCommand};
 use table::{TableRow, table};
 
 pub(super) use args::AdminArgs;
@@ -48,6 +49,13 @@ async fn execute(command: AdminCommand, api: &Api, is_json: bool) -> anyhow::Res
             print_rows(&list.bans, is_json)?;
             print_rows(&list.closed, is_json)
         }
+        AdminCommand::Hooks { command: None } => {
+            let list: HookList = api.get("hooks", &()).await?;
+            print_rows(&list.hooks, is_json)
+        }
+        AdminCommand::Hooks {
+            command: Some(command),
+        } => command_hook(api, command, is_json).await,
         AdminCommand::Kick { number, filter } => {
             let kicked: Kicked = match number {
                 Some(number) => api.post(&format!("connections/{number}/kick"), &()).await?,
@@ -102,6 +110,27 @@ async fn execute(command: AdminCommand, api: &Api, is_json: bool) -> anyhow::Res
             print_answer(&opened, "open", is_json)
         }
     }
+}
+
+/// Executes `command` on a hook, and prints its position.
+async fn command_hook(api: &Api, command: HooksCommand, is_json: bool) -> anyhow::Result<()> {
+    let path = |name: &str, action| format!("hooks/{}/{action}", encode(name));
+    let hook: HookSummary = match command {
+        HooksCommand::Pause { name } => api.post(&path(&name, "pause"), &()).await?,
+        HooksCommand::Resume { name } => api.post(&path(&name, "resume"), &()).await?,
+        HooksCommand::Replay { name, from } => {
+            let request = ReplayRequest { from: Offset(from) };
+            api.post(&path(&name, "replay"), &request).await?
+        }
+    };
+
+    let sentence = format!("{}, delivered up to offset {}", hook.status, hook.offset);
+    print_answer(&hook, &sentence, is_json)
+}
+
+/// Returns `name` as a segment of a path.
+fn encode(name: &str) -> String {
+    utf8_percent_encode(name, NON_ALPHANUMERIC).to_string()
 }
 
 /// Returns all rooms whose names begin with `prefix`, page by page.

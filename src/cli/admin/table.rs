@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use crate::cli::format::{escape, utc};
 use crate::protocol::RoomSelector;
-use crate::protocol::admin::{Ban, ClosedRoom, ConnectionSummary, RoomSummary};
+use crate::protocol::admin::{Ban, ClosedRoom, ConnectionSummary, HookSummary, RoomSummary};
 
 /// A row of a table.
 pub(super) trait TableRow {
@@ -94,6 +94,27 @@ impl TableRow for ClosedRoom {
             or_dash(self.reason.as_ref()),
             self.by.clone(),
             utc(self.since),
+        ]
+    }
+}
+
+impl TableRow for HookSummary {
+    const TITLES: &'static [&'static str] = &[
+        "HOOK", "ROOMS", "STATE", "OFFSET", "LAG", "OLDEST", "FAILURES", "ERROR", "URL",
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        let rooms = self.rooms.iter().map(RoomSelector::as_str);
+        vec![
+            self.name.clone(),
+            rooms.collect::<Vec<_>>().join(" "),
+            self.status.clone(),
+            self.offset.to_string(),
+            or_dash(self.lag),
+            or_dash(self.oldest.map(utc)),
+            self.failures.to_string(),
+            or_dash(self.error.as_ref()),
+            self.url.clone(),
         ]
     }
 }

@@ -11,28 +11,38 @@
 
 mod backoff;
 mod batch;
+mod control;
 mod http_client;
 mod runner;
 mod settings;
 mod signature;
 
 use futures::future::join_all;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::error;
 
 use crate::server::hub::Hub;
+use crate::server::metrics;
 
+pub use control::{HookCommand, HookCommandError, HookControls};
 pub use http_client::{HookUrl, HookUrlError};
 pub use settings::{HookSettings, MAX_HOOK_NAME};
 pub use signature::{SigningSecret, SigningSecretError};
 
+use control::HookControl;
 use http_client::Tls;
 use runner::HookRunner;
 
 /// All hooks of a server. See the [module docs](self).
 #[derive(Debug)]
-pub struct Hooks(Vec<HookRunner>);
+pub struct Hooks {
+    runners: Vec<HookRunner>,
+    controls: HookControls,
+}
+
+/// The number of commands that wait for a hook before an operator waits.
+const WAITING_COMMANDS: usize = 8;
 
 impl Hooks {
     /// Opens the hooks of `settings`. A hook that was never opened begins after the newest message of the store.
@@ -44,22 +54,45 @@ impl Hooks {
         let is_tls_needed = settings.iter().any(|hook| hook.url.is_secure());
         let tls = is_tls_needed.then(Tls::of_system);
 
+        let mut controls = Vec::new();
         let runners = settings.iter().map(|settings| {
-            let mut runner =
-                HookRunner::new(settings.clone(), hub.clone(), tls.clone(), stopping.clone());
+            metrics::describe_hook(&settings.name);
+            let (sender, commands) = mpsc::channel(WAITING_COMMANDS);
+            let mut runner = HookRunner::new(
+                settings.clone(),
+                hub.clone(),
+                tls.clone(),
+                commands,
+                stopping.clone(),
+            );
+            controls.push(HookControl {
+                settings: settings.clone(),
+                progress: runner.progress(),
+                commands: sender,
+            });
             async move {
                 // If this fails, the runner tries again.
                 runner.try_open().await;
                 runner
             }
         });
-        Self(join_all(runners).await)
+        let runners = join_all(runners).await;
+
+        Self {
+            runners,
+            controls: HookControls::new(hub.clone(), controls),
+        }
+    }
+
+    /// Returns a handle for operators.
+    pub fn controls(&self) -> HookControls {
+        self.controls.clone()
     }
 
     /// Delivers messages until the server stops.
     pub async fn run(self, mut stopping: watch::Receiver<bool>) {
         let mut tasks = JoinSet::new();
-        for runner in self.0 {
+        for runner in self.runners {
             tasks.spawn(runner.run());
         }
 

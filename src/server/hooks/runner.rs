@@ -1,9 +1,11 @@
 //! The task of one hook: reads the messages after the stored position, posts them, and moves the position.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use tokio::sync::watch;
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
@@ -11,9 +13,10 @@ use crate::protocol::{Offset, Position, RoomPattern};
 use crate::server::hooks::HookSettings;
 use crate::server::hooks::backoff;
 use crate::server::hooks::batch::HookBatch;
+use crate::server::hooks::control::{HookCommand, HookCommandError, HookProgress, PendingCommand};
 use crate::server::hooks::http_client::{HookClient, PostError, Tls};
 use crate::server::hub::{Hub, Refusal, Source};
-use crate::server::metrics;
+use crate::server::metrics::{self, HookResult};
 use crate::server::store::{HookState, HookStatus, StoreError};
 use crate::server::version;
 
@@ -34,6 +37,9 @@ pub(super) struct HookRunner {
     settings: HookSettings,
     hub: Hub,
     client: HookClient,
+    commands: mpsc::Receiver<PendingCommand>,
+    /// The progress, which operators see.
+    progress: Arc<Mutex<HookProgress>>,
     stopping: watch::Receiver<bool>,
     open: Option<OpenHook>,
 }
@@ -44,6 +50,8 @@ struct OpenHook {
     /// The feeds of its rooms, whose heads show that there are new messages.
     sources: Vec<Source>,
     state: HookState,
+    /// The reason of the last failure, if the newest attempt failed.
+    error: Option<String>,
     /// The position that is stored.
     saved: Position,
     saved_at: Instant,
@@ -72,6 +80,8 @@ enum Step {
     Idle,
     /// The delivery failed, and is tried again after a pause.
     Failed(Duration),
+    /// An operator has sent a command in the meantime. The attempt counts as not made.
+    Interrupted(PendingCommand),
     /// The server stops.
     Stopped,
 }
@@ -82,10 +92,13 @@ impl HookRunner {
         settings: HookSettings,
         hub: Hub,
         tls: Option<Tls>,
+        commands: mpsc::Receiver<PendingCommand>,
         stopping: watch::Receiver<bool>,
     ) -> Self {
         Self {
             client: HookClient::new(settings.url.clone(), tls),
+            commands,
+            progress: Arc::default(),
             settings,
             hub,
             stopping,
@@ -93,11 +106,19 @@ impl HookRunner {
         }
     }
 
+    /// Returns the progress, which the runner updates.
+    pub(super) fn progress(&self) -> Arc<Mutex<HookProgress>> {
+        self.progress.clone()
+    }
+
     /// Loads the state, unless it is loaded. A hook without one begins after the newest message. Returns true if it is open.
     pub(super) async fn try_open(&mut self) -> bool {
         if self.open.is_none() {
             match self.open().await {
-                Ok(open) => self.open = Some(open),
+                Ok(open) => {
+                    self.open = Some(open);
+                    self.publish_progress();
+                }
                 Err(error) => {
                     let hook = self.settings.name.as_str();
                     warn!(hook, %error, "cannot open the hook now; trying again");
@@ -143,9 +164,21 @@ impl HookRunner {
             saved: state.position.clone(),
             saved_at: Instant::now(),
             state,
+            error: None,
             failures: 0,
             retry_until: None,
         })
+    }
+
+    /// Shows the current state to operators.
+    fn publish_progress(&self) {
+        let Some(open) = &self.open else { return };
+        *self.progress.lock() = HookProgress {
+            state: Some(open.state.clone()),
+            sources: open.sources.clone(),
+            failures: open.failures,
+            error: open.error.clone(),
+        };
     }
 
     /// Delivers messages until the server stops.
@@ -161,9 +194,15 @@ impl HookRunner {
         while !*stopping.borrow() {
             // Created before the store is read, so that no message is missed.
             let applied = hub.next_applied();
-            let pause = match self.step().await {
+            let step = self.step().await;
+            self.publish_progress();
+            let pause = match step {
                 Step::Delivered => continue,
                 Step::Stopped => break,
+                Step::Interrupted(command) => {
+                    self.execute(command).await;
+                    continue;
+                }
                 Step::Failed(pause) => Some(pause),
                 Step::Idle => None,
             };
@@ -171,8 +210,8 @@ impl HookRunner {
             tokio::select! {
                 () = sleep(pause.unwrap_or(SAVE_EVERY)) => {}
                 () = applied, if pause.is_none() => {}
-                // An error means that the server has ended.
-                _ = stopping.wait_for(|is_stopping| *is_stopping) => break,
+                Some(command) = self.commands.recv() => self.execute(command).await,
+                () = stopped(&mut stopping) => break,
             }
         }
 
@@ -185,7 +224,7 @@ impl HookRunner {
         let Some(open) = &mut self.open else {
             return Step::Idle;
         };
-        if open.state.status == HookStatus::Gone {
+        if open.state.status != HookStatus::Active {
             return Step::Idle;
         }
 
@@ -195,6 +234,9 @@ impl HookRunner {
             Err(error) => {
                 let hook = self.settings.name.as_str();
                 warn!(hook, %error, "cannot read the messages of the hook now; trying again");
+                if let Some(open) = &mut self.open {
+                    open.error = Some(error.to_string());
+                }
                 Step::Failed(STORE_PAUSE)
             }
         }
@@ -234,14 +276,15 @@ impl HookRunner {
         let headers = self.headers(&batch);
         let mut stopping = self.stopping.clone();
         let stopped = async {
-            // An error means that the server has ended.
-            let _ = stopping.wait_for(|is_stopping| *is_stopping).await;
+            stopped(&mut stopping).await;
             sleep(STOP_TIMEOUT).await;
         };
         let posted = tokio::select! {
             posted = self.client.post(headers, batch.body.clone()) => posted,
+            Some(command) = self.commands.recv() => return Step::Interrupted(command),
             () = stopped => return Step::Stopped,
         };
+        metrics::count_hook_deliveries(&hook, result_of(&posted), 1);
 
         let Some(open) = &mut self.open else {
             return Step::Idle;
@@ -252,6 +295,7 @@ impl HookRunner {
                     info!(hook, "the receiver accepts messages again");
                 }
                 open.failures = 0;
+                open.error = None;
                 open.retry_until = None;
                 open.state.position = batch.end;
                 batch.gaps.into_iter().for_each(metrics::count_gap);
@@ -264,10 +308,12 @@ impl HookRunner {
                     "the receiver has answered 410 Gone; the hook is disabled"
                 );
                 open.state.status = HookStatus::Gone;
+                open.error = Some(PostError::Status(StatusCode::GONE).to_string());
                 self.save_until_stopped().await
             }
             Err(error) => {
                 open.failures = open.failures.saturating_add(1);
+                open.error = Some(error.to_string());
                 open.retry_until = Some(batch.end.offset);
                 let pause = backoff::pause(open.failures, fastrand::f64());
                 let failures = open.failures;
@@ -275,6 +321,47 @@ impl HookRunner {
                 Step::Failed(pause)
             }
         }
+    }
+
+    /// Executes a command of an operator, and sends the result.
+    async fn execute(&mut self, (command, result): PendingCommand) {
+        let executed = self.try_execute(command).await;
+        self.publish_progress();
+        // Sending fails if the operator has gone.
+        let _ = result.send(executed);
+    }
+
+    async fn try_execute(&mut self, command: HookCommand) -> Result<(), HookCommandError> {
+        let store = self.hub.store();
+        let Some(open) = &mut self.open else {
+            let reason = "the hook is not open yet".to_owned();
+            return Err(StoreError::Unavailable(reason).into());
+        };
+
+        let mut state = open.state.clone();
+        match command {
+            HookCommand::Pause => state.status = HookStatus::Paused,
+            HookCommand::Resume => state.status = HookStatus::Active,
+            HookCommand::Replay(from) => {
+                let bounds = store.matching_bounds(&RoomPattern::every_room()).await?;
+                if from > bounds.newest {
+                    let newest = bounds.newest;
+                    return Err(HookCommandError::NoOffset { from, newest });
+                }
+                state.position = Position {
+                    epoch: bounds.epoch,
+                    offset: Offset(from.0.saturating_sub(1)),
+                };
+            }
+        }
+        store.save_hook(&self.settings.name, state.clone()).await?;
+
+        open.saved = state.position.clone();
+        open.state = state;
+        open.failures = 0;
+        open.error = None;
+        open.retry_until = None;
+        Ok(())
     }
 
     /// Returns the headers of the delivery of `batch`.
@@ -332,7 +419,22 @@ impl HookRunner {
     async fn is_stopped_within(&mut self, time: Duration) -> bool {
         tokio::select! {
             () = sleep(time) => false,
-            _ = self.stopping.wait_for(|is_stopping| *is_stopping) => true,
+            () = stopped(&mut self.stopping) => true,
         }
+    }
+}
+
+/// Waits until the server stops.
+async fn stopped(stopping: &mut watch::Receiver<bool>) {
+    // An error means that the server has ended.
+    let _ = stopping.wait_for(|is_stopping| *is_stopping).await;
+}
+
+/// Returns the result of a delivery for the metrics.
+const fn result_of(posted: &Result<(), PostError>) -> HookResult {
+    match posted {
+        Ok(()) => HookResult::Accepted,
+        Err(PostError::Status(_)) => HookResult::Refused,
+        Err(_) => HookResult::Failed,
     }
 }

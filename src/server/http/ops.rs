@@ -40,6 +40,7 @@ pub fn router(
     let site = state.site.clone();
     let metrics_state = state.clone();
     let render_metrics = async move || {
+        metrics_state.hooks.record_metrics().await;
         let text = metrics.render(gauges(&metrics_state, &store).await);
         ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response()
     };

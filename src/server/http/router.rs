@@ -11,6 +11,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::protocol::RoomName;
 use crate::server::auth::{Verifier, WebPolicy};
+use crate::server::hooks::HookControls;
 use crate::server::http::api::MAX_SEARCHES;
 use crate::server::http::middleware::{origin_check, trace};
 use crate::server::http::renderer::Renderer;
@@ -49,12 +50,16 @@ pub struct AppState {
     pub(super) searches: Arc<Semaphore>,
     /// The page's files.
     pub(super) site: Arc<Site>,
+    /// The hooks, for operators.
+    pub(super) hooks: HookControls,
 }
 
 impl AppState {
     /// Creates the state of a server.
+    #[expect(clippy::too_many_arguments, reason = "each is one part of the state")]
     pub fn new(
         hub: Hub,
+        hooks: HookControls,
         web: WebPolicy,
         verifier: Verifier,
         moderation: Moderation,
@@ -66,6 +71,7 @@ impl AppState {
 
         Self {
             hub,
+            hooks,
             rates: RateHistory::default(),
             web: Arc::new(web),
             verifier,

@@ -92,6 +92,13 @@ impl Feed {
         self.log.lock().behind(offset)
     }
 
+    /// Returns the number of messages after `offset`; `None` if the ring has dropped some of them.
+    pub fn count_after(&self, offset: Offset) -> Option<u64> {
+        let log = self.log.lock();
+        let is_complete = log.next_offset(offset, &ExcludedRooms::NONE).is_ok();
+        is_complete.then(|| log.behind(offset))
+    }
+
     /// Returns the offset of the first message in the ring after `after` that is not of an `excluded` room: see
     /// [`Log::next_offset`].
     ///

@@ -1,7 +1,7 @@
 //! The table of all series: names, kinds and help texts.
 //!
-//! Names follow Prometheus: base units, and `_total` for counters. Labels come from closed sets, so the number of series
-//! is fixed. The customary `process_…` series are added to these. `docs/src/metrics.md` documents the table, and a test
+//! Names follow Prometheus: base units, and `_total` for counters. Labels come from closed sets and from the settings, so the number
+//! of series is fixed. The customary `process_…` series are added to these. `docs/src/metrics.md` documents the table, and a test
 //! compares the two.
 
 /// Closed WebSockets and streams, by close code.
@@ -58,6 +58,12 @@ pub(super) const READY: &str = "ready";
 pub(super) const STORE_STATES: [&str; 4] = [READY, "read_only", "unreachable", "corrupt"];
 /// The lag of the slowest reader.
 pub(super) const LAG: &str = "fanfare_lag_messages";
+/// Deliveries of hooks, by hook and result.
+pub(super) const HOOK_DELIVERIES: &str = "fanfare_hook_deliveries_total";
+/// The messages that a hook has not delivered yet.
+pub(super) const HOOK_LAG: &str = "fanfare_hook_lag_messages";
+/// The age of the oldest message that a hook has not delivered yet.
+pub(super) const HOOK_OLDEST: &str = "fanfare_hook_oldest_seconds";
 /// The time from storing a message to the last write of its fan-out.
 pub(super) const FAN_OUT: &str = "fanfare_fan_out_seconds";
 /// The time from a publish to the store's answer.
@@ -205,6 +211,15 @@ pub(super) const TABLE: &[MetricSeries] = &[
     gauge(
         STORE_STATE,
         "1 for the current state of the store, else 0: 'ready', 'read_only', 'unreachable' or 'corrupt'",
+    ),
+    counter(
+        HOOK_DELIVERIES,
+        "Deliveries of hooks, by hook and result: 'accepted', 'refused' (the answer was no success) or 'failed' (no answer)",
+    ),
+    gauge(HOOK_LAG, "Messages that a hook has not delivered yet"),
+    gauge(
+        HOOK_OLDEST,
+        "Age in seconds of the oldest message that a hook has not delivered yet; 0 if there is none",
     ),
     gauge(LAG, "Messages that the slowest reader has not received yet"),
 ];

@@ -66,10 +66,16 @@ pub enum AdminAction {
     Open,
     /// Trace a connection.
     Trace,
+    /// Pause a hook.
+    PauseHook,
+    /// Resume a hook.
+    ResumeHook,
+    /// Let a hook deliver messages again.
+    ReplayHook,
 }
 
 impl AdminAction {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 10] = [
         Self::Kick,
         Self::Delete,
         Self::Ban,
@@ -77,6 +83,9 @@ impl AdminAction {
         Self::Close,
         Self::Open,
         Self::Trace,
+        Self::PauseHook,
+        Self::ResumeHook,
+        Self::ReplayHook,
     ];
 
     const fn label(self) -> &'static str {
@@ -88,6 +97,9 @@ impl AdminAction {
             Self::Close => "close",
             Self::Open => "open",
             Self::Trace => "trace",
+            Self::PauseHook => "pause_hook",
+            Self::ResumeHook => "resume_hook",
+            Self::ReplayHook => "replay_hook",
         }
     }
 }
@@ -180,6 +192,49 @@ impl SpanResult {
             Self::Dropped => "dropped",
         }
     }
+}
+
+/// The result of a delivery of a hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookResult {
+    /// The receiver answered 2xx.
+    Accepted,
+    /// The receiver gave another answer.
+    Refused,
+    /// The receiver did not answer.
+    Failed,
+}
+
+impl HookResult {
+    const ALL: [Self; 3] = [Self::Accepted, Self::Refused, Self::Failed];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// Creates the series of the hook `name`.
+pub fn describe_hook(name: &str) {
+    for result in HookResult::ALL {
+        count_hook_deliveries(name, result, 0);
+    }
+    set_hook_lag(name, 0, 0);
+}
+
+/// Counts `count` deliveries of the hook `name`.
+pub fn count_hook_deliveries(name: &str, result: HookResult, count: u64) {
+    let hook = name.to_owned();
+    counter!(HOOK_DELIVERIES, "hook" => hook, "result" => result.label()).increment(count);
+}
+
+/// Sets the number of messages that the hook `name` has not delivered yet, and the age of the oldest one in seconds.
+pub fn set_hook_lag(name: &str, messages: u64, oldest: u64) {
+    gauge!(HOOK_LAG, "hook" => name.to_owned()).set(messages as f64);
+    gauge!(HOOK_OLDEST, "hook" => name.to_owned()).set(oldest as f64);
 }
 
 /// Counts `count` spans with this result.

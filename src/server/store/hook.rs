@@ -17,18 +17,21 @@ pub enum HookStatus {
     /// Messages are delivered.
     #[default]
     Active,
+    /// An operator has paused the hook.
+    Paused,
     /// The receiver answered 410 Gone.
     Gone,
 }
 
 impl HookStatus {
     /// All statuses.
-    const ALL: [Self; 2] = [Self::Active, Self::Gone];
+    const ALL: [Self; 3] = [Self::Active, Self::Paused, Self::Gone];
 
     /// Returns the name of the status.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Active => "active",
+            Self::Paused => "paused",
             Self::Gone => "gone",
         }
     }

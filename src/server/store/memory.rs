@@ -666,6 +666,18 @@ impl Store for MemoryStore {
         ready(Ok(page)).boxed()
     }
 
+    fn count_matching(&self, rooms: &[RoomSelector], after: Offset) -> StoreFuture<Option<u64>> {
+        let (rooms, _) = self.select(|room| matching::is_selected(rooms, room));
+        let count = |(_, room): &NamedLog| {
+            let kept = room.lock();
+            let read = kept
+                .frames
+                .partition_point(|(frame, _)| frame.offset() <= after);
+            (kept.frames.len() - read) as u64
+        };
+        ready(Ok(Some(rooms.iter().map(count).sum()))).boxed()
+    }
+
     fn load_hook(&self, name: &str) -> StoreFuture<Option<HookState>> {
         ready(Ok(self.hooks.lock().get(name).cloned())).boxed()
     }

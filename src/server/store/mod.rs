@@ -445,6 +445,15 @@ pub trait Store: fmt::Debug + Send + Sync {
         limit: Limit,
     ) -> StoreFuture<MatchingPage>;
 
+    /// Returns the number of kept messages after `after` of all rooms that one of `rooms` matches; `None` if the store does
+    /// not know it.
+    ///
+    /// # Errors
+    /// If the store cannot be read now.
+    fn count_matching(&self, _rooms: &[RoomSelector], _after: Offset) -> StoreFuture<Option<u64>> {
+        ready(Ok(None)).boxed()
+    }
+
     /// Returns the bounds of all rooms together that `pattern` matches. `gone` is the newest offset that may belong to
     /// a message that is no longer kept; other rooms may have older messages.
     ///

@@ -160,6 +160,39 @@ pub struct AdminText {
     /// The column of the operator of a ban or a closed room.
     pub by: &'static str,
 
+    /// The heading of the hooks.
+    pub hooks: &'static str,
+    /// The column of the name of a hook.
+    pub hook: &'static str,
+    /// The column of the state of a hook.
+    pub status: &'static str,
+    /// The column of the age of the oldest message that a hook has not delivered.
+    pub oldest: &'static str,
+    /// The column of the last error of a hook.
+    pub last_error: &'static str,
+    /// The state of a hook that delivers messages.
+    pub hook_active: &'static str,
+    /// The state of a hook that an operator has paused.
+    pub hook_paused: &'static str,
+    /// The state of a hook whose receiver has answered 410.
+    pub hook_gone: &'static str,
+    /// The state of a hook whose position is not loaded yet.
+    pub hook_opening: &'static str,
+    /// The action that pauses a hook.
+    pub pause: &'static str,
+    /// The action that resumes a hook.
+    pub resume: &'static str,
+    /// The action that delivers messages again.
+    pub replay: &'static str,
+    /// The label of the offset from which messages are delivered again.
+    pub replay_from: &'static str,
+    /// The confirmation that a hook was paused.
+    pub hook_is_paused: &'static str,
+    /// The confirmation that a hook was resumed.
+    pub hook_is_active: &'static str,
+    /// The confirmation that messages are delivered again.
+    pub hook_replays: &'static str,
+
     /// The action that closes a connection.
     pub kick: &'static str,
     /// The action that bans the client of a connection.

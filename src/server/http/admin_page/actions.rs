@@ -6,9 +6,11 @@ use std::net::IpAddr;
 use crate::app::admin::{AdminRoute, CompletedAction, PageAction};
 use crate::protocol::admin::{BanRequest, BanTarget};
 use crate::protocol::{RoomName, UserId};
+use crate::server::hooks::HookCommand;
 use crate::server::http::AppState;
 use crate::server::http::api::admin::bans;
 use crate::server::http::api::admin::connections::{kick_connection, parse_number};
+use crate::server::http::api::admin::hooks::command_hook;
 use crate::server::http::api::admin::messages::delete_message;
 use crate::server::http::api::admin::operator::Operator;
 use crate::server::http::api::admin::room_state::{close_room, open_room};
@@ -37,7 +39,8 @@ impl Form {
         operator: &Operator,
     ) -> Result<CompletedAction, ApiError> {
         let action = PageAction::parse(self.text("act")).ok_or_else(|| {
-            ApiError::Body("act must be kick, ban, lift, close, open or delete".to_owned())
+            let names = PageAction::ALL.map(PageAction::as_str);
+            ApiError::Body(format!("act must be one of {}", names.join(", ")))
         })?;
 
         let mut kicked = None;
@@ -65,8 +68,26 @@ impl Form {
                 let offset = extract::offset("offset", self.text("offset"))?;
                 delete_message(state, operator, self.room()?, offset).await?;
             }
+            PageAction::PauseHook => self.command(state, operator, HookCommand::Pause).await?,
+            PageAction::ResumeHook => self.command(state, operator, HookCommand::Resume).await?,
+            PageAction::ReplayHook => {
+                let from = extract::offset("from", self.text("from"))?;
+                let command = HookCommand::Replay(from);
+                self.command(state, operator, command).await?;
+            }
         }
         Ok(CompletedAction { action, kicked })
+    }
+
+    /// Executes `command` on the hook of the form.
+    async fn command(
+        &self,
+        state: &AppState,
+        operator: &Operator,
+        command: HookCommand,
+    ) -> Result<(), ApiError> {
+        command_hook(state, operator, self.text("hook"), command).await?;
+        Ok(())
     }
 
     /// Returns the ban of the `id` or the `address` of a connection, by `kind`, or of `whom`, which may be either.

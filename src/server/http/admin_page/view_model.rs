@@ -32,6 +32,11 @@ pub(super) async fn dashboard(
     bans.bans.reverse();
     bans.bans.truncate(MAX_ROWS);
     let administers_all = operator.check_all(None).is_ok();
+    let hooks = if administers_all {
+        state.hooks.list().await
+    } else {
+        Vec::new()
+    };
 
     Dashboard {
         now: now_millis(),
@@ -42,6 +47,7 @@ pub(super) async fn dashboard(
         messages,
         bans,
         has_more_bans,
+        hooks,
         subject: subject_of(state, operator, route).await,
         outcome,
     }

@@ -3,6 +3,7 @@
 use axum::http::StatusCode;
 
 use crate::protocol::{Offset, RoomName};
+use crate::server::hooks::HookCommandError;
 use crate::server::hub::RuleError;
 use crate::server::moderation::TooManyBans;
 
@@ -41,6 +42,17 @@ pub(in crate::server::http) enum AdminError {
     /// The ban does not exist.
     #[error("there is no such ban; lift a ban in a room with that room (?room=, --room)")]
     NoBan,
+    /// The hook does not exist.
+    #[error("there is no hook {0:?} in the settings")]
+    NoHook(String),
+    /// The offset is that of a later message.
+    #[error("there is no message {from} yet: the newest offset is {newest}")]
+    NoOffset {
+        /// The requested offset.
+        from: Offset,
+        /// The newest offset.
+        newest: Offset,
+    },
     /// The change cannot be stored.
     #[error("not done: the change cannot be stored: {0}")]
     NotKept(String),
@@ -55,6 +67,16 @@ impl From<RuleError> for AdminError {
     }
 }
 
+impl From<HookCommandError> for AdminError {
+    fn from(error: HookCommandError) -> Self {
+        match error {
+            HookCommandError::NoHook(name) => Self::NoHook(name),
+            HookCommandError::NoOffset { from, newest } => Self::NoOffset { from, newest },
+            HookCommandError::Store(error) => Self::NotKept(error.to_string()),
+        }
+    }
+}
+
 impl AdminError {
     pub(super) const fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
@@ -65,6 +87,8 @@ impl AdminError {
             Self::NoMessage { .. } => (StatusCode::NOT_FOUND, "no_such_message"),
             Self::Bans(_) => (StatusCode::CONFLICT, "too_many_bans"),
             Self::NoBan => (StatusCode::NOT_FOUND, "no_such_ban"),
+            Self::NoHook(_) => (StatusCode::NOT_FOUND, "no_such_hook"),
+            Self::NoOffset { .. } => (StatusCode::NOT_FOUND, "no_such_message"),
             Self::NotKept(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_kept"),
         }
     }

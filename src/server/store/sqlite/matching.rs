@@ -44,6 +44,45 @@ impl Readers {
     }
 }
 
+impl Readers {
+    /// Returns the number of kept messages after `after` of all rooms that one of `rooms` matches; `None` if a damaged page
+    /// hides it.
+    ///
+    /// # Errors
+    /// If the database cannot be read now.
+    pub(super) fn count_matching(
+        &self,
+        rooms: &[RoomSelector],
+        after: Offset,
+    ) -> impl Future<Output = Result<Option<u64>, StoreError>> + Send + 'static {
+        let (pool, rooms) = (self.0.clone(), rooms.to_vec());
+        async move {
+            let count = move |pool: &ReaderPool, connection: &Connection| {
+                let snapshot = connection.unchecked_transaction()?;
+                let mut count = Some(0);
+                for (_, row) in due_rooms(&pool.index, &rooms, after) {
+                    let Some(row) = committed(&snapshot, row)? else {
+                        continue;
+                    };
+                    let read = number(&snapshot, &row, after.max(Offset(row.gone)))?;
+                    let unread = read.and_then(|read| row.count.checked_sub(read));
+                    count = count.zip(unread).map(|(all, unread)| all + unread);
+                }
+                Ok(count)
+            };
+            pool.read(count).await
+        }
+    }
+}
+
+/// Returns the number of messages of the room at `row` up to `offset`; `None` if it is unknown.
+fn number(snapshot: &Connection, row: &RoomRow, offset: Offset) -> rusqlite::Result<Option<u64>> {
+    match trimmed_runs::count(snapshot, row, offset.0) {
+        Err(error) if is_damaged_row(&error) => Ok(None),
+        number => number,
+    }
+}
+
 /// Returns the rooms that one of `selected` matches and that have messages after `after`.
 fn due_rooms(
     index: &RoomIndex,
@@ -260,12 +299,8 @@ impl MatchingRead<'_> {
         Ok(())
     }
 
-    /// Returns the number of messages of the room at `row` up to `offset`; `None` if it is unknown.
     fn number(&self, row: &RoomRow, offset: Offset) -> rusqlite::Result<Option<u64>> {
-        match trimmed_runs::count(self.snapshot, row, offset.0) {
-            Err(error) if is_damaged_row(&error) => Ok(None),
-            number => number,
-        }
+        number(self.snapshot, row, offset)
     }
 
     fn scan<'s>(&'s self, name: &'s RoomName, row: &RoomRow) -> Scan<'s> {

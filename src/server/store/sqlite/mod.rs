@@ -330,6 +330,10 @@ impl Store for SqliteStore {
         self.readers.matching(rooms, range, limit).boxed()
     }
 
+    fn count_matching(&self, rooms: &[RoomSelector], after: Offset) -> StoreFuture<Option<u64>> {
+        self.readers.count_matching(rooms, after).boxed()
+    }
+
     fn load_hook(&self, name: &str) -> StoreFuture<Option<HookState>> {
         self.readers.hook(name).boxed()
     }

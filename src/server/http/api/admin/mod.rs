@@ -17,6 +17,7 @@ pub(in crate::server::http) mod room_state;
 mod trace;
 mod backup;
 pub(in crate::server::http) mod messages;
+pub(in crate::server::http) mod hooks;
 
 use axum::{Extension, Router};
 use serde::de::DeserializeOwned;
@@ -82,6 +83,10 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(bans::list, bans::create, bans::delete))
         .routes(routes!(room_state::close))
         .routes(routes!(room_state::open))
+        .routes(routes!(hooks::hooks))
+        .routes(routes!(hooks::pause))
+        .routes(routes!(hooks::resume))
+        .routes(routes!(hooks::replay))
 }
 
 /// Returns the same routes for the ops listener.
