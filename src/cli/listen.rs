@@ -1,9 +1,11 @@
 //! `fanfare listen`: prints the messages of rooms, one per line, until standard output or all rooms are closed.
 //!
 //! Messages go to standard output (with `--json` gaps too), everything else to standard error. A slow reader of the
-//! output slows down the reading from the server: no frame is received before the previous one was written.
+//! output slows down the reading from the server: no frame is received before the previous one was written. With
+//! `--exec`, a command handles the messages instead.
 
 use std::io;
+use std::path::PathBuf;
 
 use clap::Args;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -11,9 +13,11 @@ use rustix::io::retry_on_intr;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
 
-use crate::cli::args::ServerArgs;
+use crate::cli::args::{ServerArgs, not_empty};
 use crate::cli::client::{ReconnectingSocket, SocketEvent, Subscriptions};
+use crate::cli::cursor_file::CursorFile;
 use crate::cli::format::{self, Style};
+use crate::cli::handler::Handler;
 use crate::cli::output::{OutputError, is_coloured, note};
 use crate::cli::{Failure, interrupted, start};
 use crate::client::{ReadPosition, Update};
@@ -43,6 +47,13 @@ pub(super) struct ListenArgs {
     /// Print each message and each gap as a JSON object of fanfare.v1
     #[arg(long)]
     json: bool,
+    /// Keep the position in FILE: continue there, and move it when messages were printed or handled
+    #[arg(long, value_name = "FILE")]
+    cursor: Option<PathBuf>,
+    /// Run COMMAND in a shell for each batch of messages, with their lines on its standard input, instead of printing them;
+    /// exit code 0 moves the cursor, any other repeats the batch after a pause
+    #[arg(long, value_name = "COMMAND", requires = "cursor", value_parser = not_empty())]
+    exec: Option<String>,
     #[command(flatten)]
     server: ServerArgs,
 }
@@ -61,22 +72,60 @@ pub(super) fn run(args: ListenArgs) -> Result<(), Failure> {
         (false, true) => OutputFormat::Line(Style::Coloured),
         (false, false) => OutputFormat::Line(Style::Plain),
     };
-    let subscriptions = Subscriptions::new(args.rooms, args.after.as_ref());
+    let cursor = args.cursor.map(CursorFile::open).transpose()?;
+    let stored = cursor.as_ref().and_then(CursorFile::position);
+    let subscriptions = Subscriptions::new(args.rooms, stored.or(args.after.as_ref()));
     // A single room is in the URL, so that a refusal ends the command.
     let only = subscriptions.only_room().cloned();
     let socket = ReconnectingSocket::new(server, only, None, credentials);
-    start(listen(socket, subscriptions, output))
+    let sink = LineSink {
+        handler: args.exec.map(Handler::new),
+        cursor,
+    };
+    start(listen(socket, subscriptions, output, sink))
+}
+
+/// The destination of the lines, and the position up to which they got there.
+struct LineSink {
+    /// The command that handles them; `None` for standard output.
+    handler: Option<Handler>,
+    cursor: Option<CursorFile>,
+}
+
+impl LineSink {
+    /// Writes `lines`, or has them handled, and then moves the cursor to `position`.
+    async fn write(&mut self, lines: &str, position: Option<&ReadPosition>) -> anyhow::Result<()> {
+        match &self.handler {
+            Some(handler) if !lines.is_empty() => handler.handle(lines).await,
+            Some(_) => {}
+            None => {
+                let mut out = tokio::io::stdout();
+                let written = match out.write_all(lines.as_bytes()).await {
+                    Ok(()) => out.flush().await,
+                    failed => failed,
+                };
+                written.map_err(OutputError::new)?;
+            }
+        }
+
+        match (&mut self.cursor, position) {
+            (Some(cursor), Some(position)) => cursor.save(position),
+            _ => Ok(()),
+        }
+    }
 }
 
 async fn listen(
     mut socket: ReconnectingSocket,
     subscriptions: Subscriptions,
     output: OutputFormat,
+    sink: LineSink,
 ) -> anyhow::Result<()> {
+    let is_printed = sink.handler.is_none();
     let result = tokio::select! {
-        result = follow(&mut socket, subscriptions, output) => result,
+        result = follow(&mut socket, subscriptions, output, sink) => result,
         result = interrupted() => result,
-        () = output_closed() => Ok(()),
+        () = output_closed(), if is_printed => Ok(()),
     };
 
     socket.close().await;
@@ -88,8 +137,8 @@ async fn follow(
     socket: &mut ReconnectingSocket,
     mut subscriptions: Subscriptions,
     output: OutputFormat,
+    mut sink: LineSink,
 ) -> anyhow::Result<()> {
-    let mut out = tokio::io::stdout();
     let are_several = subscriptions.len() > 1;
     let mut is_disconnected = false;
     loop {
@@ -113,11 +162,7 @@ async fn follow(
                         }
                     }
                 }
-                let written = match out.write_all(lines.as_bytes()).await {
-                    Ok(()) => out.flush().await,
-                    failed => failed,
-                };
-                written.map_err(OutputError::new)?;
+                sink.write(&lines, subscriptions.position()).await?;
                 if subscriptions.are_closed() {
                     return Ok(());
                 }

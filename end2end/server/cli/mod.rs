@@ -9,6 +9,7 @@ mod scripted_server;
 mod send;
 /// `fanfare listen`.
 mod listen;
+mod handler;
 /// Output that cannot be written, and control characters in output.
 mod output;
 /// `fanfare admin`.

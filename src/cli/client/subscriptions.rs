@@ -65,6 +65,20 @@ impl Subscriptions {
         self.0.iter().all(|one| one.cursor.has_caught_up())
     }
 
+    /// Returns the position up to which all messages of all rooms were read; `None` before the first subscription. A room
+    /// that is still catching up may have older messages than those of the others.
+    pub(in crate::cli) fn position(&self) -> Option<&ReadPosition> {
+        let positions = self.0.iter().map(|one| one.cursor.position());
+        let positions: Vec<&ReadPosition> = positions.collect::<Option<_>>()?;
+        let is_behind = |(one, _): &(&Subscription, _)| !one.cursor.has_caught_up();
+
+        let behind = self.0.iter().zip(&positions).filter(is_behind);
+        let oldest = behind
+            .map(|(_, position)| *position)
+            .min_by_key(|position| position.offset);
+        oldest.or_else(|| positions.into_iter().max_by_key(|position| position.offset))
+    }
+
     /// Reports whether all rooms are closed and read to their end.
     pub(in crate::cli) fn are_closed(&self) -> bool {
         self.0.iter().all(|one| one.is_closed)
