@@ -88,15 +88,16 @@ fn of_room(raw: &RawConfig, room: &RoomName) -> String {
 
 /// Returns the table of `hook` without its secret.
 fn describe(hook: &HookSettings) -> String {
-    let rooms: Vec<String> = hook
-        .rooms
+    let rooms = hook.rooms.iter().map(|room| format!("{:?}", room.as_str()));
+    let events = hook
+        .events
         .iter()
-        .map(|room| format!("{:?}", room.as_str()))
-        .collect();
+        .map(|event| format!("{:?}", event.as_str()));
     format!(
-        "\n[[hook]] # file\nname = {:?}\nurl = \"{}\"\nrooms = [{}]\n# secret: not shown\n",
+        "\n[[hook]] # file\nname = {:?}\nurl = \"{}\"\nrooms = [{}]\nevents = [{}]\n# secret: not shown\n",
         hook.name,
         hook.url,
-        rooms.join(", "),
+        rooms.collect::<Vec<_>>().join(", "),
+        events.collect::<Vec<_>>().join(", "),
     )
 }

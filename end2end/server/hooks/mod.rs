@@ -3,6 +3,7 @@
 mod receiver;
 mod delivery;
 mod control;
+mod events;
 mod kills;
 mod settings;
 mod signatures;

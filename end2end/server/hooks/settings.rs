@@ -44,6 +44,7 @@ fn check_config_prints_the_hooks_without_their_secrets() {
         "name = \"billing\"",
         "url = \"https://app.example/hook\"",
         "rooms = [\"lobby\", \"orders-*\"]",
+        "events = [\"message\"]",
         "name = \"search\"",
         "url = \"http://[::1]:9/?…\"",
     ] {
@@ -90,6 +91,10 @@ fn every_mistake_in_a_hook_prevents_the_start() {
         (
             format!("{valid}secret-file = \"/nowhere\"\n"),
             "either secret or secret-file",
+        ),
+        (
+            format!("{valid}events = [\"message\", \"edit\"]\n"),
+            "events is [\"message\", \"edit\"]; allowed is a list of any of \"message\", \"join\"",
         ),
         (
             format!("{valid}retries = 3\n"),

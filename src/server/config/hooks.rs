@@ -5,11 +5,11 @@ use std::path::Path;
 use crate::protocol::{RoomSelector, without_bom};
 use crate::server::config::raw::ConfigError;
 use crate::server::config::reader::ConfigReader;
-use crate::server::hooks::{HookSettings, HookUrl, MAX_HOOK_NAME, SigningSecret};
+use crate::server::hooks::{HookEvent, HookSettings, HookUrl, MAX_HOOK_NAME, SigningSecret};
 use crate::server::small_file;
 
 /// The keys of a hook.
-const KEYS: [&str; 5] = ["name", "url", "rooms", "secret", "secret-file"];
+const KEYS: [&str; 6] = ["name", "url", "rooms", "events", "secret", "secret-file"];
 /// The description of the values of `rooms`.
 const ROOMS: &str = "a list of names of rooms and patterns, like [\"orders-*\", \"lobby\"]";
 
@@ -69,11 +69,13 @@ impl<'a> HookTable<'a> {
             HookUrl::parse(text).map_err(|error| error.to_string())
         });
         let rooms = self.rooms();
+        let events = self.events();
         let secret = self.secret();
         Some(HookSettings {
             name: name?,
             url: url?,
             rooms: rooms?,
+            events: events?,
             secret: secret?,
         })
     }
@@ -125,6 +127,25 @@ impl<'a> HookTable<'a> {
         Some(rooms)
     }
 
+    /// Reads the events; messages only by default.
+    fn events(&mut self) -> Option<Vec<HookEvent>> {
+        let names = match self.table.get("events") {
+            None => return Some(vec![HookEvent::Message]),
+            Some(toml::Value::Array(names)) if !names.is_empty() => names,
+            Some(_) => {
+                self.reject("events", &events_description());
+                return None;
+            }
+        };
+
+        let parse = |name: &toml::Value| HookEvent::parse(name.as_str()?);
+        let events: Option<Vec<_>> = names.iter().map(parse).collect();
+        if events.is_none() {
+            self.reject("events", &events_description());
+        }
+        events
+    }
+
     /// Reads the secret, from the table or from a file.
     fn secret(&mut self) -> Option<SigningSecret> {
         let parse = |text: &str| SigningSecret::parse(text).map_err(|error| error.to_string());
@@ -166,6 +187,12 @@ fn includes(wide: &RoomSelector, narrow: &RoomSelector) -> bool {
         (wide, RoomSelector::Room(name)) => wide.matches(name),
         (RoomSelector::Room(_), RoomSelector::Pattern(_)) => false,
     }
+}
+
+/// Returns the description of the values of `events`.
+fn events_description() -> String {
+    let names = HookEvent::ALL.map(|event| format!("{:?}", event.as_str()));
+    format!("a list of any of {}", names.join(", "))
 }
 
 /// Parses the name of a hook.

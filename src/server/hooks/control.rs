@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::protocol::Offset;
 use crate::protocol::admin::HookSummary;
-use crate::server::hooks::HookSettings;
+use crate::server::hooks::{HookEvent, HookSettings};
 use crate::server::hub::{Hub, Source};
 use crate::server::metrics;
 use crate::server::store::{HookState, Limit, MatchingRange, StoreError, now_millis};
@@ -119,7 +119,11 @@ impl HookControls {
 
     async fn summary(&self, hook: &HookControl) -> HookSummary {
         let HookSettings {
-            name, url, rooms, ..
+            name,
+            url,
+            rooms,
+            events,
+            ..
         } = &hook.settings;
         let (state, behind, failures, error) = {
             let progress = hook.progress.lock();
@@ -139,6 +143,7 @@ impl HookControls {
             .map_or("opening", |state| state.status.as_str());
 
         let lag = match behind {
+            _ if !events.contains(&HookEvent::Message) => Some(0),
             Some(behind) => Some(behind),
             None if state.is_none() => None,
             // The number is shown only; the next request reads it again.

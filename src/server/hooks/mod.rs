@@ -12,6 +12,7 @@
 mod backoff;
 mod batch;
 mod control;
+mod event;
 mod http_client;
 mod runner;
 mod settings;
@@ -27,7 +28,7 @@ use crate::server::metrics;
 
 pub use control::{HookCommand, HookCommandError, HookControls};
 pub use http_client::{HookUrl, HookUrlError};
-pub use settings::{HookSettings, MAX_HOOK_NAME};
+pub use settings::{HookEvent, HookSettings, MAX_HOOK_NAME};
 pub use signature::{SigningSecret, SigningSecretError};
 
 use control::HookControl;

@@ -10,14 +10,15 @@ use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
 use crate::protocol::{Offset, Position, RoomPattern};
-use crate::server::hooks::HookSettings;
 use crate::server::hooks::backoff;
 use crate::server::hooks::batch::HookBatch;
 use crate::server::hooks::control::{HookCommand, HookCommandError, HookProgress, PendingCommand};
+use crate::server::hooks::event::{EventBatch, EventQueue};
 use crate::server::hooks::http_client::{HookClient, PostError, Tls};
+use crate::server::hooks::{HookEvent, HookSettings};
 use crate::server::hub::{Hub, Refusal, Source};
 use crate::server::metrics::{self, HookResult};
-use crate::server::store::{HookState, HookStatus, StoreError};
+use crate::server::store::{HookState, HookStatus, StoreError, now_millis};
 use crate::server::version;
 
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
@@ -38,6 +39,8 @@ pub(super) struct HookRunner {
     hub: Hub,
     client: HookClient,
     commands: mpsc::Receiver<PendingCommand>,
+    /// The events besides messages; `None` if the hook delivers none.
+    events: Option<EventQueue>,
     /// The progress, which operators see.
     progress: Arc<Mutex<HookProgress>>,
     stopping: watch::Receiver<bool>,
@@ -95,7 +98,15 @@ impl HookRunner {
         commands: mpsc::Receiver<PendingCommand>,
         stopping: watch::Receiver<bool>,
     ) -> Self {
+        let others = settings.events.iter().copied();
+        let others: Vec<_> = others
+            .filter(|event| *event != HookEvent::Message)
+            .collect();
+        let events = (!others.is_empty())
+            .then(|| EventQueue::new(hub.room_events(), settings.rooms.clone(), others));
+
         Self {
+            events,
             client: HookClient::new(settings.url.clone(), tls),
             commands,
             progress: Arc::default(),
@@ -210,6 +221,7 @@ impl HookRunner {
             tokio::select! {
                 () = sleep(pause.unwrap_or(SAVE_EVERY)) => {}
                 () = applied, if pause.is_none() => {}
+                () = next_event(&mut self.events), if pause.is_none() => {}
                 Some(command) = self.commands.recv() => self.execute(command).await,
                 () = stopped(&mut stopping) => break,
             }
@@ -221,13 +233,24 @@ impl HookRunner {
 
     /// Delivers the next batch, if there is one.
     async fn step(&mut self) -> Step {
-        let Some(open) = &mut self.open else {
+        let Some(open) = &self.open else {
             return Step::Idle;
         };
-        if open.state.status != HookStatus::Active {
+        let (status, failures) = (open.state.status, open.failures);
+        if status != HookStatus::Active {
+            self.events.iter_mut().for_each(EventQueue::discard);
             return Step::Idle;
         }
 
+        // While the receiver fails, the events wait.
+        if failures == 0
+            && let Some(step) = self.deliver_events().await
+        {
+            return step;
+        }
+        if !self.settings.events.contains(&HookEvent::Message) {
+            return Step::Idle;
+        }
         match self.read().await {
             Ok(Some(batch)) => self.deliver(batch).await,
             Ok(None) => Step::Idle,
@@ -270,10 +293,32 @@ impl HookRunner {
         Ok(None)
     }
 
+    /// Posts the events that wait, once. Returns `None` if there are none.
+    async fn deliver_events(&mut self) -> Option<Step> {
+        let queue = self.events.as_mut()?;
+        queue.receive(now_millis());
+        let EventBatch { id, body } = queue.take()?;
+
+        let hook = self.settings.name.as_str();
+        let headers = self.headers(&id, body.as_bytes());
+        let mut stopping = self.stopping.clone();
+        let posted = tokio::select! {
+            posted = self.client.post(headers, body.into()) => posted,
+            Some(command) = self.commands.recv() => return Some(Step::Interrupted(command)),
+            () = stopped(&mut stopping) => return Some(Step::Stopped),
+        };
+
+        metrics::count_hook_deliveries(hook, result_of(&posted), 1);
+        if let Err(error) = posted {
+            debug!(hook, %error, "events were not delivered");
+        }
+        Some(Step::Delivered)
+    }
+
     /// Posts `batch`, and moves the position if the receiver accepts it.
     async fn deliver(&mut self, batch: HookBatch) -> Step {
         let hook = self.settings.name.clone();
-        let headers = self.headers(&batch);
+        let headers = self.headers(&batch.last.to_string(), &batch.body);
         let mut stopping = self.stopping.clone();
         let stopped = async {
             stopped(&mut stopping).await;
@@ -364,19 +409,18 @@ impl HookRunner {
         Ok(())
     }
 
-    /// Returns the headers of the delivery of `batch`.
-    fn headers(&self, batch: &HookBatch) -> HeaderMap {
-        let id = batch.last.to_string();
+    /// Returns the headers of a delivery of `body` with this `id`.
+    fn headers(&self, id: &str, body: &[u8]) -> HeaderMap {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let timestamp = now.unwrap_or_default().as_secs();
-        let signature = self.settings.secret.sign(&id, timestamp, &batch.body);
+        let signature = self.settings.secret.sign(id, timestamp, body);
         let agent = format!("fanfare/{}", version::VERSION);
 
         let mut headers = HeaderMap::new();
         let values = [
             (header::CONTENT_TYPE, "application/json".to_owned()),
             (header::USER_AGENT, agent),
-            (WEBHOOK_ID, id),
+            (WEBHOOK_ID, id.to_owned()),
             (WEBHOOK_TIMESTAMP, timestamp.to_string()),
             (WEBHOOK_SIGNATURE, signature),
         ];
@@ -428,6 +472,14 @@ impl HookRunner {
 async fn stopped(stopping: &mut watch::Receiver<bool>) {
     // An error means that the server has ended.
     let _ = stopping.wait_for(|is_stopping| *is_stopping).await;
+}
+
+/// Waits for an event of `queue`; for ever if there is none.
+async fn next_event(queue: &mut Option<EventQueue>) {
+    match queue {
+        Some(queue) => queue.wait(now_millis).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Returns the result of a delivery for the metrics.

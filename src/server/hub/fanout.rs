@@ -14,6 +14,7 @@ use tokio::task::yield_now;
 
 use crate::protocol::{Push, RoomName};
 use crate::server::hub::pattern_feed::PatternFeeds;
+use crate::server::hub::room_events::{RoomEvent, RoomEvents};
 use crate::server::hub::subscriber::notify_all;
 use crate::server::hub::{Feed, Notice, PatternFeed, Room, Rooms, Source};
 use crate::server::metrics;
@@ -31,6 +32,8 @@ pub(super) const WRITES_PER_TURN: usize = 1024;
 pub(super) struct Fanout {
     shards: Box<[FanoutShard]>,
     started: Instant,
+    /// The receivers of closed rooms that are no connections.
+    events: RoomEvents,
 }
 
 /// A queue of rooms and patterns for one task.
@@ -41,11 +44,12 @@ struct FanoutShard {
 }
 
 impl Fanout {
-    /// Creates `shards` shards.
-    pub(super) fn new(shards: u16) -> Self {
+    /// Creates `shards` shards. Closed rooms are sent to `events`.
+    pub(super) fn new(shards: u16, events: RoomEvents) -> Self {
         Self {
             shards: (0..shards).map(|_| FanoutShard::default()).collect(),
             started: Instant::now(),
+            events,
         }
     }
 
@@ -129,6 +133,10 @@ impl Fanout {
             LogChange::Barrier(_) => {}
 
             LogChange::Closed(room, offset) => {
+                self.events.send(|| RoomEvent::Closed {
+                    room: room.clone(),
+                    offset,
+                });
                 let open = rooms.get(&room).map(Source::Room);
                 let patterns = patterns.matching(&room).into_iter().map(Source::Pattern);
                 for source in open.into_iter().chain(patterns) {

@@ -25,6 +25,7 @@ mod presence;
 mod references;
 mod room;
 mod rooms;
+mod room_events;
 mod signals;
 mod subscriber;
 mod trace;
@@ -37,6 +38,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::{join, join5};
 use parking_lot::Mutex;
+use tokio::sync::broadcast;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
@@ -59,6 +61,7 @@ pub use pattern_feed::PatternFeed;
 pub use references::{ReferenceError, check_references};
 pub use resume::{Gap, Resume, StartPosition};
 pub use room::{DeleteError, Room, RoomStats};
+pub use room_events::RoomEvent;
 pub use rooms::Rooms;
 pub use source::Source;
 pub use subscriber::{Closing, ConnectionStatus, Notice, Subscriber};
@@ -69,6 +72,7 @@ use connections::unreachable_notice;
 use fanout::Fanout;
 use pattern_feed::PatternFeeds;
 use presence::DirtyPresence;
+use room_events::RoomEvents;
 use signals::SignalDelivery;
 
 /// The time that a restarted server needs for each client that reconnects, with a margin.
@@ -119,6 +123,8 @@ struct HubState {
     moderation: Arc<ClusterModeration>,
     memory: Arc<MemoryBudget>,
     is_draining: AtomicBool,
+    /// The events of rooms that are not messages.
+    events: RoomEvents,
     /// The inputs until [`Hub::run`] takes them.
     inputs: Mutex<Option<Inputs>>,
 }
@@ -155,7 +161,8 @@ impl Hub {
             settings.max_connections_per_ip,
         ));
         let patterns = Arc::new(PatternFeeds::new(max_rooms));
-        let fanout = Arc::new(Fanout::new(shards));
+        let events = RoomEvents::default();
+        let fanout = Arc::new(Fanout::new(shards, events.clone()));
         let signals = Arc::new(SignalDelivery {
             rooms: rooms.clone(),
             patterns: patterns.clone(),
@@ -197,6 +204,7 @@ impl Hub {
             moderation: Arc::new(moderation),
             memory: Arc::new(memory),
             is_draining: AtomicBool::new(false),
+            events,
             inputs: Mutex::new(Some(inputs)),
         }))
     }
@@ -226,9 +234,9 @@ impl Hub {
                 join(cluster.run(nodes), hub.moderation.run(rules)).await;
             }
         };
-        let presence = hub
-            .dirty_presence
-            .announce_all(hub.cluster.as_ref(), &hub.clock);
+        let presence =
+            hub.dirty_presence
+                .announce_all(hub.cluster.as_ref(), &hub.clock, &hub.events);
         let others = join5(
             presence,
             cluster,
@@ -376,6 +384,11 @@ impl Hub {
         rooms.begin_at(bounds.map_err(|_| Refusal::StoreUnavailable)?.newest);
         let feed = self.0.patterns.open(pattern, store, rooms)?;
         Ok(Source::Pattern(feed))
+    }
+
+    /// Returns a receiver of the events of all rooms that are not messages, from now on.
+    pub fn room_events(&self) -> broadcast::Receiver<RoomEvent> {
+        self.0.events.subscribe()
     }
 
     /// Returns a future that completes when messages are in their rings that were not there at the time of this call.

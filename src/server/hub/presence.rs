@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::protocol::Push;
 use crate::server::hub::cluster::Cluster;
+use crate::server::hub::room_events::{RoomEvent, RoomEvents};
 use crate::server::hub::{Notice, Room};
 use crate::server::run_clock::RunClock;
 
@@ -43,7 +44,12 @@ impl DirtyPresence {
     }
 
     /// Announces the changes to the readers of each room and to the other nodes, until dropped.
-    pub(super) async fn announce_all(&self, cluster: Option<&Cluster>, clock: &RunClock) {
+    pub(super) async fn announce_all(
+        &self,
+        cluster: Option<&Cluster>,
+        clock: &RunClock,
+        events: &RoomEvents,
+    ) {
         let mut waiting = Vec::new();
         loop {
             if waiting.is_empty() {
@@ -62,12 +68,12 @@ impl DirtyPresence {
             let (due, later) = waiting.into_iter().partition::<Vec<_>, _>(is_due);
             waiting = later;
             for room in due {
-                self.announce(&room, clock).await;
+                self.announce(&room, clock, events).await;
             }
         }
     }
 
-    async fn announce(&self, room: &Arc<Room>, clock: &RunClock) {
+    async fn announce(&self, room: &Arc<Room>, clock: &RunClock, events: &RoomEvents) {
         room.is_presence_dirty.store(false, Ordering::Release);
         let (change, is_dirty) = {
             let mut presence = room.presence.lock();
@@ -81,6 +87,12 @@ impl DirtyPresence {
         }
         let Some(change) = change else { return };
 
+        events.send(|| RoomEvent::Presence {
+            room: room.name().clone(),
+            count: change.count,
+            joined: change.joined.iter().map(|one| one.id.clone()).collect(),
+            left: change.left.clone(),
+        });
         let push = Push::Presence {
             room: room.name().clone(),
             count: change.count,
