@@ -397,7 +397,8 @@ pub struct HookSummary {
     /// The rooms and patterns.
     #[schema(value_type = Vec<String>)]
     pub rooms: Vec<RoomSelector>,
-    /// `active`, `paused`, `gone` (the receiver answered 410), or `opening` (its position cannot be read from the store yet).
+    /// `active`, `paused`, `gone` (the receiver answered 410), `standby` (another node runs the hook), or `opening` (its
+    /// position cannot be read from the store yet).
     pub status: String,
     /// The offset up to which everything was delivered.
     #[schema(value_type = u64)]

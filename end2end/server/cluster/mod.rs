@@ -25,6 +25,8 @@ mod trimming;
 mod login;
 /// Nodes that are restarted one by one.
 mod rolling;
+/// Hooks of several nodes.
+mod hooks;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

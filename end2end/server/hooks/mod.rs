@@ -1,6 +1,6 @@
 //! Hooks: the receiver gets each message of its rooms at least once and in order, or a gap.
 
-mod receiver;
+pub(crate) mod receiver;
 mod delivery;
 mod control;
 mod events;

@@ -17,7 +17,7 @@ use crate::eventually::eventually;
 
 /// The answer to a delivery.
 #[derive(Clone, Debug)]
-pub(super) enum Answer {
+pub(crate) enum Answer {
     /// An answer with this status.
     Status(u16),
     /// A redirect to this URL.
@@ -28,9 +28,9 @@ pub(super) enum Answer {
 
 /// A received delivery.
 #[derive(Clone, Debug)]
-pub(super) struct Delivery {
-    pub(super) headers: HeaderMap,
-    pub(super) frames: Vec<Value>,
+pub(crate) struct Delivery {
+    pub(crate) headers: HeaderMap,
+    pub(crate) frames: Vec<Value>,
     /// True if the answer was 2xx.
     is_accepted: bool,
 }
@@ -43,20 +43,20 @@ struct Shared {
 
 /// A receiver of hooks on a port of its own. It ends when it is dropped.
 #[derive(Debug)]
-pub(super) struct Receiver {
-    pub(super) address: SocketAddr,
+pub(crate) struct Receiver {
+    pub(crate) address: SocketAddr,
     shared: Arc<Shared>,
     serving: JoinHandle<()>,
 }
 
 impl Receiver {
     /// Starts a receiver that accepts everything.
-    pub(super) async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_at("127.0.0.1:0".parse().expect("an address")).await
     }
 
     /// Starts a receiver that accepts everything, on `address`.
-    pub(super) async fn start_at(address: SocketAddr) -> Self {
+    pub(crate) async fn start_at(address: SocketAddr) -> Self {
         let listener = eventually(async || TcpListener::bind(address).await, Result::is_ok).await;
         let listener = listener.expect("the port is free");
         let address = listener.local_addr().expect("an address");
@@ -77,34 +77,34 @@ impl Receiver {
     }
 
     /// Returns the URL of the receiver.
-    pub(super) fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://{}/hook", self.address)
     }
 
     /// Answers from now on with `answer`.
-    pub(super) fn answer(&self, answer: Answer) {
+    pub(crate) fn answer(&self, answer: Answer) {
         *self.shared.answer.lock() = answer;
     }
 
     /// Returns all deliveries so far.
-    pub(super) fn deliveries(&self) -> Vec<Delivery> {
+    pub(crate) fn deliveries(&self) -> Vec<Delivery> {
         self.shared.deliveries.lock().clone()
     }
 
     /// Waits for at least `count` deliveries, and returns all of them.
-    pub(super) async fn until_deliveries(&self, count: usize) -> Vec<Delivery> {
+    pub(crate) async fn until_deliveries(&self, count: usize) -> Vec<Delivery> {
         eventually(async || self.deliveries(), |all| all.len() >= count).await
     }
 
     /// Returns the frames of all accepted deliveries, in the order in which they arrived.
-    pub(super) fn accepted(&self) -> Vec<Value> {
+    pub(crate) fn accepted(&self) -> Vec<Value> {
         let deliveries = self.deliveries().into_iter();
         let accepted = deliveries.filter(|delivery| delivery.is_accepted);
         accepted.flat_map(|delivery| delivery.frames).collect()
     }
 
     /// Waits until at least `count` frames were accepted, and returns all of them.
-    pub(super) async fn until_accepted(&self, count: usize) -> Vec<Value> {
+    pub(crate) async fn until_accepted(&self, count: usize) -> Vec<Value> {
         eventually(async || self.accepted(), |all| all.len() >= count).await
     }
 }

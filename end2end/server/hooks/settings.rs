@@ -6,13 +6,12 @@ use std::process::Output;
 use super::{SECRET, hook};
 use crate::harness::program;
 
-fn check_config(toml: &str, flags: &[&str]) -> Output {
+fn check_config(toml: &str) -> Output {
     let mut file = tempfile::NamedTempFile::new().expect("a file");
     file.write_all(toml.as_bytes()).expect("written");
     program()
         .args(["check-config", "--config"])
         .arg(file.path())
-        .args(flags)
         .output()
         .expect("it runs")
 }
@@ -35,7 +34,7 @@ fn check_config_prints_the_hooks_without_their_secrets() {
         file.path()
     );
 
-    let output = check_config(&(first + &second), &[]);
+    let output = check_config(&(first + &second));
 
     let settings = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
@@ -106,22 +105,11 @@ fn every_mistake_in_a_hook_prevents_the_start() {
             "must be written as [[hook]]",
         ),
     ] {
-        let output = check_config(&settings, &[]);
+        let output = check_config(&settings);
 
         let errors = text(&output.stderr);
         assert_eq!(output.status.code(), Some(2), "{settings}\n{errors}");
         assert_eq!(errors.lines().count(), 1, "{errors}");
         assert!(errors.contains(words), "{words} in {errors}");
     }
-}
-
-#[test]
-fn hooks_need_a_store_that_keeps_their_positions() {
-    let hook = hook("a", "http://127.0.0.1:9/", &["lobby"]);
-
-    let output = check_config(&hook, &["--store", "nats://127.0.0.1:4222"]);
-
-    let errors = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{errors}");
-    assert!(errors.contains("a server with hooks"), "{errors}");
 }

@@ -35,6 +35,7 @@ fn row(page: &Page, hook: HookSummary) -> AdminRow {
         "active" => text.hook_active,
         "paused" => text.hook_paused,
         "gone" => text.hook_gone,
+        "standby" => text.hook_standby,
         _ => text.hook_opening,
     };
     let (action, label) = match hook.status.as_str() {

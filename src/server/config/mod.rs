@@ -121,9 +121,6 @@ impl Config {
         let is_shared = matches!(store, StoreSettings::Nats(_));
         let warnings = rooms::warnings(reader.raw(), is_shared, key_file.is_none());
         let hooks = hooks::read(reader);
-        if !hooks.is_empty() && matches!(store, StoreSettings::Nats(_)) {
-            reader.reject("store", "'sqlite:FILE' or 'memory' on a server with hooks");
-        }
         let Limits {
             hub,
             connection,

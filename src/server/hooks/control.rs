@@ -39,6 +39,11 @@ pub enum HookCommandError {
         /// The newest offset.
         newest: Offset,
     },
+    /// Another node runs the hook.
+    #[error(
+        "another node runs the hook: send the command to the node on which it is not `standby`"
+    )]
+    Standby,
     /// The state of the hook cannot be stored now.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -58,6 +63,8 @@ pub(super) struct HookProgress {
     pub(super) failures: u32,
     /// The reason of the last failure.
     pub(super) error: Option<String>,
+    /// True if another node runs the hook.
+    pub(super) is_standby: bool,
 }
 
 /// One hook, as operators see it.
@@ -125,7 +132,7 @@ impl HookControls {
             events,
             ..
         } = &hook.settings;
-        let (state, behind, failures, error) = {
+        let (state, behind, failures, error, is_standby) = {
             let progress = hook.progress.lock();
             let behind = progress.state.as_ref().map(|state| {
                 let sources = progress.sources.iter();
@@ -133,14 +140,23 @@ impl HookControls {
                 counts.sum::<Option<u64>>()
             });
             let (failures, error) = (progress.failures, progress.error.clone());
-            (progress.state.clone(), behind.flatten(), failures, error)
+            let is_standby = progress.is_standby;
+            (
+                progress.state.clone(),
+                behind.flatten(),
+                failures,
+                error,
+                is_standby,
+            )
         };
         let offset = state
             .as_ref()
             .map_or(Offset(0), |state| state.position.offset);
-        let status = state
-            .as_ref()
-            .map_or("opening", |state| state.status.as_str());
+        let status = match &state {
+            Some(state) => state.status.as_str(),
+            None if is_standby => "standby",
+            None => "opening",
+        };
 
         let lag = match behind {
             _ if !events.contains(&HookEvent::Message) => Some(0),

@@ -6,6 +6,7 @@
 //! - A hook is a stored position. Between two attempts, nothing else of it exists: each attempt reads the messages after
 //!   the position from the store, so deleted messages are not sent, and expired ones are a gap.
 //! - The position moves after the receiver has answered 2xx, and is stored before the next batch is sent.
+//! - Of several nodes, the one with the lease runs a hook. A node that has lost it can no longer store a position.
 //! - A hook has one batch in flight. A receiver that fails delays its own hook only.
 //! - URLs come from the settings, never from clients. Redirects are not followed.
 
@@ -14,6 +15,7 @@ mod batch;
 mod control;
 mod event;
 mod http_client;
+mod lease;
 mod runner;
 mod settings;
 mod signature;
@@ -72,8 +74,7 @@ impl Hooks {
                 commands: sender,
             });
             async move {
-                // If this fails, the runner tries again.
-                runner.try_open().await;
+                runner.prepare().await;
                 runner
             }
         });

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use crate::protocol::{Offset, Position, RoomPattern};
@@ -15,6 +15,7 @@ use crate::server::hooks::batch::HookBatch;
 use crate::server::hooks::control::{HookCommand, HookCommandError, HookProgress, PendingCommand};
 use crate::server::hooks::event::{EventBatch, EventQueue};
 use crate::server::hooks::http_client::{HookClient, PostError, Tls};
+use crate::server::hooks::lease::HookLease;
 use crate::server::hooks::{HookEvent, HookSettings};
 use crate::server::hub::{Hub, Refusal, Source};
 use crate::server::metrics::{self, HookResult};
@@ -27,6 +28,8 @@ const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature
 
 /// The pause before the store is used again after a failure.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
+/// The pause before the store is read again that has announced messages and did not return them.
+const BEHIND_PAUSE: Duration = Duration::from_millis(50);
 /// The time between two saves of a position that moves only past messages of other rooms.
 const SAVE_EVERY: Duration = Duration::from_secs(30);
 /// The time in which a delivery may end while the server stops.
@@ -44,6 +47,7 @@ pub(super) struct HookRunner {
     /// The progress, which operators see.
     progress: Arc<Mutex<HookProgress>>,
     stopping: watch::Receiver<bool>,
+    lease: HookLease,
     open: Option<OpenHook>,
 }
 
@@ -85,8 +89,8 @@ enum Step {
     Failed(Duration),
     /// An operator has sent a command in the meantime. The attempt counts as not made.
     Interrupted(PendingCommand),
-    /// The server stops.
-    Stopped,
+    /// The server stops, or another node runs the hook.
+    Ended,
 }
 
 impl HookRunner {
@@ -110,6 +114,7 @@ impl HookRunner {
             client: HookClient::new(settings.url.clone(), tls),
             commands,
             progress: Arc::default(),
+            lease: HookLease::start(&hub, &settings.name),
             settings,
             hub,
             stopping,
@@ -122,11 +127,37 @@ impl HookRunner {
         self.progress.clone()
     }
 
+    /// Stores the position of a new hook, and loads the state unless several nodes may have the hook. If this fails, it is
+    /// done later.
+    pub(super) async fn prepare(&mut self) {
+        if !self.hub.store().has_hook_leases() {
+            self.try_open().await;
+            return;
+        }
+
+        match self.open().await {
+            Ok(_) | Err(OpenHookError::Store(StoreError::HookMoved)) => {}
+            Err(error) => {
+                let hook = self.settings.name.as_str();
+                warn!(hook, %error, "cannot open the hook now; trying again");
+            }
+        }
+    }
+
     /// Loads the state, unless it is loaded. A hook without one begins after the newest message. Returns true if it is open.
     pub(super) async fn try_open(&mut self) -> bool {
         if self.open.is_none() {
             match self.open().await {
                 Ok(open) => {
+                    let hook = self.settings.name.as_str();
+                    let position = &open.state.position;
+                    info!(hook, %position, url = %self.settings.url, "hook opened");
+                    if open.state.status == HookStatus::Gone {
+                        warn!(
+                            hook,
+                            "the hook is disabled, because its receiver has answered 410 Gone"
+                        );
+                    }
                     self.open = Some(open);
                     self.publish_progress();
                 }
@@ -163,13 +194,6 @@ impl HookRunner {
             }
         };
 
-        info!(hook = name.as_str(), position = %state.position, url = %self.settings.url, "hook opened");
-        if state.status == HookStatus::Gone {
-            warn!(
-                hook = name.as_str(),
-                "the hook is disabled, because its receiver has answered 410 Gone"
-            );
-        }
         Ok(OpenHook {
             sources,
             saved: state.position.clone(),
@@ -189,46 +213,106 @@ impl HookRunner {
             sources: open.sources.clone(),
             failures: open.failures,
             error: open.error.clone(),
+            is_standby: false,
         };
     }
 
-    /// Delivers messages until the server stops.
+    /// Delivers messages until the server stops, whenever this node has the lease.
     pub(super) async fn run(mut self) {
-        while !self.try_open().await {
-            if self.is_stopped_within(STORE_PAUSE).await {
-                return;
+        while self.wait_for_lease().await {
+            if self.try_open().await {
+                self.deliver_while_held().await;
+                // Another node may have moved the hook in the meantime.
+                if self.is_stopping() {
+                    break;
+                }
+                self.open = None;
+            } else if self.is_stopped_within(STORE_PAUSE).await {
+                break;
             }
         }
 
+        // If this fails, a few positions are read again.
+        let _ = self.save().await;
+        let Self {
+            hub,
+            settings,
+            lease,
+            ..
+        } = self;
+        // The lease is not renewed any more, and another node takes it at once.
+        drop(lease);
+        // If this fails, another node takes it later.
+        let _ = timeout(STOP_TIMEOUT, hub.store().release_hook(&settings.name)).await;
+    }
+
+    /// Waits until this node may run the hook. Returns false if the server stops.
+    async fn wait_for_lease(&mut self) -> bool {
+        if !self.lease.is_held() {
+            *self.progress.lock() = HookProgress {
+                is_standby: true,
+                ..HookProgress::default()
+            };
+        }
+        let mut stopping = self.stopping.clone();
+
+        loop {
+            tokio::select! {
+                () = self.lease.held() => return !self.is_stopping(),
+                Some((_, result)) = self.commands.recv() => {
+                    // Sending fails if the operator has gone.
+                    let _ = result.send(Err(HookCommandError::Standby));
+                }
+                () = stopped(&mut stopping) => return false,
+            }
+        }
+    }
+
+    /// Delivers messages until the server stops, or this node may not run the hook any more.
+    async fn deliver_while_held(&mut self) {
         let hub = self.hub.clone();
         let mut stopping = self.stopping.clone();
-        while !*stopping.borrow() {
+
+        while !self.is_stopping() && self.lease.is_held() {
             // Created before the store is read, so that no message is missed.
             let applied = hub.next_applied();
             let step = self.step().await;
             self.publish_progress();
             let pause = match step {
                 Step::Delivered => continue,
-                Step::Stopped => break,
+                Step::Ended => return,
                 Step::Interrupted(command) => {
                     self.execute(command).await;
                     continue;
                 }
                 Step::Failed(pause) => Some(pause),
-                Step::Idle => None,
+                Step::Idle => self.is_behind().then_some(BEHIND_PAUSE),
             };
 
             tokio::select! {
                 () = sleep(pause.unwrap_or(SAVE_EVERY)) => {}
                 () = applied, if pause.is_none() => {}
                 () = next_event(&mut self.events), if pause.is_none() => {}
+                () = self.lease.lost() => return,
                 Some(command) = self.commands.recv() => self.execute(command).await,
-                () = stopped(&mut stopping) => break,
+                () = stopped(&mut stopping) => return,
             }
         }
+    }
 
-        // If this fails, a few positions are read again.
-        let _ = self.save().await;
+    fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
+    /// Returns true if there are messages that the store did not return yet.
+    fn is_behind(&self) -> bool {
+        let Some(open) = &self.open else {
+            return false;
+        };
+        let heads = open.sources.iter().map(|source| source.feed().head());
+        open.state.status == HookStatus::Active
+            && self.settings.events.contains(&HookEvent::Message)
+            && heads.max() > Some(open.state.position.offset)
     }
 
     /// Delivers the next batch, if there is one.
@@ -305,7 +389,8 @@ impl HookRunner {
         let posted = tokio::select! {
             posted = self.client.post(headers, body.into()) => posted,
             Some(command) = self.commands.recv() => return Some(Step::Interrupted(command)),
-            () = stopped(&mut stopping) => return Some(Step::Stopped),
+            () = stopped(&mut stopping) => return Some(Step::Ended),
+            () = self.lease.lost() => return Some(Step::Ended),
         };
 
         metrics::count_hook_deliveries(hook, result_of(&posted), 1);
@@ -327,7 +412,8 @@ impl HookRunner {
         let posted = tokio::select! {
             posted = self.client.post(headers, batch.body.clone()) => posted,
             Some(command) = self.commands.recv() => return Step::Interrupted(command),
-            () = stopped => return Step::Stopped,
+            () = self.lease.lost() => return Step::Ended,
+            () = stopped => return Step::Ended,
         };
         metrics::count_hook_deliveries(&hook, result_of(&posted), 1);
 
@@ -432,13 +518,14 @@ impl HookRunner {
         headers
     }
 
-    /// Stores the state; tries until it succeeds, or the server stops.
+    /// Stores the state; tries until it succeeds, the server stops, or another node runs the hook.
     async fn save_until_stopped(&mut self) -> Step {
         while let Err(error) = self.save().await {
             let hook = self.settings.name.as_str();
             warn!(hook, %error, "cannot store the position of the hook now; trying again");
-            if self.is_stopped_within(STORE_PAUSE).await {
-                return Step::Stopped;
+            let has_moved = error == StoreError::HookMoved || !self.lease.is_held();
+            if has_moved || self.is_stopped_within(STORE_PAUSE).await {
+                return Step::Ended;
             }
         }
         Step::Delivered

@@ -1,8 +1,8 @@
 //! The table of all series: names, kinds and help texts.
 //!
-//! Names follow Prometheus: base units, and `_total` for counters. Labels come from closed sets and from the settings, so the number
-//! of series is fixed. The customary `process_…` series are added to these. `docs/src/metrics.md` documents the table, and a test
-//! compares the two.
+//! Names follow Prometheus: base units, and `_total` for counters. Labels come from closed sets and from the settings, so
+//! the number of series is fixed. The customary `process_…` series are added to these. `docs/src/metrics.md` documents the
+//! table, and a test compares the two.
 
 /// Closed WebSockets and streams, by close code.
 pub(super) const CLOSED: &str = "fanfare_connections_closed_total";

@@ -215,6 +215,9 @@ pub enum StoreError {
     /// The room accepts no more messages.
     #[error("the room is closed: it accepts no more messages")]
     RoomClosed,
+    /// Another node has stored a state of the hook since this node has loaded it.
+    #[error("another node has moved the hook")]
+    HookMoved,
     /// The store has no such function.
     #[error("{0}")]
     Unsupported(&'static str),
@@ -223,11 +226,6 @@ pub enum StoreError {
 /// The error of a store that does not keep the lifecycle of rooms.
 const NO_LIFECYCLE: StoreError = StoreError::Unsupported(
     "this server stores messages in NATS, where rooms cannot be created, closed or deleted yet; use SQLite (--store)",
-);
-
-/// The error of a store that does not keep the state of hooks.
-const NO_HOOKS: StoreError = StoreError::Unsupported(
-    "this server stores messages in NATS, which does not keep the state of hooks yet; use SQLite (--store)",
 );
 
 /// The health of a store.
@@ -494,17 +492,34 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Returns the stored state of the hook `name`; `None` if it was never stored.
     ///
     /// # Errors
-    /// If the store cannot be read now, or does not keep the state of hooks.
-    fn load_hook(&self, _name: &str) -> StoreFuture<Option<HookState>> {
-        ready(Err(NO_HOOKS)).boxed()
-    }
+    /// If the store cannot be read now.
+    fn load_hook(&self, name: &str) -> StoreFuture<Option<HookState>>;
 
     /// Stores the state of the hook `name`, as durably as messages.
     ///
     /// # Errors
-    /// If the store cannot be written to now, or does not keep the state of hooks.
-    fn save_hook(&self, _name: &str, _state: HookState) -> StoreFuture<()> {
-        ready(Err(NO_HOOKS)).boxed()
+    /// If the store cannot be written to now, and [`StoreError::HookMoved`].
+    fn save_hook(&self, name: &str, state: HookState) -> StoreFuture<()>;
+
+    /// Returns true if several nodes may have the same hook, so that one of them needs a lease to run it.
+    fn has_hook_leases(&self) -> bool {
+        false
+    }
+
+    /// Takes the lease of the hook `name`, or renews it. Returns true if this node has the lease for the next seconds.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    fn hold_hook(&self, _name: &str) -> StoreFuture<bool> {
+        ready(Ok(true)).boxed()
+    }
+
+    /// Returns the lease of the hook `name`, if this node has it.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    fn release_hook(&self, _name: &str) -> StoreFuture<()> {
+        ready(Ok(())).boxed()
     }
 
     /// Frees memory when the budget is exceeded: caches are dropped, and a store in memory keeps about `bytes`.

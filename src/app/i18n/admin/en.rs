@@ -120,6 +120,7 @@ pub(super) const EN: AdminText = AdminText {
     hook_active: "active",
     hook_paused: "paused",
     hook_gone: "disabled (410)",
+    hook_standby: "on another node",
     hook_opening: "opening",
     pause: "Pause",
     resume: "Resume",

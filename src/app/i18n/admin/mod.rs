@@ -176,6 +176,8 @@ pub struct AdminText {
     pub hook_paused: &'static str,
     /// The state of a hook whose receiver has answered 410.
     pub hook_gone: &'static str,
+    /// The state of a hook that another node runs.
+    pub hook_standby: &'static str,
     /// The state of a hook whose position is not loaded yet.
     pub hook_opening: &'static str,
     /// The action that pauses a hook.

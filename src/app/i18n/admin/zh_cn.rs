@@ -111,6 +111,7 @@ pub(super) const ZH_CN: AdminText = AdminText {
     hook_active: "运行中",
     hook_paused: "已暂停",
     hook_gone: "已停用（410）",
+    hook_standby: "由其他节点运行",
     hook_opening: "正在打开",
     pause: "暂停",
     resume: "恢复",

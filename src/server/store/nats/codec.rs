@@ -238,6 +238,8 @@ pub(super) const ROOMS: &str = "room";
 pub(super) const TOMBSTONES: &str = "gone";
 /// The first token of the newest offsets of rooms; the room's token follows.
 pub(super) const HEADS: &str = "head";
+/// The token before the messages of hooks, beside the newest offsets of rooms.
+const HOOK: &str = "hook";
 /// The first token of commands; a unique number follows.
 pub(super) const COMMANDS: &str = "order";
 /// The first token of rules; the name follows.
@@ -306,6 +308,11 @@ impl Subjects {
     /// Returns the subject of a command with a unique number.
     pub(super) fn command(&self, number: u64) -> String {
         self.subject(COMMANDS, format_args!("{number:016x}"))
+    }
+
+    /// Returns the subject of the message of hooks called `name`, which is two tokens. It is beside those of the rooms.
+    pub(super) fn hook(&self, name: &str) -> String {
+        self.subject(HEADS, format_args!("{HOOK}.{name}"))
     }
 
     /// Returns the subject of a rule; `name` is one token.

@@ -30,6 +30,7 @@ mod codec;
 mod connection;
 mod consumer;
 mod history;
+mod hooks;
 mod matching;
 mod publisher;
 mod room_state;
@@ -53,8 +54,8 @@ use crate::server::room::Draft;
 use crate::server::store::changes::{Changes, LogChange, StoreFuture};
 use crate::server::store::panic_guard;
 use crate::server::store::{
-    Backend, Bounds, ClusterBackend, Deleted, Health, Limit, MatchingPage, MatchingRange, Page,
-    RoomFilter, RoomSummary, Span, Store, StoreError, Stored,
+    Backend, Bounds, ClusterBackend, Deleted, Health, HookState, Limit, MatchingPage,
+    MatchingRange, Page, RoomFilter, RoomSummary, Span, Store, StoreError, Stored,
 };
 
 pub use connection::{NatsError, NatsLogin, NatsServers, NatsSettings};
@@ -63,6 +64,7 @@ use cluster::{NatsBus, NatsRuleStore};
 use connection::{HealthTracker, NatsConnection};
 use consumer::Consumer;
 use history::HistoryReader;
+use hooks::NatsHooks;
 use publisher::Publisher;
 use rooms::Rooms;
 use streams::Streams;
@@ -73,6 +75,7 @@ pub struct NatsStore {
     rooms: Arc<Rooms>,
     history: Arc<HistoryReader>,
     publisher: Arc<Publisher>,
+    hooks: Arc<NatsHooks>,
     cluster: ClusterBackend,
     runtime: Handle,
     /// The tasks that are aborted when the store is closed.
@@ -115,6 +118,7 @@ impl NatsStore {
             rules: Arc::new(rules),
         };
         Ok(Self {
+            hooks: Arc::new(NatsHooks::new(streams)),
             rooms,
             history,
             publisher,
@@ -254,6 +258,30 @@ impl Store for NatsStore {
             pattern.matches(room) && Some(room) > after.as_ref() && filter(room)
         };
         async move { Ok(history.list_rooms(filter, limit).await?) }.boxed()
+    }
+
+    fn load_hook(&self, name: &str) -> StoreFuture<Option<HookState>> {
+        let (hooks, name) = (self.hooks.clone(), name.to_owned());
+        async move { hooks.load(&name).await }.boxed()
+    }
+
+    fn save_hook(&self, name: &str, state: HookState) -> StoreFuture<()> {
+        let (hooks, name) = (self.hooks.clone(), name.to_owned());
+        async move { hooks.save(&name, state).await }.boxed()
+    }
+
+    fn has_hook_leases(&self) -> bool {
+        true
+    }
+
+    fn hold_hook(&self, name: &str) -> StoreFuture<bool> {
+        let (hooks, name) = (self.hooks.clone(), name.to_owned());
+        async move { hooks.hold(&name).await }.boxed()
+    }
+
+    fn release_hook(&self, name: &str) -> StoreFuture<()> {
+        let (hooks, name) = (self.hooks.clone(), name.to_owned());
+        async move { hooks.release(&name).await }.boxed()
     }
 
     fn release(&self, room: &RoomName) {

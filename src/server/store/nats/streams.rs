@@ -303,6 +303,29 @@ impl Streams {
         Ok(sent.await?.sequence)
     }
 
+    /// Returns the newest message of hooks called `name`, in the second stream.
+    pub(super) async fn hook(&self, name: &str) -> Result<Option<StreamMessage>, NatsError> {
+        let newest = self.heads.raw_message_builder();
+        fetch(newest.last_by_subject(self.subjects.hook(name))).await
+    }
+
+    /// Replaces the message of hooks called `name`, if its number is `expected`; 0 if there must be none. Returns the new
+    /// number. Fails with [`NatsError::Conflict`] if it has another.
+    pub(super) async fn replace_hook(
+        &self,
+        name: &str,
+        payload: Bytes,
+        expected: u64,
+    ) -> Result<u64, NatsError> {
+        let message = PublishMessage::build()
+            .payload(payload)
+            .expected_last_subject_sequence(expected);
+        let subject = self.subjects.hook(name);
+        let sent = self.context.send_publish(subject, message).await?;
+        let ack = sent.await.map_err(NatsError::from)?;
+        Ok(ack.sequence)
+    }
+
     /// Removes the message at `sequence` from the stream and overwrites its bytes; does nothing if it is not there.
     pub(super) async fn erase(&self, sequence: u64) -> Result<(), NatsError> {
         match self.rooms.delete_message(sequence).await {
