@@ -45,12 +45,12 @@ pub struct HookUrlError;
 
 /// The trusted certificates, those of the system.
 #[derive(Clone)]
-pub(super) struct Tls(TlsConnector);
+pub(super) struct HookTls(TlsConnector);
 
 /// The client of one hook. See the [module docs](self).
 pub(super) struct HookClient {
     url: HookUrl,
-    tls: Option<Tls>,
+    tls: Option<HookTls>,
     /// The connection of the last delivery, if it can be used again.
     idle: Option<SendRequest<Body>>,
 }
@@ -151,7 +151,7 @@ impl fmt::Debug for HookUrl {
     }
 }
 
-impl Tls {
+impl HookTls {
     /// Trusts the certificates of the system.
     pub(super) fn of_system() -> Self {
         let mut roots = RootCertStore::empty();
@@ -177,7 +177,7 @@ impl Tls {
 
 impl HookClient {
     /// Creates a client that is not connected. `tls` must be given if the URL is `https`.
-    pub(super) const fn new(url: HookUrl, tls: Option<Tls>) -> Self {
+    pub(super) const fn new(url: HookUrl, tls: Option<HookTls>) -> Self {
         Self {
             url,
             tls,
@@ -248,7 +248,7 @@ impl HookClient {
         stream.set_nodelay(true).map_err(PostError::Connect)?;
 
         let stream: Box<dyn HookStream> = match &self.tls {
-            Some(Tls(connector)) if self.url.is_secure => {
+            Some(HookTls(connector)) if self.url.is_secure => {
                 let secured = connector.connect(self.url.name.clone(), stream).await;
                 Box::new(secured.map_err(PostError::Connect)?)
             }

@@ -34,7 +34,7 @@ pub use settings::{HookEvent, HookSettings, MAX_HOOK_NAME};
 pub use signature::{SigningSecret, SigningSecretError};
 
 use control::HookControl;
-use http_client::Tls;
+use http_client::HookTls;
 use runner::HookRunner;
 
 /// All hooks of a server. See the [module docs](self).
@@ -55,7 +55,7 @@ impl Hooks {
         stopping: &watch::Receiver<bool>,
     ) -> Self {
         let is_tls_needed = settings.iter().any(|hook| hook.url.is_secure());
-        let tls = is_tls_needed.then(Tls::of_system);
+        let tls = is_tls_needed.then(HookTls::of_system);
 
         let mut controls = Vec::new();
         let runners = settings.iter().map(|settings| {

@@ -14,7 +14,7 @@ use crate::server::hooks::backoff;
 use crate::server::hooks::batch::HookBatch;
 use crate::server::hooks::control::{HookCommand, HookCommandError, HookProgress, PendingCommand};
 use crate::server::hooks::event::{EventBatch, EventQueue};
-use crate::server::hooks::http_client::{HookClient, PostError, Tls};
+use crate::server::hooks::http_client::{HookClient, HookTls, PostError};
 use crate::server::hooks::lease::HookLease;
 use crate::server::hooks::{HookEvent, HookSettings};
 use crate::server::hub::{Hub, Refusal, Source};
@@ -98,7 +98,7 @@ impl HookRunner {
     pub(super) fn new(
         settings: HookSettings,
         hub: Hub,
-        tls: Option<Tls>,
+        tls: Option<HookTls>,
         commands: mpsc::Receiver<PendingCommand>,
         stopping: watch::Receiver<bool>,
     ) -> Self {
