@@ -4,7 +4,9 @@ import AxeBuilder from '@axe-core/playwright';
 import { type Page } from '@playwright/test';
 
 import { awake, badge, button, expect, freshRoom, input, live, log, say, state, test, texts } from './fixtures.ts';
+import { KEY, token } from './keys.ts';
 import { hearing, joined, message, tell, withSocket } from './mock.ts';
+import { Server } from './server.ts';
 import { createStream, deleteStream, endStream } from './streams.ts';
 
 const WIDE = { width: 1280, height: 720 };
@@ -78,6 +80,19 @@ for (const locale of ['en-GB', 'zh-CN']) {
       await deleteStream(request, server, room);
       await expect(badge(page)).toHaveText(/^(Deleted|已删除)\s*$/);
       expect(await findings(page)).toEqual([]);
+    });
+
+    test(`axe finds nothing where a token is needed, and where it lets one only read: ${locale}, ${colorScheme}`, async ({ visit }) => {
+      const guarded = await Server.start(['--auth-key-file', KEY]);
+      const outside = await visit(`${guarded.url}/r/lobby`, { locale, colorScheme });
+      await expect(outside.locator('#token')).toBeVisible();
+      expect(await findings(outside)).toEqual([]);
+
+      const reader = await live(await visit(`${guarded.url}/r/lobby#token=${token('bob', 'lobby:r')}`, { locale, colorScheme }));
+      await expect(input(reader)).toBeHidden();
+      expect(await findings(reader)).toEqual([]);
+      for (const page of [outside, reader]) await page.close();
+      await guarded.end();
     });
   }
 }

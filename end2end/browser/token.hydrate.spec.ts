@@ -1,6 +1,6 @@
 // The token of a link: out of the address at once, kept for the tab alone, and told in words when it is no good.
 
-import { badge, expect, live, log, say, state, test, texts } from './fixtures.ts';
+import { badge, expect, input, live, log, say, test, texts } from './fixtures.ts';
 import { KEY, token } from './keys.ts';
 import { Server } from './server.ts';
 
@@ -55,10 +55,18 @@ test('a token that ends while the page is open is told in words', async ({ visit
   await expect(badge(page)).toHaveText(NO_TOKEN);
 });
 
-test('who may only read is told so when it writes', async ({ visit }) => {
+test('a user who may only read is told so in the place of the input', async ({ visit }) => {
   const page = await live(await visit(`/r/lobby#token=${token('bob', 'lobby:r')}`));
-  await say(page, 'x');
-  await expect(state(page)).toHaveText('not sent, you may only read here');
+  await expect(page.locator('.refused')).toContainText('You may read here and not write.');
+  await expect(input(page)).toBeHidden();
+
+  const writer = await live(await visit(`/r/lobby#token=${token('ann', 'lob*:rw')}`));
+  await expect(input(writer)).toBeFocused();
+  await say(writer, 'x');
+  await expect(texts(page)).toHaveText(['x']);
+  await texts(page).hover();
+  await expect(page.getByRole('button', { name: 'Copy link' })).toBeVisible();
+  await expect(page.getByRole('button', { name: 'Reply' })).toBeHidden();
 });
 
 test('an open server says that names are not verified, one with keys lets nobody choose one', async ({ visit }) => {

@@ -106,12 +106,23 @@ pub fn Composer(
             (!names.is_empty()).then(|| (text.typing)(&names))
         })
     };
-    let is_refused = Memo::new(move |_| {
-        !live.is_writable()
-            || live.page.connection.get() == ConnectionStatus::Refused(Refusal::NoToken)
-    });
+    let needs_token =
+        move || live.page.connection.get() == ConnectionStatus::Refused(Refusal::NoToken);
+    // The form takes its room, and is not seen until the page knows whether the user may write.
+    let is_unknown = Memo::new(move |_| live.access.get() == RoomAccess::Unknown && !needs_token());
+    let is_refused = Memo::new(move |_| needs_token() || !(live.is_writable() || is_unknown.get()));
     // The text that the user was typing stays visible.
     let is_hidden = move || is_refused.get() && !has_text.get();
+    Effect::new(move |was_unknown: Option<bool>| {
+        if was_unknown == Some(true)
+            && live.is_writable()
+            && dom::is_focus_free()
+            && !dom::has_touch_keyboard()
+        {
+            focus();
+        }
+        is_unknown.get()
+    });
 
     // Text typed before hydration wins over a draft from an earlier visit.
     Effect::new(move |_| {
@@ -175,10 +186,14 @@ pub fn Composer(
     });
 
     view! {
-        <div class="compose refused" hidden=move || !is_refused.get()>
+        <div
+            class="compose refused"
+            class:unscripted=is_unknown
+            hidden=move || !(is_refused.get() || is_unknown.get())
+        >
             <RefusalNotice/>
         </div>
-        <form class="compose" method="post" action=address hidden=is_hidden on:submit=on_submit>
+        <form class="compose" class:unknown=is_unknown method="post" action=address hidden=is_hidden on:submit=on_submit>
             <input type="hidden" name="key" value=form.key/>
             <label class="unscripted as">
                 {text.your_name} " " <input name="from" maxlength="64" value=form.name/>
@@ -231,7 +246,9 @@ fn RefusalNotice() -> impl IntoView {
         _ if needs_token() => text.needs_token,
         RoomAccess::Ended => text.ended,
         RoomAccess::Deleted => text.room_deleted,
-        RoomAccess::Granted | RoomAccess::Refused { .. } => text.no_access,
+        RoomAccess::ReadOnly => text.read_only,
+        RoomAccess::Unknown if !live.page.is_open => text.token_needs_script,
+        RoomAccess::Unknown | RoomAccess::Granted | RoomAccess::Refused { .. } => text.no_access,
     };
     let reason = move || match live.access.get() {
         RoomAccess::Refused { message, .. } => message,

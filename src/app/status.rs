@@ -17,7 +17,9 @@ pub fn StatusBadge() -> impl IntoView {
     let connection = live.page.connection;
     // A connection that works says nothing about the room.
     let of_room = move || match live.access.get() {
-        RoomAccess::Granted => ("badge live", text.live),
+        RoomAccess::Unknown | RoomAccess::Granted | RoomAccess::ReadOnly => {
+            ("badge live", text.live)
+        }
         RoomAccess::Ended => ("badge ended", text.ended_badge),
         RoomAccess::Deleted => ("badge down", text.room_deleted_badge),
         RoomAccess::Refused {

@@ -33,6 +33,15 @@ pub fn token(storage: &PageStorage) -> Option<Token> {
     kept?.get_item(&key).ok()?.map(Token::new)
 }
 
+/// Returns the claims of `token` as JSON, if it is a JSON Web Token (RFC 7519). Its signature is not verified.
+pub fn claims(token: &Token) -> Option<Vec<u8>> {
+    let payload = token.reveal().split('.').nth(1)?;
+    let base64 = payload.replace('-', "+").replace('_', "/");
+    // Each character of the result is one byte.
+    let bytes = window().atob(&base64).ok()?;
+    bytes.chars().map(|byte| u8::try_from(byte).ok()).collect()
+}
+
 /// Reloads the page when its URL gets another token.
 pub fn watch() {
     dom::listen_for_ever(&window(), "hashchange", || {

@@ -177,6 +177,8 @@ pub(super) const EN: Text = Text {
         names => format!("{} people are typing", names.len()),
     },
     needs_token: "This server needs a token, and this page has none or an old one.",
+    token_needs_script: "This server needs a token, and this page can send one only with JavaScript.",
+    read_only: "You may read here and not write.",
     token: "Token",
     join: "Join",
     no_access: "You cannot write here now.",

@@ -213,6 +213,10 @@ pub struct Text {
     pub typing: fn(&[String]) -> String,
     /// The note that the server needs a token.
     pub needs_token: &'static str,
+    /// The same note for browsers without JavaScript, which cannot send one.
+    pub token_needs_script: &'static str,
+    /// The note in the place of the input that the user's token does not let the user write.
+    pub read_only: &'static str,
     /// The label of the field for a token.
     pub token: &'static str,
     /// The button that joins with the token.

@@ -139,6 +139,8 @@ pub(super) const ZH_CN: Text = Text {
         names => format!("{} 人正在输入", names.len()),
     },
     needs_token: "此服务器需要令牌，而此页面没有令牌或令牌已过期。",
+    token_needs_script: "此服务器需要令牌，而此页面只有启用 JavaScript 才能发送令牌。",
+    read_only: "你在这里只能阅读，不能发言。",
     token: "令牌",
     join: "进入",
     no_access: "你现在不能在这里发言。",

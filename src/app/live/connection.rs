@@ -317,7 +317,7 @@ impl Task {
         room.access.set(if subscribed.closed {
             RoomAccess::Ended
         } else {
-            RoomAccess::Granted
+            page.granted_access(&room.name())
         });
         room.present.set(Some(RoomPresence {
             count: subscribed.count,

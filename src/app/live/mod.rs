@@ -19,6 +19,7 @@ mod room_state;
 mod row;
 mod row_window;
 mod rows;
+mod token_claims;
 mod typing;
 mod unread;
 

@@ -10,6 +10,7 @@ use super::connection::{ConnectionCommand, keep_connected};
 use super::connection_status::{ConnectionStats, ConnectionStatus, Refusal};
 use super::message_list::MessageList;
 use super::room_state::{RoomAccess, RoomState};
+use super::token_claims;
 use crate::app::snapshot::HistoryPage;
 use crate::browser::storage::PageStorage;
 use crate::browser::{alert, dom, token};
@@ -63,6 +64,8 @@ pub struct PageState {
     /// The owner of the signals of rooms that are added later.
     owner: StoredValue<Owner>,
     token: StoredValue<Option<Token>>,
+    /// The claims of the token as JSON, if the server requires tokens.
+    claims: StoredValue<Option<Vec<u8>>>,
     /// The commands for the connection; `None` before the start.
     commands: StoredValue<Option<UnboundedSender<ConnectionCommand>>>,
 }
@@ -92,6 +95,7 @@ impl PageState {
             base: StoredValue::new(base),
             owner: StoredValue::new(Owner::current().unwrap_or_default()),
             token: StoredValue::new(None),
+            claims: StoredValue::new(None),
             commands: StoredValue::new(None),
         };
         let list = MessageList::new(history, at);
@@ -129,7 +133,7 @@ impl PageState {
 
         let (commands, received) = unbounded();
         self.commands.set_value(Some(commands));
-        self.token.set_value(token::token(&storage));
+        self.set_token(token::token(&storage));
         self.awake.set(true);
         spawn_local_scoped_with_cancellation(keep_connected(self, self.token(), received));
         // Tests and scripts use this attribute to detect that the page responds. The page does not depend on it.
@@ -279,6 +283,16 @@ impl PageState {
         self.token.get_value()
     }
 
+    /// Returns the access to the room `name` that a subscription grants, as far as the page can read its own token.
+    pub(super) fn granted_access(self, name: &RoomName) -> RoomAccess {
+        let claims = self.claims.get_value();
+        if claims.is_some_and(|claims| token_claims::is_read_only(&claims, name)) {
+            RoomAccess::ReadOnly
+        } else {
+            RoomAccess::Granted
+        }
+    }
+
     /// Returns the URL of `path` on the server of the page.
     pub(super) fn url(self, path: &str) -> String {
         self.base.with_value(|base| base.join(path))
@@ -411,7 +425,8 @@ impl PageState {
 
         let owner = self.owner.get_value();
         let list = MessageList::in_background();
-        let room = owner.with(|| RoomState::new(self, name, RoomAccess::Granted, list));
+        let access = self.granted_access(&name);
+        let room = owner.with(|| RoomState::new(self, name, access, list));
         if let Some(user) = self.me.get_untracked() {
             room.messages.update(|list| list.set_user(user));
         }
@@ -469,6 +484,21 @@ impl PageState {
                 let _ = commands.unbounded_send(command);
             }
         });
+    }
+
+    /// Sets the token of the user. With one, the page does not wait for the server to show the input.
+    fn set_token(self, token: Option<Token>) {
+        let claims = token.as_ref().filter(|_| !self.is_open);
+        self.claims.set_value(claims.and_then(token::claims));
+
+        if token.is_some() {
+            for room in self.rooms.get_untracked() {
+                if room.access.get_untracked() == RoomAccess::Unknown {
+                    room.access.set(self.granted_access(&room.name()));
+                }
+            }
+        }
+        self.token.set_value(token);
     }
 
     fn set_user(self, user: UserId) {

@@ -73,8 +73,12 @@ pub enum Composing {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RoomAccess {
+    /// Not known: the server has rendered the page without the right to write, and the user may have a token.
+    Unknown,
     /// The page is subscribed, or will be with the next connection.
     Granted,
+    /// The same, and the user's token grants no right to write.
+    ReadOnly,
     /// The room was closed for good. Its messages can be read, and there will be no others.
     Ended,
     /// The room was deleted with its messages, or has expired. The page is not subscribed.
@@ -373,7 +377,7 @@ impl RoomState {
 
     /// Subscribes again to the room, which was deleted. It may have new messages.
     pub(in crate::app) fn reopen(self) {
-        self.access.set(RoomAccess::Granted);
+        self.access.set(self.page.granted_access(&self.name()));
         self.page.send(self.subscribe());
     }
 

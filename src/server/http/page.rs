@@ -86,13 +86,7 @@ async fn page(
         name: reader.name.clone(),
         ..Form::default()
     };
-    let may_read = client.check_read(state, &room).is_ok();
-    let view = PageView {
-        room,
-        at: choice.offset(),
-        may_read,
-        form,
-    };
+    let view = PageView::new(state, client, room, choice.offset(), form);
     render(state, view, reader, StatusCode::OK).await
 }
 
@@ -103,7 +97,43 @@ struct PageView {
     at: Option<Offset>,
     /// True if the client may read the room.
     may_read: bool,
+    /// True if the client may write in the room.
+    may_write: bool,
     form: Form,
+}
+
+impl PageView {
+    /// Returns the page of `room` for `client`.
+    fn new(
+        state: &AppState,
+        client: &AuthenticatedClient,
+        room: RoomName,
+        at: Option<Offset>,
+        form: Form,
+    ) -> Self {
+        Self {
+            may_read: client.check_read(state, &room).is_ok(),
+            may_write: client.check_write(state, &room).is_ok(),
+            room,
+            at,
+            form,
+        }
+    }
+
+    /// Returns the access with which the page begins.
+    fn access(&self, state: &AppState) -> RoomAccess {
+        let lifecycle = state.hub.store().lifecycle(&self.room);
+        let is_closed =
+            lifecycle.is_ok_and(|lifecycle| lifecycle.is_some_and(|lifecycle| lifecycle.is_closed));
+
+        if self.may_read && is_closed {
+            RoomAccess::Ended
+        } else if self.may_write {
+            RoomAccess::Granted
+        } else {
+            RoomAccess::Unknown
+        }
+    }
 }
 
 /// Returns a deduplication key for a form, so that a message that is posted twice is stored once.
@@ -120,15 +150,16 @@ async fn render(
     // The messages are read after this, so that few requests at once hold them in memory.
     let permit = state.renderer.acquire(&reader.share).await?;
 
+    // Read before the messages, so that the page of a room that has ended has its last one.
+    let access = view.access(state);
     // The page is shown without the right to read too: there the reader enters a token.
     let PageView {
         room,
         at,
         may_read,
         form,
+        ..
     } = view;
-    // Read before the messages, so that the page of a room that has ended has its last one.
-    let access = access(state, &room, may_read);
     let past = if may_read {
         messages(state, &room, at).await
     } else {
@@ -175,18 +206,6 @@ async fn render(
     );
 
     Ok(response)
-}
-
-/// Returns the access to `room` with which the page begins.
-fn access(state: &AppState, room: &RoomName, may_read: bool) -> RoomAccess {
-    let lifecycle = state.hub.store().lifecycle(room);
-    let is_closed =
-        lifecycle.is_ok_and(|lifecycle| lifecycle.is_some_and(|lifecycle| lifecycle.is_closed));
-    if may_read && is_closed {
-        RoomAccess::Ended
-    } else {
-        RoomAccess::Granted
-    }
 }
 
 /// Returns the messages of `room` around `at`, or the newest; `None` if they cannot be read. Such a page loads them over its

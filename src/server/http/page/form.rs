@@ -130,13 +130,7 @@ async fn refuse(
         refused: Some(reason),
     };
 
-    let may_read = client.check_read(state, &room).is_ok();
-    let view = PageView {
-        room,
-        at: None,
-        may_read,
-        form,
-    };
+    let view = PageView::new(state, client, room, None, form);
     render(state, view, reader, status).await
 }
 
