@@ -3,6 +3,7 @@
 import { type Page, expect as base } from '@playwright/test';
 
 import { expect, freshRoom, live, log, names, say, test, texts } from './fixtures.ts';
+import { poster } from './trust.ts';
 
 test('a message with HTML in it is shown as text and does not run', async ({ visit }) => {
   // Fault 5 of the original: it put every message into innerHTML.
@@ -155,3 +156,20 @@ async function flood(page: Page, count: number): Promise<void> {
 
 const distanceToEnd = (page: Page): Promise<number> =>
   log(page).evaluate((element) => element.scrollHeight - element.scrollTop - element.clientHeight);
+
+test('twelve people have names of different colours, which stay when the page wakes up and when others write', async ({ visit, server, request }) => {
+  const room = freshRoom();
+  const post = poster(request, server, room);
+  const people = Array.from({ length: 12 }, (_, at) => `person ${at}`);
+  for (const name of people) await post('hello', name);
+  const page = await visit(room);
+  const colours = () => page.locator('.who bdi').evaluateAll((names) => names.slice(0, 12).map((name) => getComputedStyle(name).color));
+  const before = await colours();
+
+  await live(page);
+  await post('hello', 'one more');
+  await expect(texts(page)).toHaveCount(13);
+
+  expect(new Set(before).size).toBe(12);
+  expect(await colours()).toEqual(before);
+});

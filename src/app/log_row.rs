@@ -14,8 +14,8 @@ use leptos::prelude::*;
 use super::i18n::{Text, use_text};
 use super::json_view::JsonView;
 use super::live::{
-    ConnectionStatus, Content, Entry, Gap, GapState, Message, MessageState, Missing, Quote, Reason,
-    RoomState, RowView,
+    self, ConnectionStatus, Content, Entry, Gap, GapState, Message, MessageState, Missing, Quote,
+    Reason, RoomState, RowView,
 };
 use super::message_actions::MessageActions;
 use super::message_text::{Block, Piece, blocks};
@@ -35,7 +35,7 @@ pub const UNREAD: &str = ".line.new";
 const FOLDED: (usize, usize) = (20, 3000);
 
 /// The colours of names, as CSS classes.
-const HUES: [&str; 12] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
+const HUES: [&str; live::HUES] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
 
 /// The part of a row's state that does not depend on its message.
 #[derive(Clone, Copy)]
@@ -128,7 +128,7 @@ fn message_view(view: RowView, message: Message, row: RowState) -> impl IntoView
     let offset = view.row.offset();
 
     let who = view.first.then(|| {
-        let class = if view.own { "name" } else { hue(&message.from) };
+        let class = if view.own { "name" } else { HUES[view.hue] };
         let time = view! { <time datetime=clock.iso.clone() title=clock.exact.clone()>{clock.short.clone()}</time> };
         view! {
             <p class="who">
@@ -365,12 +365,4 @@ fn gap_view(id: u64, gap: Gap, text: &'static Text, live: RoomState) -> impl Int
     });
 
     view! { <p class="gap"><span>{words} {load}</span></p> }
-}
-
-/// Returns the colour of a name, which is the same on every page (FNV-1a).
-fn hue(id: &UserId) -> &'static str {
-    let hash = id.as_str().bytes().fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    });
-    HUES[hash as usize % HUES.len()]
 }

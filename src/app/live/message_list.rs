@@ -21,6 +21,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::edits::Edits;
+use super::hues::Hues;
 use super::pending_message::PendingMessage;
 use super::row::{
     Content, Entry, Gap, GapState, LAST, Message, MessageState, Missing, Quote, RowView,
@@ -71,6 +72,8 @@ pub struct MessageList {
     disconnects: u32,
     /// The edits of messages.
     edits: Edits,
+    /// The colours of names.
+    hues: Hues,
     unread: Unread,
     /// The read mark of an earlier visit, until the log is known to which it belongs.
     restored_mark: Option<ReadPosition>,
@@ -120,6 +123,7 @@ impl Default for MessageList {
             is_shown: true,
             disconnects: 0,
             edits: Edits::default(),
+            hues: Hues::default(),
             unread: Unread::default(),
             restored_mark: None,
             has_read_mark: false,
@@ -191,6 +195,9 @@ impl MessageList {
                 quote: row
                     .message()
                     .and_then(|message| self.quote(message.reply_to?)),
+                hue: row
+                    .message()
+                    .map_or(0, |message| self.hues.of(&message.from)),
                 own: row
                     .message()
                     .is_some_and(|message| message.from == self.user || message.key.is_some()),

@@ -170,6 +170,8 @@ pub struct RowView {
     pub quote: Option<Quote>,
     /// True if this page, or its user, sent the message.
     pub own: bool,
+    /// The colour of the sender's name, below [`HUES`](super::HUES).
+    pub hue: usize,
 }
 
 /// The message that another one answers.

@@ -316,6 +316,7 @@ impl MessageList {
             return self.add_edit(edit);
         }
 
+        self.hues.add(&from);
         let is_own = from == self.user;
         let message = Message {
             from,
