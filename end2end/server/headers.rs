@@ -1,7 +1,11 @@
 //! Security headers of every response. The tests in a browser check that Chromium reports no violation.
 
-use reqwest::{Client, Response};
+use std::io::Read;
 
+use flate2::read::GzDecoder;
+use reqwest::{Client, Method, Response};
+
+use crate::client::publish;
 use crate::eventually::soon;
 use crate::harness::Server;
 
@@ -165,5 +169,66 @@ async fn the_page_may_be_framed_only_by_named_origins() {
 
         let response = get(server.url("/api/v1/openapi.json")).await;
         assert_eq!(header(&response, "content-security-policy"), NOTHING);
+    }
+}
+
+/// Sends a request for `path` from a client that accepts gzip.
+async fn with_gzip(server: &Server, method: Method, path: &str, body: &str) -> Response {
+    let request = Client::new()
+        .request(method, server.url(path))
+        .header("accept-encoding", "gzip, br")
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(body.to_owned());
+    soon(request.send()).await.expect("an answer")
+}
+
+#[tokio::test]
+async fn the_page_and_pages_of_history_are_compressed_and_are_the_same_as_without() {
+    let server = Server::start(&[]);
+    for number in 1..=50 {
+        publish(&server, "lobby", &format!("message {number}")).await;
+    }
+
+    for path in ["/", "/r/lobby", "/api/v1/rooms/lobby/messages"] {
+        let plain = get(server.url(path)).await;
+        assert_eq!(header(&plain, "content-encoding"), "", "{path}");
+        let plain = soon(plain.bytes()).await.expect("a body");
+
+        let packed = with_gzip(&server, Method::GET, path, "").await;
+        assert_eq!(header(&packed, "content-encoding"), "gzip", "{path}");
+        let varies = packed.headers().get_all("vary").iter();
+        let varies = varies.filter_map(|value| value.to_str().ok());
+        assert!(
+            varies
+                .clone()
+                .any(|value| value.eq_ignore_ascii_case("accept-encoding")),
+            "{path}"
+        );
+        let packed = soon(packed.bytes()).await.expect("a body");
+        assert!(packed.len() * 2 < plain.len(), "{path}: {}", packed.len());
+
+        let mut text = String::new();
+        let read = GzDecoder::new(&packed[..]).read_to_string(&mut text);
+        read.expect("gzip");
+        assert!(text.contains("message 50"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn responses_that_repeat_a_request_or_go_on_are_not_compressed() {
+    let server = Server::start(&[]);
+    let form = format!("text={}&from=ann", "x".repeat(70_000));
+
+    let refused = with_gzip(&server, Method::POST, "/r/lobby", &form).await;
+    let stream = with_gzip(&server, Method::GET, "/api/v1/rooms/lobby/stream", "").await;
+    let log = with_gzip(&server, Method::GET, "/streams/lobby", "").await;
+
+    for response in [refused, stream, log] {
+        assert_eq!(
+            header(&response, "content-encoding"),
+            "",
+            "{}",
+            response.url()
+        );
     }
 }

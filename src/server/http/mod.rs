@@ -4,6 +4,7 @@ mod middleware;
 mod answer;
 mod connection_table;
 mod client_address;
+mod compression;
 mod cors;
 mod headers;
 mod malformed;

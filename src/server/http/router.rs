@@ -17,8 +17,8 @@ use crate::server::http::middleware::{origin_check, trace};
 use crate::server::http::renderer::Renderer;
 use crate::server::http::site::Site;
 use crate::server::http::{
-    admin_page, api, base_path, cors, error, error_page, headers, page, qr_code, request_content,
-    socket, streams,
+    admin_page, api, base_path, compression, cors, error, error_page, headers, page, qr_code,
+    request_content, socket, streams,
 };
 use crate::server::hub::Hub;
 use crate::server::metrics::RateHistory;
@@ -96,8 +96,13 @@ pub fn router(state: AppState) -> Router {
     let web = state.web.clone();
 
     let router = Router::new()
-        .route("/", get(page::lobby))
-        .route("/r/{*room}", get(page::room).post(page::publish_form))
+        .route("/", get(page::lobby).layer(compression::layer()))
+        .route(
+            "/r/{*room}",
+            get(page::room)
+                .layer(compression::layer())
+                .post(page::publish_form),
+        )
         .route("/qr.svg", get(qr_code::qr_code))
         .route("/ws", get(socket::open))
         .merge(api::router())

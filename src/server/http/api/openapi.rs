@@ -9,12 +9,12 @@ use axum::response::IntoResponse;
 use utoipa::openapi::Server;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
-use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::router::{OpenApiRouter, UtoipaMethodRouterExt};
 use utoipa_axum::routes;
 
 use crate::protocol::BasePath;
-use crate::server::http::AppState;
 use crate::server::http::api::{admin, delete, history, presence, publish, room, signal, stream};
+use crate::server::http::{AppState, compression};
 
 /// The document as JSON, generated once.
 static DOCUMENT: OnceLock<String> = OnceLock::new();
@@ -51,7 +51,8 @@ impl Modify for Tokens {
 /// Returns all routes of the API with their descriptions.
 pub(super) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(Document::openapi())
-        .routes(routes!(publish::publish, history::history))
+        .routes(routes!(publish::publish))
+        .routes(routes!(history::history).layer(compression::layer()))
         .routes(routes!(delete::delete))
         .routes(routes!(room::describe))
         .routes(routes!(room::list))
