@@ -61,6 +61,14 @@ function become(was, next) {
   }
 }
 
+// Keeps in `next` what was said last, and a list in which the operator points or has the focus: nothing moves under the mouse.
+function keepStill(next) {
+  const held = document.querySelector('.still:is(:hover, :focus-within)');
+  for (const kept of [document.getElementById('said'), held]) {
+    if (kept) next.getElementById(kept.id)?.replaceWith(kept.cloneNode(true));
+  }
+}
+
 // Asks for a page and shows it. `isVisit` is false where nobody asked: then it leaves alone what was said last.
 async function ask(url, { isVisit = true, ...init } = {}) {
   const mine = isVisit ? ++turn : turn;
@@ -73,7 +81,7 @@ async function ask(url, { isVisit = true, ...init } = {}) {
     if (mine !== turn) return;
     const next = new DOMParser().parseFromString(text, 'text/html');
     if (!next.body.hasAttribute('data-place')) throw new Error(text);
-    if (!isVisit) next.getElementById('said')?.replaceWith(document.getElementById('said')?.cloneNode(true) ?? '');
+    if (!isVisit) keepStill(next);
     // A dialog that has been asked stays as it is.
     become(document.documentElement, next.documentElement);
     settle(isVisit);

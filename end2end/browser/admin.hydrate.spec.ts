@@ -32,6 +32,25 @@ test('the charts move by themselves, and leave alone what an operator types', as
   await expect(desk.getByLabel('Id or address')).toBeFocused();
 });
 
+test('the messages hold still under the mouse, and go on when it leaves', async ({ visit, server, request }) => {
+  const room = freshRoom();
+  const post = poster(request, server, room);
+  await post('the first');
+  const desk = await visit(`${server.ops}/admin?room=${room.slice(3)}`);
+  const messages = desk.locator('#messages').getByRole('listitem');
+  await messages.getByRole('link', { name: 'Delete' }).hover();
+
+  for (let number = 2; number <= 4; number++) await post(`message ${number}`);
+  // The page is asked for anew meanwhile.
+  await desk.waitForResponse((answer) => answer.url().includes('/admin?'));
+  await desk.waitForResponse((answer) => answer.url().includes('/admin?'));
+  await expect(messages).toHaveText([/the first/]);
+  await expect(desk.getByText('The list holds still while you are in it.')).toBeVisible();
+
+  await desk.getByRole('heading', { level: 1 }).hover();
+  await expect(messages).toHaveText([/message 4/, /message 3/, /message 2/, /the first/]);
+});
+
 test('a trace tells what passes, never what was said, and ends when it is stopped', async ({ visit, server }) => {
   const ann = await live(await visit(freshRoom()));
   const desk = await visit(`${server.ops}/admin`);

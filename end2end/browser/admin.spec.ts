@@ -97,7 +97,10 @@ test('a room is closed and opened, and a message of it deleted', async ({ visit,
   const messages = desk.locator('#messages');
   await expect(messages.getByRole('listitem')).toHaveText([/to be deleted <i>now<\/i>/, /kept/]);
   await messages.getByRole('listitem').first().getByRole('link', { name: 'Delete' }).click();
-  await desk.getByRole('dialog', { name: new RegExp(`^Delete message \\d+ of ${name}\\?$`) }).getByRole('button', { name: 'Delete' }).click();
+  const question = desk.getByRole('dialog', { name: new RegExp(`^Delete message \\d+ of ${name}\\?$`) });
+  await expect(question.getByRole('blockquote')).toContainText('mallory');
+  await expect(question.getByRole('blockquote')).toContainText('to be deleted <i>now</i>');
+  await question.getByRole('button', { name: 'Delete' }).click();
   await expect(said(desk)).toHaveText('The message is deleted.');
   await expect(messages.getByRole('listitem')).toHaveText([/deleted$/, /kept/]);
 
@@ -112,6 +115,36 @@ test('a room is closed and opened, and a message of it deleted', async ({ visit,
   await shut.getByRole('button', { name: 'Open' }).click();
   await expect(said(desk)).toHaveText('The room is open.');
   await post('open again');
+});
+
+test('after a restart every room of the store is listed, and its older messages are read by page and by offset', async ({ visit, mortal, request }) => {
+  const room = freshRoom();
+  const name = room.slice(3);
+  const post = poster(request, mortal, room);
+  for (let number = 1; number <= 35; number++) await post(`message ${number}.`);
+  await mortal.restart();
+
+  const desk = await visit(`${mortal.ops}/admin`);
+  await row(desk, name).first().getByRole('link', { name }).click();
+  const messages = desk.locator('#messages');
+  await expect(messages.getByRole('listitem')).toHaveCount(30);
+  await messages.getByRole('link', { name: 'Older' }).click();
+  await expect(messages.getByRole('listitem')).toHaveCount(5);
+  await expect(messages.getByRole('listitem').first()).toContainText('message 5.');
+  await expect(messages.getByRole('link', { name: 'Older' })).toHaveCount(0);
+
+  const third = messages.getByRole('listitem').filter({ hasText: 'message 3.' });
+  const offset = (await third.getAttribute('id'))!.slice('message-'.length);
+  await messages.getByRole('link', { name: 'Newest' }).click();
+  await expect(messages.getByRole('listitem').first()).toContainText('message 35.');
+  await messages.getByLabel('Up to offset').fill(offset);
+  await messages.getByRole('button', { name: 'Show' }).click();
+  await expect(messages.getByRole('listitem').first()).toContainText('message 3.');
+  await messages.getByRole('listitem').first().getByRole('link', { name: 'Delete' }).click();
+  await desk.getByRole('dialog').getByRole('button', { name: 'Delete' }).click();
+  await expect(said(desk)).toHaveText('The message is deleted.');
+  await expect(messages.getByRole('listitem').first()).toContainText('deleted');
+  await desk.close();
 });
 
 test('long lists are read in parts, and the part is chosen', async ({ visit, server, request }) => {

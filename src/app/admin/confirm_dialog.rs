@@ -5,21 +5,24 @@ use leptos::prelude::*;
 
 use super::Page;
 use super::form::{action_fields, hidden};
+use super::messages::quote;
 use super::route::{PATH, PendingAction};
 use crate::app::i18n::AdminText;
-use crate::protocol::RoomSelector;
 use crate::protocol::admin::ConnectionSummary;
+use crate::protocol::{Publication, RoomSelector};
 
 /// The choices for the duration of a ban, in seconds; `None` has no end.
 const DURATIONS: [Option<u64>; 5] = [Some(600), Some(3600), Some(86_400), Some(7 * 86_400), None];
 /// The default choice, one day.
 const DEFAULT_DURATION: Option<u64> = Some(86_400);
 
-/// Returns the dialog for `pending`. The `subject` is its connection, if that is still open.
+/// Returns the dialog for `pending`. The `subject` is its connection, if that is still open, and `quoted` its message, if that
+/// is kept.
 pub(super) fn confirm_dialog(
     page: &Page,
     pending: &PendingAction,
     subject: Option<ConnectionSummary>,
+    quoted: Option<Publication>,
 ) -> AnyView {
     let Page { route, text, .. } = page;
     let is_gone = pending.connection().is_some() && subject.is_none();
@@ -41,7 +44,9 @@ pub(super) fn confirm_dialog(
         }
         PendingAction::Delete(room, offset) => {
             let title = (text.ask_delete)(room, *offset);
-            (title, note(text.delete_note), Some(text.delete))
+            let quoted = quoted.map(|message| quote(page, message));
+            let body = view! { {quoted} {note(text.delete_note)} };
+            (title, body.into_any(), Some(text.delete))
         }
     };
     let confirm =

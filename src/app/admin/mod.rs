@@ -25,8 +25,8 @@ mod hooks;
 mod confirm_dialog;
 mod sign_in;
 
-pub use messages::NEWEST;
-pub use page_data::{ActionOutcome, AdminContent, AdminPageData, Dashboard};
+pub use messages::MAX_MESSAGES;
+pub use page_data::{ActionOutcome, AdminContent, AdminPageData, Dashboard, MessagePage};
 pub use route::{AdminRoute, CompletedAction, PageAction, PendingAction};
 pub use trace::Event;
 
@@ -111,10 +111,9 @@ fn dashboard(route: AdminRoute, content: Dashboard, text: &'static AdminText) ->
         .as_ref()
         .map(|room| messages::messages(&page, room, content.messages));
     let trace = route.trace.map(|number| trace::trace(&page, number));
-    let dialog = route
-        .pending
-        .as_ref()
-        .map(|pending| confirm_dialog::confirm_dialog(&page, pending, content.subject));
+    let dialog = route.pending.as_ref().map(|pending| {
+        confirm_dialog::confirm_dialog(&page, pending, content.subject, content.quoted)
+    });
 
     view! {
         <p class="admin-note unscripted">{text.unscripted}</p>

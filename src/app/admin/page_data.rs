@@ -49,8 +49,8 @@ pub struct Dashboard {
     pub rooms: RoomList,
     /// One page of the connections.
     pub connections: ConnectionList,
-    /// The newest messages of the selected room, oldest first; `None` if they cannot be read.
-    pub messages: Option<Vec<Publication>>,
+    /// One page of the messages of the selected room; `None` if they cannot be read.
+    pub messages: Option<MessagePage>,
     /// The newest bans, newest first, and the closed rooms.
     pub bans: BanList,
     /// True if there are older bans.
@@ -59,8 +59,19 @@ pub struct Dashboard {
     pub hooks: Vec<HookSummary>,
     /// The connection that the confirmation dialog is about, if it is still open.
     pub subject: Option<ConnectionSummary>,
+    /// The message that the confirmation dialog is about, if it is kept.
+    pub quoted: Option<Publication>,
     /// The outcome of the last action.
     pub outcome: Option<ActionOutcome>,
+}
+
+/// One page of the messages of a room.
+#[derive(Clone, Debug)]
+pub struct MessagePage {
+    /// The messages, oldest first.
+    pub messages: Vec<Publication>,
+    /// True if there are older ones.
+    pub more: bool,
 }
 
 /// The outcome of an action.

@@ -1,4 +1,4 @@
-//! The list of rooms in memory, with a search, and buttons that close and open them.
+//! The list of rooms, with a search, and buttons that close and open them.
 
 use leptos::prelude::*;
 
@@ -55,6 +55,7 @@ fn row(page: &Page, room: RoomSummary) -> AdminRow {
     let is_selected = route.room.as_ref() == Some(&room.name);
     let selected = AdminRoute {
         room: Some(room.name.clone()),
+        until: None,
         after: 0,
         ..route.base()
     };

@@ -17,6 +17,8 @@ pub struct AdminRoute {
     pub rooms_after: String,
     /// The selected room.
     pub room: Option<RoomName>,
+    /// The newest of the listed messages; `None` for the newest of the room.
+    pub until: Option<Offset>,
     /// The id or the address of the listed connections.
     pub who: String,
     /// The number after which the list of connections begins.
@@ -171,6 +173,7 @@ impl AdminRoute {
             prefix: field("prefix").trim().to_owned(),
             rooms_after: field("rooms-after").to_owned(),
             room: room("room"),
+            until: number("until").map(Offset),
             who: field("who").trim().to_owned(),
             after: number("after").unwrap_or_default(),
             trace: number("trace"),
@@ -186,6 +189,7 @@ impl AdminRoute {
             ("prefix", text(&self.prefix)),
             ("rooms-after", text(&self.rooms_after)),
             ("room", self.room.as_ref().map(RoomName::to_string)),
+            ("until", self.until.map(|until| until.to_string())),
             ("who", text(&self.who)),
             ("after", (self.after > 0).then(|| self.after.to_string())),
             ("trace", self.trace.map(|number| number.to_string())),
@@ -292,8 +296,9 @@ mod tests {
             (prefix, rooms_after, who) in ("[!-~é李]{0,9}", "[!-~é李]{0,9}", "[!-~é李]{0,9}"),
             (room, after, trace) in (prop::option::of(room()), any::<u64>(), any::<Option<u64>>()),
             (pending, completed) in (prop::option::of(pending()), prop::option::of(completed())),
+            until in prop::option::of(any::<u64>().prop_map(Offset)),
         ) {
-            let route = AdminRoute { prefix, rooms_after, room, who, after, trace, pending, completed };
+            let route = AdminRoute { prefix, rooms_after, room, until, who, after, trace, pending, completed };
 
             prop_assert_eq!(AdminRoute::parse(&route.query()), route);
         }

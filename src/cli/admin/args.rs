@@ -42,7 +42,7 @@ pub(in crate::cli) struct AdminArgs {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AdminCommand {
-    /// List the rooms in memory
+    /// List the rooms
     Rooms {
         /// List only rooms whose names begin with PREFIX
         prefix: Option<String>,

@@ -69,8 +69,12 @@ pub(super) const EN: AdminText = AdminText {
     acts: "Actions",
     closed: "closed",
 
+    older: "Older",
+    to_newest: "Newest",
+    up_to: "Up to offset",
+    holds_still: "The list holds still while you are in it.",
     messages: |room| format!("Messages of {room}"),
-    newest: |count| format!("At most the newest {count}."),
+    newest: |count| format!("At most {count}, the newest first."),
     no_messages: "No messages.",
     unread: "The messages cannot be read from the store now.",
     deleted: "deleted",

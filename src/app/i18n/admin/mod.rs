@@ -88,6 +88,14 @@ pub struct AdminText {
     /// The mark of a closed room, and the caption of the closed rooms.
     pub closed: &'static str,
 
+    /// The link to older messages.
+    pub older: &'static str,
+    /// The link to the newest messages.
+    pub to_newest: &'static str,
+    /// The label of the field for the newest offset of the listed messages.
+    pub up_to: &'static str,
+    /// The note that the list does not change while the operator is in it.
+    pub holds_still: &'static str,
     /// The heading of the messages of a room.
     pub messages: fn(&RoomName) -> String,
     /// The note that at most this many messages are listed.

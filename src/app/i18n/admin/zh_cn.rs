@@ -60,8 +60,12 @@ pub(super) const ZH_CN: AdminText = AdminText {
     acts: "操作",
     closed: "已关闭",
 
+    older: "更早",
+    to_newest: "最新",
+    up_to: "截至位置",
+    holds_still: "鼠标或焦点在列表中时，列表不会变动。",
     messages: |room| format!("{room} 的消息"),
-    newest: |count| format!("最多显示最新的 {count} 条。"),
+    newest: |count| format!("最多显示 {count} 条，最新的在前。"),
     no_messages: "这里没有保留的消息。",
     unread: "现在无法从存储中读取。",
     deleted: "已删除",

@@ -1,8 +1,10 @@
 //! Gathers the data of the page: one page of each list.
 
-use crate::app::admin::{ActionOutcome, AdminRoute, Dashboard, NEWEST, PendingAction};
+use crate::app::admin::{
+    ActionOutcome, AdminRoute, Dashboard, MAX_MESSAGES, MessagePage, PendingAction,
+};
 use crate::protocol::admin::{ConnectionFilter, ConnectionList, ConnectionSummary, RoomList};
-use crate::protocol::{Publication, RoomName, UserId};
+use crate::protocol::{Offset, Publication, RoomName, UserId};
 use crate::server::http::AppState;
 use crate::server::http::api::admin::operator::Operator;
 use crate::server::http::api::admin::{bans, connections, rooms, stats};
@@ -19,12 +21,12 @@ pub(super) async fn dashboard(
     mut outcome: Option<ActionOutcome>,
 ) -> Dashboard {
     let rooms = rooms::list(state, operator, &route.prefix, &route.rooms_after, MAX_ROWS);
-    let rooms = rooms.unwrap_or_else(|error| {
+    let rooms = rooms.await.unwrap_or_else(|error| {
         outcome.get_or_insert(ActionOutcome::Failed(error.to_string()));
         RoomList::default()
     });
     let messages = match &route.room {
-        Some(room) if operator.administers(room) => newest(state, room).await,
+        Some(room) if operator.administers(room) => messages(state, room, route.until).await,
         _ => None,
     };
     let mut bans = bans::in_force(state, operator);
@@ -49,6 +51,7 @@ pub(super) async fn dashboard(
         has_more_bans,
         hooks,
         subject: subject_of(state, operator, route).await,
+        quoted: quoted(state, operator, route).await,
         outcome,
     }
 }
@@ -74,12 +77,34 @@ async fn connections_of(
     connections::list(state, operator, &filter, route.after, MAX_ROWS).await
 }
 
-/// Returns the newest messages of `room`; `None` if they cannot be read now.
-async fn newest(state: &AppState, room: &RoomName) -> Option<Vec<Publication>> {
+/// Returns the newest messages of `room` up to the offset `until`; `None` if they cannot be read now.
+async fn messages(state: &AppState, room: &RoomName, until: Option<Offset>) -> Option<MessagePage> {
     let room = state.hub.room(room).await.ok()?;
-    let page = room.history(Span::Newest, NEWEST).await.ok()?;
+    let span = until.map_or(Span::Newest, |until| {
+        Span::Before(Offset(until.0.saturating_add(1)))
+    });
+    let page = room.history(span, MAX_MESSAGES).await.ok()?;
     let messages = page.frames.iter().map(|frame| frame.publication());
-    Some(messages.collect())
+    Some(MessagePage {
+        messages: messages.collect(),
+        more: page.more,
+    })
+}
+
+/// Returns the message that the confirmation dialog is about, if it is kept.
+async fn quoted(state: &AppState, operator: &Operator, route: &AdminRoute) -> Option<Publication> {
+    let Some(PendingAction::Delete(room, offset)) = &route.pending else {
+        return None;
+    };
+    if !operator.administers(room) {
+        return None;
+    }
+
+    let room = state.hub.room(room).await.ok()?;
+    let before = Span::After(Offset(offset.0.saturating_sub(1)));
+    let page = room.history(before, 1).await.ok()?;
+    let message = page.frames.first()?.publication();
+    (message.offset == *offset).then_some(message)
 }
 
 /// Returns the connection that the confirmation dialog is about, if it is still open.
