@@ -84,21 +84,24 @@ test('what is typed before the page wakes up is kept, and can be sent', async ({
   await expect(texts(page)).toHaveText(['typed early']);
 });
 
-test('what is sent before the page wakes up is sent by the form, and is there when it wakes', async ({ visit, server }) => {
-  const page = await visit('about:blank');
-  let wake = () => {};
-  const held = new Promise<void>((resolve) => (wake = resolve));
-  await page.route('**/*.wasm', async (route) => {
-    await held;
-    // The page that asked may be gone by now.
-    await route.continue().catch(() => {});
+for (const how of ['the button', 'Enter']) {
+  test(`what is sent with ${how} before the page wakes up is sent by the form, and is there when it wakes`, async ({ visit, server }) => {
+    const page = await visit('about:blank');
+    let wake = () => {};
+    const held = new Promise<void>((resolve) => (wake = resolve));
+    await page.route('**/*.wasm', async (route) => {
+      await held;
+      // The page that asked may be gone by now.
+      await route.continue().catch(() => {});
+    });
+    await page.goto(new URL(freshRoom(), server.url).href, { waitUntil: 'commit' });
+    await input(page).fill('sent early');
+    if (how === 'Enter') await input(page).press('Enter', { noWaitAfter: true });
+    else await button(page).click({ noWaitAfter: true });
+    await expect(texts(page)).toHaveText(['sent early']);
+    await expect(page.locator('html[data-hydrated]')).not.toBeAttached();
+    wake();
+    await live(page);
+    await expect(texts(page)).toHaveText(['sent early']);
   });
-  await page.goto(new URL(freshRoom(), server.url).href, { waitUntil: 'commit' });
-  await input(page).fill('sent early');
-  await button(page).click({ noWaitAfter: true });
-  await expect(texts(page)).toHaveText(['sent early']);
-  await expect(page.locator('html[data-hydrated]')).not.toBeAttached();
-  wake();
-  await live(page);
-  await expect(texts(page)).toHaveText(['sent early']);
-});
+}

@@ -78,10 +78,23 @@ pub use snapshot::{Form, HistoryPage, Snapshot};
 pub use theme::Theme;
 
 use leptos::hydration::{AutoReload, HydrationScripts};
+use leptos::nonce::use_nonce;
 use leptos::prelude::*;
 
 use home::Home;
 use live::PageState;
+
+/// Posts the form when Enter is pressed before hydration. From then on, the [`composer`] handles the key.
+const EARLY_ENTER: &str = r#"
+addEventListener("keydown", (event) => {
+  const isAwake = "hydrated" in document.documentElement.dataset;
+  const { key, shiftKey, isComposing, keyCode, target } = event;
+  if (isAwake || target.id !== "msg" || key !== "Enter" || shiftKey || isComposing || keyCode === 229) return;
+  if (matchMedia("(hover: none) and (pointer: coarse)").matches) return;
+  event.preventDefault();
+  if (target.value.trim()) target.form.requestSubmit();
+});
+"#;
 
 /// Returns the whole HTML document around [`App`], for the server.
 pub fn shell(options: LeptosOptions, snapshot: Snapshot) -> impl IntoView {
@@ -116,6 +129,7 @@ pub fn shell(options: LeptosOptions, snapshot: Snapshot) -> impl IntoView {
                 <AutoReload options=options.clone()/>
                 <HydrationScripts options root=base.as_str()/>
                 <script type="application/json" id=snapshot::ELEMENT inner_html=data></script>
+                <script nonce=use_nonce() inner_html=EARLY_ENTER></script>
             </head>
             <body>
                 <App/>
