@@ -99,6 +99,27 @@ test('a new name reaches the other tabs', async ({ visit, server }) => {
   await expect(other.locator('.members li')).toHaveText([/Ann\s+\(you\)/]);
 });
 
+test('after a change of the name and a reload, the messages of both names are the user\'s own, and nobody else\'s', async ({ visit }) => {
+  const room = freshRoom();
+  const page = await live(await visit(room));
+  await say(page, 'by a guest');
+  await expect(page.locator('.tick')).toHaveCount(1);
+  await page.locator('#own-name').fill('Ann');
+  await page.getByRole('button', { name: 'Change' }).click();
+  await expect(page.locator('.members li')).toContainText([/Ann\s+\(you\)/]);
+  await live(page);
+  await say(page, 'by Ann');
+  await expect(page.locator('.tick')).toHaveCount(2);
+
+  await live(await page.reload().then(() => page));
+  await expect(texts(page)).toHaveText(['by a guest', 'by Ann']);
+  await expect(page.locator('.tick')).toHaveCount(2);
+
+  const other = await live(await visit(room));
+  await expect(texts(other)).toHaveText(['by a guest', 'by Ann']);
+  await expect(other.locator('.tick')).toHaveCount(0);
+});
+
 test('without the network the page says Offline within a second, and does not wait for answers', async ({ visit, expected }) => {
   expected.push(/net::ERR_/, /WebSocket connection to '.*' failed/);
   const page = await live(await visit(freshRoom()));

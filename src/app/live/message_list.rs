@@ -56,6 +56,8 @@ pub struct MessageList {
     cursor: Cursor,
     outbox: Outbox,
     user: UserId,
+    /// The number of this browser; `None` until it was read.
+    browser: Option<u32>,
     /// True if a new epoch began, and its gap was not received yet.
     has_restarted: bool,
     /// True while the server has messages that are older than the oldest row.
@@ -115,6 +117,7 @@ impl Default for MessageList {
             cursor: Cursor::new(None),
             outbox: Outbox::new(SendMode::Interactive),
             user: UserId::anonymous(),
+            browser: None,
             has_restarted: false,
             has_older: false,
             requests: VecDeque::new(),
@@ -198,9 +201,7 @@ impl MessageList {
                 hue: row
                     .message()
                     .map_or(0, |message| self.hues.of(&message.from)),
-                own: row
-                    .message()
-                    .is_some_and(|message| message.from == self.user || message.key.is_some()),
+                own: row.message().is_some_and(|message| self.is_own(message)),
                 row: row.clone(),
             }
         };
@@ -289,6 +290,11 @@ impl MessageList {
     /// Sets the user whose messages are this page's own.
     pub fn set_user(&mut self, user: UserId) {
         self.user = user;
+    }
+
+    /// Sets the number of this browser, whose messages are the user's own under any name.
+    pub const fn set_browser(&mut self, browser: u32) {
+        self.browser = Some(browser);
     }
 
     /// Applies the read mark of an earlier visit, if there was one: the messages after it are unread.
@@ -470,6 +476,17 @@ impl MessageList {
         })
     }
 
+    /// Reports whether this user, or this browser under another name, sent `message`.
+    fn is_own(&self, message: &Message) -> bool {
+        message.from == self.user
+            || message.key.is_some()
+            || self.is_of_this_browser(message.browser)
+    }
+
+    fn is_of_this_browser(&self, browser: Option<u32>) -> bool {
+        browser.is_some() && browser == self.browser
+    }
+
     fn mentions_me(&self, message: &Message) -> bool {
         mentions(message, &self.user)
     }
@@ -504,7 +521,7 @@ impl MessageList {
         self.has_read_mark = true;
         self.unread.restore(mark, newest);
         for (id, offset, message) in self.rows.stored_after(mark) {
-            if message.from != self.user {
+            if !self.is_own(message) {
                 let is_mention = mentions(message, &self.user);
                 self.unread.add(id, offset, is_mention);
             }

@@ -9,16 +9,20 @@ use leptos::task::spawn_local_scoped_with_cancellation;
 use super::connection::{ConnectionCommand, keep_connected};
 use super::connection_status::{ConnectionStats, ConnectionStatus, Refusal};
 use super::message_list::MessageList;
+use super::pending_message::PendingMessage;
 use super::room_state::{RoomAccess, RoomState};
 use super::token_claims;
 use crate::app::snapshot::HistoryPage;
 use crate::browser::storage::PageStorage;
 use crate::browser::{alert, dom, token};
 use crate::client::ReadPosition;
-use crate::protocol::{BasePath, Command, Offset, Publication, Push, RoomName, Token, UserId};
+use crate::protocol::{BasePath, Command, Key, Offset, Publication, Push, RoomName, Token, UserId};
 
 /// The storage key of the user's id.
 const ID: &str = "fanfare.id";
+
+/// The storage key of the number of this browser.
+const BROWSER: &str = "fanfare.browser";
 
 /// The storage key of the user's rooms, the latest first.
 const ROOMS: &str = "fanfare.rooms";
@@ -60,6 +64,8 @@ pub struct PageState {
     /// The name of the shown room.
     pub shown: RwSignal<RoomName>,
     base: StoredValue<BasePath>,
+    /// The number of this browser, by which the user's messages are known after a change of the name.
+    browser: StoredValue<u32>,
     storage: StoredValue<PageStorage>,
     /// The owner of the signals of rooms that are added later.
     owner: StoredValue<Owner>,
@@ -93,6 +99,7 @@ impl PageState {
             shown: RwSignal::new(room.clone()),
             storage: StoredValue::new(PageStorage::new(base.clone())),
             base: StoredValue::new(base),
+            browser: StoredValue::new(0),
             owner: StoredValue::new(Owner::current().unwrap_or_default()),
             token: StoredValue::new(None),
             claims: StoredValue::new(None),
@@ -110,6 +117,11 @@ impl PageState {
         let storage = self.storage();
         for name in self.stored_rooms() {
             self.add(name);
+        }
+        self.browser.set_value(own_number(&storage));
+        for room in self.rooms.get_untracked() {
+            room.messages
+                .update(|list| list.set_browser(self.browser.get_value()));
         }
         self.set_user(own_id(&storage));
         self.notifies
@@ -255,6 +267,12 @@ impl PageState {
             let pending = |room: &RoomState| room.messages.with(MessageList::pending_count);
             rooms.iter().map(pending).sum()
         })
+    }
+
+    /// Returns a key for a message that is sent at the time `at`, in milliseconds since 1970 UTC.
+    pub(super) fn new_key(self, at: u64) -> Option<Key> {
+        let random = crate::browser::random_name();
+        PendingMessage::new_key(at, self.browser.get_value(), &random)
     }
 
     /// Returns the storage of the page.
@@ -428,7 +446,10 @@ impl PageState {
         let access = self.granted_access(&name);
         let room = owner.with(|| RoomState::new(self, name, access, list));
         if let Some(user) = self.me.get_untracked() {
-            room.messages.update(|list| list.set_user(user));
+            room.messages.update(|list| {
+                list.set_browser(self.browser.get_value());
+                list.set_user(user);
+            });
         }
         self.rooms.update(|rooms| rooms.push(room));
     }
@@ -566,4 +587,14 @@ fn own_id(storage: &PageStorage) -> UserId {
     let id = UserId::guest((crate::browser::random() * f64::from(u32::MAX)) as u64);
     storage.write(ID, id.as_str());
     id
+}
+
+/// Returns the number of this browser. Creates and stores one at the first visit.
+fn own_number(storage: &PageStorage) -> u32 {
+    let stored = storage.read(BROWSER).and_then(|number| number.parse().ok());
+    stored.unwrap_or_else(|| {
+        let number = (crate::browser::random() * f64::from(u32::MAX)) as u32;
+        storage.write(BROWSER, &number.to_string());
+        number
+    })
 }

@@ -29,9 +29,20 @@ pub struct PendingMessage {
 }
 
 impl PendingMessage {
-    /// Returns a key that sorts by time, and is unique if `random` is.
-    pub fn new_key(at: u64, random: &str) -> Option<Key> {
-        Key::parse(&format!("{at:013}-{random}")).ok()
+    /// Returns a key that sorts by time, names the `browser`, and is unique if `random` is.
+    pub fn new_key(at: u64, browser: u32, random: &str) -> Option<Key> {
+        Key::parse(&format!("{at:013}-{browser:08x}-{random}")).ok()
+    }
+
+    /// Returns the browser that has made `key` with [`PendingMessage::new_key`].
+    pub fn browser(key: &Key) -> Option<u32> {
+        let mut parts = key.as_str().splitn(3, '-');
+        let (_, browser, _) = (parts.next()?, parts.next()?, parts.next()?);
+        if browser.len() == 8 {
+            u32::from_str_radix(browser, 16).ok()
+        } else {
+            None
+        }
     }
 
     /// Returns the content of the entry. The text comes last, because it may contain line breaks.
@@ -108,8 +119,8 @@ mod tests {
 
     #[test]
     fn keys_sort_by_time() {
-        let keys =
-            [9, 10, 1_700_000_000_000].map(|at| PendingMessage::new_key(at, "r").expect("a key"));
+        let keys = [9, 10, 1_700_000_000_000]
+            .map(|at| PendingMessage::new_key(at, 7, "r").expect("a key"));
         assert!(keys.is_sorted_by(|a, b| a.as_str() < b.as_str()));
     }
 
@@ -127,6 +138,17 @@ mod tests {
             };
 
             prop_assert_eq!(PendingMessage::decode("key", &pending.encode()), Some(pending));
+        }
+    }
+
+    #[test]
+    fn a_key_names_the_browser_that_made_it() {
+        let key = PendingMessage::new_key(9, 0xfe, "r-1").expect("a key");
+        assert_eq!(PendingMessage::browser(&key), Some(0xfe));
+
+        for foreign in ["r", "1-2", "1-2-3", "0000000000009-zzzzzzzz-r", "a--b"] {
+            let key = Key::parse(foreign).expect("a key");
+            assert_eq!(PendingMessage::browser(&key), None, "{foreign}");
         }
     }
 }

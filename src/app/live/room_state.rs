@@ -168,7 +168,7 @@ impl RoomState {
         self.composing.set(Composing::New);
 
         let at = clock::now();
-        let key = PendingMessage::new_key(at, &crate::browser::random_name());
+        let key = self.page.new_key(at);
         if let (Some(key), Some(from)) = (key, self.page.me.get_untracked()) {
             let pending = PendingMessage {
                 key,

@@ -53,6 +53,8 @@ pub struct Message {
     pub state: MessageState,
     /// The key, if this page sent the message.
     pub(super) key: Option<Key>,
+    /// The browser that sent the message, if its key names one.
+    pub(super) browser: Option<u32>,
     /// The offset of the room's message before it, once the server has sent it.
     pub(super) prev: Offset,
     /// The number of disconnects after which the server last sent it.
@@ -256,6 +258,7 @@ mod tests {
             content: Content::Binary { bytes: 1 },
             state: MessageState::Stored,
             key: None,
+            browser: None,
             prev: Offset(0),
             kind: None,
             reply_to: None,

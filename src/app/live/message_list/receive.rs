@@ -285,6 +285,7 @@ impl MessageList {
             ..
         } = publication;
 
+        let browser = fields.key.as_ref().and_then(PendingMessage::browser);
         // The message may be an own one, even one that is shown as failed.
         if let Some(key) = fields.key
             && let Some(id) = self.find_unstored(&key)
@@ -317,7 +318,7 @@ impl MessageList {
         }
 
         self.hues.add(&from);
-        let is_own = from == self.user;
+        let is_own = from == self.user || self.is_of_this_browser(browser);
         let message = Message {
             from,
             at,
@@ -328,6 +329,7 @@ impl MessageList {
             edited: None,
             state: MessageState::Stored,
             key: None,
+            browser,
             prev,
             seen_after: self.disconnects,
         };

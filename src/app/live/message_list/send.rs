@@ -159,6 +159,7 @@ impl MessageList {
             edits: pending.edits,
             edited: None,
             state: MessageState::Queued,
+            browser: PendingMessage::browser(&pending.key),
             key: Some(pending.key),
             prev: Offset(0),
             seen_after: self.disconnects,
