@@ -71,7 +71,7 @@ pub(super) fn messages(page: &Page, room: &RoomName, messages: Option<MessagePag
 
 /// Returns the sender and the beginning of `message`, for the dialog that deletes it.
 pub(super) fn quote(page: &Page, message: Publication) -> AnyView {
-    let Page { text, .. } = page;
+    let text = page.text;
     let words = match content(message.body, text) {
         Ok(words) => words.chars().take(EXCERPT).collect(),
         Err(description) => description,
