@@ -44,7 +44,7 @@ async fn an_allowed_origin_may_use_every_method_and_header_of_the_api() {
         assert_eq!(header(&response, "access-control-allow-origin"), SHOP);
         assert_eq!(
             header(&response, "access-control-allow-methods"),
-            "GET,POST,PUT,DELETE"
+            "GET,POST,PUT,PATCH,DELETE"
         );
 
         let headers = header(&response, "access-control-allow-headers");

@@ -6,7 +6,7 @@ use std::path::Path;
 use reqwest::{Client, Method};
 use serde_json::Value;
 
-use crate::client::get;
+use crate::client::{get, publish};
 use crate::eventually::soon;
 use crate::harness::Server;
 
@@ -22,6 +22,8 @@ const METHODS: [Method; 5] = [
 #[tokio::test]
 async fn every_described_call_answers_and_every_other_method_is_refused() {
     let server = Server::start(&[]);
+    // A stream that does not exist is answered with 404 too.
+    publish(&server, "lobby", "x").await;
 
     let document = get(&server, DOCUMENT).await;
     assert!(

@@ -85,6 +85,57 @@ pub struct RoomState {
     pub kicked: usize,
 }
 
+/// The request that changes the life of a room. What is absent stays as it is.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RoomLifeRequest {
+    /// The media type of its content. A room that began with a message becomes a stream, which keeps all messages.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+    /// Its expiry, which replaces the one that it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expiry: Option<RoomExpiry>,
+    /// True ends the room: it accepts no more messages, for ever.
+    #[serde(default)]
+    pub end: bool,
+}
+
+/// The expiry of a room, after which it is deleted with its messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RoomExpiry {
+    /// It has none of its own. A rule of the settings file may set one.
+    Never,
+    /// The time without reads and writes, in seconds.
+    Ttl(u64),
+    /// The time of day, in milliseconds since 1970 UTC.
+    At(u64),
+}
+
+/// The life of a room after a change.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct RoomLife {
+    /// The room.
+    #[schema(value_type = String)]
+    pub room: RoomName,
+    /// The media type of a stream; null for a room that began with a message.
+    pub content_type: Option<String>,
+    /// Its own expiry.
+    pub expiry: RoomExpiry,
+    /// The time at which it expires if it is not used until then, in milliseconds since 1970 UTC; null if it does not.
+    pub expires_at: Option<u64>,
+    /// The room has ended: it accepts no more messages.
+    pub ended: bool,
+}
+
+/// A room that was deleted.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DeletedRoom {
+    /// The room.
+    #[schema(value_type = String)]
+    pub room: RoomName,
+}
+
 /// A message that was deleted.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct DeletedMessage {

@@ -6,6 +6,8 @@ mod deleting;
 mod tracing;
 /// Bans and closed rooms.
 mod bans;
+/// Expiry, end and deletion of rooms.
+mod room_life;
 /// The page.
 mod page;
 

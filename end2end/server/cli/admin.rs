@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Client, Ended};
-use crate::client::publish;
+use crate::client::{get, publish};
 use crate::harness::Server;
 
 /// Runs `fanfare admin` against the ops listener of `server`.
@@ -133,4 +133,53 @@ async fn bad_usage_ends_with_2() {
     ] {
         assert_eq!(Client::run(arguments).await.code, Some(2), "{arguments:?}");
     }
+}
+
+#[tokio::test]
+async fn the_expiry_of_a_room_is_set_and_removed() {
+    let server = Server::start(&[]);
+    publish(&server, "class", "x").await;
+
+    let idle = output(&server, &["set-room", "class", "--ttl", "7d"]).await;
+    let at = ["set-room", "class", "--expires-at", "2030-01-31T12:00:00Z"];
+    let dated = output(&server, &at).await;
+    let never = output(&server, &["set-room", "class", "--never"]).await;
+    let stream = [
+        "set-room",
+        "class",
+        "--content-type",
+        "text/plain",
+        "--json",
+    ];
+    let json = output(&server, &stream).await;
+
+    assert!(idle.starts_with("expires at 2"), "{idle}");
+    assert_eq!(
+        dated,
+        "expires at 2030-01-31T12:00:00Z, unless it is used\n"
+    );
+    assert_eq!(never, "does not expire\n");
+    assert!(json.contains("\"content_type\":\"text/plain\""), "{json}");
+
+    let nothing = admin(&server, &["set-room", "class"]).await;
+    assert_eq!(nothing.code, Some(2), "{nothing:?}");
+}
+
+#[tokio::test]
+async fn a_room_is_ended_for_ever_and_deleted() {
+    let server = Server::start(&[]);
+    publish(&server, "class", "x").await;
+
+    assert_eq!(output(&server, &["end", "class"]).await, "ended\n");
+    output(&server, &["open", "class"]).await;
+    let room = get(&server, "/api/v1/rooms/class").await;
+    assert_eq!(room["closed"], true, "only a closing is undone");
+
+    assert_eq!(
+        output(&server, &["delete-room", "class"]).await,
+        "deleted\n"
+    );
+    let again = admin(&server, &["delete-room", "class"]).await;
+    assert_eq!(again.code, Some(1), "{again:?}");
+    assert!(again.stderr.contains("there is no room class"), "{again:?}");
 }

@@ -61,6 +61,19 @@ impl Api {
         self.call(Method::POST, path, body).await
     }
 
+    /// Sends a PATCH request with `request` as JSON.
+    ///
+    /// # Errors
+    /// The same as [`Api::get`].
+    pub(super) async fn patch<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        request: &impl Serialize,
+    ) -> anyhow::Result<T> {
+        let body = Body::from(serde_json::to_vec(request)?);
+        self.call(Method::PATCH, path, body).await
+    }
+
     /// Reads the lines of an endless response, until `each` returns false or the server ends it.
     ///
     /// # Errors

@@ -4,10 +4,11 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use jiff::Timestamp;
 
 use crate::cli::args::{AccessArgs, parse_duration, server_url};
 use crate::cli::client::ServerUrl;
-use crate::protocol::admin::ConnectionFilter;
+use crate::protocol::admin::{ConnectionFilter, RoomExpiry, RoomLifeRequest};
 use crate::protocol::{RoomName, UserId};
 
 /// The arguments of the command.
@@ -99,6 +100,26 @@ pub(super) enum AdminCommand {
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
     },
+    /// End a room for ever: its readers get the end after the last message, and it accepts no more
+    End {
+        /// The room
+        #[arg(value_parser = RoomName::parse)]
+        room: RoomName,
+    },
+    /// Delete a room with all its messages
+    DeleteRoom {
+        /// The room
+        #[arg(value_parser = RoomName::parse)]
+        room: RoomName,
+    },
+    /// Set the expiry or the content type of a room
+    SetRoom {
+        /// The room
+        #[arg(value_parser = RoomName::parse)]
+        room: RoomName,
+        #[command(flatten)]
+        life: RoomLifeArgs,
+    },
     /// Open a closed room
     Open {
         /// The room
@@ -126,6 +147,38 @@ pub(super) enum HooksCommand {
         /// Offset of the first message to deliver; 0 for everything that is kept
         from: u64,
     },
+}
+
+/// The expiry and the content type of a room.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true)]
+pub(super) struct RoomLifeArgs {
+    /// Delete the room when it was not read or written for this time, like 30m or 7d
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, conflicts_with = "never")]
+    pub(super) ttl: Option<Duration>,
+    /// Delete the room at this time, like 2030-01-31T12:00:00Z
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["ttl", "never"])]
+    pub(super) expires_at: Option<Timestamp>,
+    /// Remove the expiry
+    #[arg(long)]
+    pub(super) never: bool,
+    /// Media type of its content; it then keeps all messages, as a stream
+    #[arg(long, value_name = "TYPE")]
+    pub(super) content_type: Option<String>,
+}
+
+impl From<RoomLifeArgs> for RoomLifeRequest {
+    fn from(args: RoomLifeArgs) -> Self {
+        let millis = |time: Timestamp| u64::try_from(time.as_millisecond()).unwrap_or_default();
+        let ttl = args.ttl.map(|ttl| RoomExpiry::Ttl(ttl.as_secs().max(1)));
+        let at = args.expires_at.map(|time| RoomExpiry::At(millis(time)));
+
+        Self {
+            content_type: args.content_type,
+            expiry: ttl.or(at).or(args.never.then_some(RoomExpiry::Never)),
+            end: false,
+        }
+    }
 }
 
 /// A room, an id and an address, each optional.

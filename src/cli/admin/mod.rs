@@ -14,10 +14,11 @@ use crate::cli::format::{escape, escape_json, utc};
 use crate::cli::{Failure, interrupted, output, start};
 use crate::protocol::admin::{
     BanList, BanRequest, Banned, CloseRequest, ConnectionFilter, ConnectionList, ConnectionQuery,
-    ConnectionSummary, DeletedMessage, HookList, HookSummary, Kicked, MAX_PAGE, ReplayRequest,
-    RoomList, RoomQuery, RoomState, RoomSummary, UnbanQuery, Unbanned,
+    ConnectionSummary, DeletedMessage, DeletedRoom, HookList, HookSummary, Kicked, MAX_PAGE,
+    ReplayRequest, RoomLife, RoomLifeRequest, RoomList, RoomQuery, RoomState, RoomSummary,
+    UnbanQuery, Unbanned,
 };
-use crate::protocol::{Offset, Token};
+use crate::protocol::{Offset, RoomName, Token};
 
 use api::Api;
 use args::{AdminCommand, FilterArgs, HooksCommand};
@@ -104,6 +105,27 @@ async fn execute(command: AdminCommand, api: &Api, is_json: bool) -> anyhow::Res
             let sentence = format!("closed, with {} in it", closed.kicked);
             print_answer(&closed, &sentence, is_json)
         }
+        AdminCommand::End { room } => {
+            let request = RoomLifeRequest {
+                end: true,
+                ..RoomLifeRequest::default()
+            };
+            let life: RoomLife = api.patch(&room_path(&room), &request).await?;
+            print_answer(&life, "ended", is_json)
+        }
+        AdminCommand::DeleteRoom { room } => {
+            let deleted: DeletedRoom = api.delete(&room_path(&room), &()).await?;
+            print_answer(&deleted, "deleted", is_json)
+        }
+        AdminCommand::SetRoom { room, life } => {
+            let request = RoomLifeRequest::from(life);
+            let life: RoomLife = api.patch(&room_path(&room), &request).await?;
+            let sentence = match life.expires_at {
+                Some(at) => format!("expires at {}, unless it is used", utc(at)),
+                None => "does not expire".to_owned(),
+            };
+            print_answer(&life, &sentence, is_json)
+        }
         AdminCommand::Open { room } => {
             let path = format!("rooms/{}/open", room.to_path_segment());
             let opened: RoomState = api.post(&path, &()).await?;
@@ -131,6 +153,11 @@ async fn command_hook(api: &Api, command: HooksCommand, is_json: bool) -> anyhow
 /// Returns `name` as a segment of a path.
 fn encode(name: &str) -> String {
     utf8_percent_encode(name, NON_ALPHANUMERIC).to_string()
+}
+
+/// Returns the path of `room` in the API.
+fn room_path(room: &RoomName) -> String {
+    format!("rooms/{}", room.to_path_segment())
 }
 
 /// Returns all rooms whose names begin with `prefix`, page by page.

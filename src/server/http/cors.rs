@@ -33,7 +33,13 @@ pub(super) fn layer(web: &WebPolicy) -> CorsLayer {
 
     CorsLayer::new()
         .allow_origin(origin)
-        .allow_methods([Method::GET, Method::POST, Method::PUT, Method::DELETE])
+        .allow_methods([
+            Method::GET,
+            Method::POST,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+        ])
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers(exposed.chain(EXPOSED_HEADERS).collect::<Vec<_>>())
         .max_age(MAX_AGE)

@@ -64,6 +64,10 @@ pub enum AdminAction {
     Close,
     /// Reopen a closed room.
     Open,
+    /// Change the life of a room, or end it.
+    Life,
+    /// Delete a room.
+    DeleteRoom,
     /// Trace a connection.
     Trace,
     /// Pause a hook.
@@ -75,13 +79,15 @@ pub enum AdminAction {
 }
 
 impl AdminAction {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::Kick,
         Self::Delete,
         Self::Ban,
         Self::Unban,
         Self::Close,
         Self::Open,
+        Self::Life,
+        Self::DeleteRoom,
         Self::Trace,
         Self::PauseHook,
         Self::ResumeHook,
@@ -96,6 +102,8 @@ impl AdminAction {
             Self::Unban => "unban",
             Self::Close => "close",
             Self::Open => "open",
+            Self::Life => "life",
+            Self::DeleteRoom => "delete_room",
             Self::Trace => "trace",
             Self::PauseHook => "pause_hook",
             Self::ResumeHook => "resume_hook",

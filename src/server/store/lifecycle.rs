@@ -5,16 +5,17 @@
 //! again, with larger offsets.
 
 use crate::protocol::Offset;
+use crate::protocol::admin::RoomExpiry;
 use crate::server::room::Draft;
 
 /// The media type of rooms that were not created with another.
 const DEFAULT_CONTENT_TYPE: &str = "application/json";
 
-/// The settings of a created room.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The settings of a created room, and the expiry of any other for which one was set.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RoomSettings {
-    /// The media type of the content.
-    pub content_type: String,
+    /// The media type of the content; `None` for a room that began with a message, whose expiry was set later.
+    pub content_type: Option<String>,
     /// The time without reads and writes after which the room expires, in seconds.
     pub ttl: Option<u64>,
     /// The time at which the room expires, in milliseconds since 1970 UTC.
@@ -24,7 +25,7 @@ pub struct RoomSettings {
 /// The state of a room besides its messages. The default is that of a room that began with its first message.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lifecycle {
-    /// The settings, if the room was created with some.
+    /// The settings, if the room has some.
     pub settings: Option<RoomSettings>,
     /// True if the room accepts no more messages.
     pub is_closed: bool,
@@ -43,6 +44,17 @@ pub struct NewRoom {
     pub drafts: Vec<Draft>,
     /// True if the room accepts no other messages.
     pub is_closed: bool,
+}
+
+/// A change of a room's life. What is `None` stays as it is.
+#[derive(Clone, Debug, Default)]
+pub struct RoomChange {
+    /// The media type of the content.
+    pub content_type: Option<String>,
+    /// The expiry.
+    pub expiry: Option<RoomExpiry>,
+    /// True if the room accepts no more messages.
+    pub closes: bool,
 }
 
 /// The result of creating a room.
@@ -167,21 +179,25 @@ pub enum AppendRefusal {
 }
 
 impl RoomSettings {
+    /// Returns the media type of the content, or else the default.
+    fn media_type(&self) -> &str {
+        self.content_type.as_deref().unwrap_or(DEFAULT_CONTENT_TYPE)
+    }
+
+    /// Returns the expiry.
+    pub const fn expiry(&self) -> RoomExpiry {
+        match (self.ttl, self.expires_at) {
+            (Some(ttl), _) => RoomExpiry::Ttl(ttl),
+            (None, Some(at)) => RoomExpiry::At(at),
+            (None, None) => RoomExpiry::Never,
+        }
+    }
+
     /// Returns true if a room with these settings is one with `other` too. Parameters of the media type are ignored.
     fn is_same(&self, other: &Self) -> bool {
-        is_same_media_type(&self.content_type, &other.content_type)
+        is_same_media_type(self.media_type(), other.media_type())
             && self.ttl == other.ttl
             && self.expires_at == other.expires_at
-    }
-}
-
-impl Default for RoomSettings {
-    fn default() -> Self {
-        Self {
-            content_type: DEFAULT_CONTENT_TYPE.to_owned(),
-            ttl: None,
-            expires_at: None,
-        }
     }
 }
 
@@ -200,7 +216,33 @@ impl Lifecycle {
     pub fn content_type(&self) -> &str {
         self.settings
             .as_ref()
-            .map_or(DEFAULT_CONTENT_TYPE, |settings| &settings.content_type)
+            .map_or(DEFAULT_CONTENT_TYPE, RoomSettings::media_type)
+    }
+
+    /// Returns true if the room was created with a media type, so that it keeps its messages until it expires or is deleted.
+    pub fn is_created(&self) -> bool {
+        let settings = self.settings.as_ref();
+        settings.is_some_and(|settings| settings.content_type.is_some())
+    }
+
+    /// Applies `change` at `clock`, by the store's clock.
+    pub(super) fn apply(&mut self, change: &RoomChange, clock: u64) {
+        let mut settings = self.settings.take().unwrap_or_default();
+        if change.content_type.is_some() {
+            settings.content_type.clone_from(&change.content_type);
+        }
+        match change.expiry {
+            None => {}
+            Some(RoomExpiry::Never) => (settings.ttl, settings.expires_at) = (None, None),
+            Some(RoomExpiry::Ttl(ttl)) => {
+                (settings.ttl, settings.expires_at) = (Some(ttl), None);
+            }
+            Some(RoomExpiry::At(at)) => (settings.ttl, settings.expires_at) = (None, Some(at)),
+        }
+
+        self.settings = Some(settings).filter(|settings| *settings != RoomSettings::default());
+        self.is_closed |= change.closes;
+        self.used = self.used.max(clock);
     }
 
     /// Returns the outcome of creating `room` when it exists with this state.

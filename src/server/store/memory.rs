@@ -24,8 +24,8 @@ use crate::server::store::room_limits::{RoomLimitTable, RoomLimits};
 use crate::server::store::trimmed_run::{self, MAX_REMEMBERED, TrimmedRun};
 use crate::server::store::{
     AppendConditions, AppendOutcome, AppendRefusal, AppendResult, Bounds, CreateOutcome,
-    CreateResult, Deleted, Health, HookState, Lifecycle, Limit, NewRoom, Page, Retention, Span,
-    Store, StoreError, Stored,
+    CreateResult, Deleted, Health, HookState, Lifecycle, Limit, NewRoom, Page, Retention,
+    RoomChange, Span, Store, StoreError, Stored,
 };
 
 /// The settings of a [`MemoryStore`].
@@ -196,7 +196,7 @@ impl MemoryStore {
         }
 
         kept.is_deleted = true;
-        let created = usize::from(kept.is_created());
+        let created = usize::from(kept.has_settings());
         self.created.fetch_sub(created, Ordering::Relaxed);
         rooms.logs.remove(name);
         rooms.floor = rooms.floor.max(kept.head);
@@ -265,18 +265,22 @@ impl Kept {
 
     /// Returns true if the room has, or had, messages, or was created.
     fn is_known(&self) -> bool {
-        self.count() > 0 || self.is_created()
+        self.count() > 0 || self.has_settings()
     }
 
-    /// Returns true if the room was created with settings.
-    const fn is_created(&self) -> bool {
+    /// Returns true if the room was created, or has an expiry of its own.
+    const fn has_settings(&self) -> bool {
         self.lifecycle.settings.is_some()
+    }
+
+    /// Returns the time of the last read or write, by the store's clock.
+    fn used(&self) -> u64 {
+        self.written.max(self.lifecycle.used)
     }
 
     /// Returns true if the room has expired at `now`, by the store's clock.
     fn is_expired(&self, now: u64) -> bool {
-        let used = self.written.max(self.lifecycle.used);
-        self.is_known() && self.limits.is_expired(used, now, now_millis())
+        self.is_known() && self.limits.is_expired(self.used(), now, now_millis())
     }
 
     /// Stores `draft` in `room` after `newest`, the newest offset of all rooms, unless it is a duplicate.
@@ -560,6 +564,46 @@ impl Store for MemoryStore {
         result
     }
 
+    fn change_room(&self, room: &RoomName, change: RoomChange) -> StoreFuture<Option<Lifecycle>> {
+        let (call, result) = self.changes.begin(room, 0);
+        self.change(room, |kept| {
+            if !kept.is_known() {
+                return self.changes.send(vec![call.finish(Ok(None))]);
+            }
+            let (had_settings, was_closed) = (kept.has_settings(), kept.lifecycle.is_closed);
+            let mut lifecycle = kept.lifecycle.clone();
+            lifecycle.apply(&change, self.clock.now());
+            let has_settings = lifecycle.settings.is_some();
+            if has_settings && !had_settings && !self.count_created() {
+                let limit = self.max_created;
+                let refusal = Err(StoreError::TooManyStreams { limit });
+                return self.changes.send(vec![call.finish(refusal)]);
+            }
+
+            if had_settings && !has_settings {
+                self.created.fetch_sub(1, Ordering::Relaxed);
+            }
+            kept.limits = self.limits.of(room, &lifecycle);
+            kept.lifecycle = lifecycle.clone();
+            let mut changes = Vec::new();
+            if lifecycle.is_closed && !was_closed {
+                changes.push(LogChange::Closed(room.clone(), kept.head));
+            }
+            changes.push(call.finish(Ok(Some(lifecycle))));
+            self.changes.send(changes);
+        });
+        result
+    }
+
+    fn expires_at(&self, room: &RoomName) -> Result<Option<u64>, StoreError> {
+        let kept = self.find(room);
+        Ok(kept.and_then(|kept| {
+            let kept = kept.lock();
+            kept.limits
+                .expires_at(kept.used(), self.clock.now(), now_millis())
+        }))
+    }
+
     fn delete_room(&self, room: &RoomName) -> StoreFuture<bool> {
         let (call, result) = self.changes.begin(room, 0);
         let is_known = self.find(room).is_some();
@@ -750,8 +794,8 @@ impl Store for MemoryStore {
     /// Drops the room, unless it was created.
     fn release(&self, room: &RoomName) {
         let mut rooms = self.rooms.lock();
-        let is_created = |kept: &Arc<Mutex<Kept>>| kept.lock().is_created();
-        if rooms.logs.get(room).is_some_and(is_created) {
+        let has_settings = |kept: &Arc<Mutex<Kept>>| kept.lock().has_settings();
+        if rooms.logs.get(room).is_some_and(has_settings) {
             return;
         }
         if let Some(kept) = rooms.logs.remove(room) {

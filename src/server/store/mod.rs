@@ -39,7 +39,7 @@ pub use cluster::{Bus, BusEvent, ClusterBackend, RuleEvent, RuleStore};
 pub use hook::{HookState, HookStatus};
 pub use lifecycle::{
     AppendConditions, AppendOutcome, AppendRefusal, AppendResult, CreateOutcome, CreateResult,
-    Lifecycle, NewRoom, ProducerPosition, RoomSettings,
+    Lifecycle, NewRoom, ProducerPosition, RoomChange, RoomSettings,
 };
 pub use matching::{MatchingPage, MatchingRange, RoomFilter, RoomSummary};
 pub use memory::{MemorySettings, MemoryStore};
@@ -402,6 +402,24 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// If the store cannot delete rooms, or not now.
     fn delete_room(&self, _room: &RoomName) -> StoreFuture<bool> {
         ready(Err(NO_LIFECYCLE)).boxed()
+    }
+
+    /// Changes the life of `room`, and returns it; `None` if the room does not exist.
+    ///
+    /// # Errors
+    /// If the store cannot change rooms, or not now.
+    fn change_room(&self, _room: &RoomName, _change: RoomChange) -> StoreFuture<Option<Lifecycle>> {
+        ready(Err(NO_LIFECYCLE)).boxed()
+    }
+
+    /// Returns the time at which `room` expires if it is not used until then, in milliseconds since 1970 UTC; `None` if it
+    /// does not expire.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    fn expires_at(&self, room: &RoomName) -> Result<Option<u64>, StoreError> {
+        let settings = self.lifecycle(room)?.and_then(|state| state.settings);
+        Ok(settings.and_then(|settings| settings.expires_at))
     }
 
     /// Records a read of `room`, which delays its expiry if it has a time to live.

@@ -45,13 +45,14 @@ impl RoomLimits {
         let settings = lifecycle.settings.as_ref();
         let ttl = settings.and_then(|settings| settings.ttl);
         let expires_at = settings.and_then(|settings| settings.expires_at);
-        let (messages, bytes, age) = match settings {
-            Some(_) => (Self::NONE.messages, Self::NONE.bytes, Self::NONE.age),
-            None => (
+        let (messages, bytes, age) = if lifecycle.is_created() {
+            (Self::NONE.messages, Self::NONE.bytes, Self::NONE.age)
+        } else {
+            (
                 retention.messages as u64,
                 retention.bytes as u64,
                 millis(retention.age),
-            ),
+            )
         };
 
         let history = rules.history;
@@ -101,6 +102,16 @@ impl RoomLimits {
             || self.expires_at.is_some_and(|end| wall >= end)
     }
 
+    /// Returns the time at which the room expires if it is not used until then, in milliseconds since 1970 UTC; `None` if it
+    /// does not. The times are as in [`Self::is_expired`].
+    pub(super) fn expires_at(&self, used: u64, clock: u64, wall: u64) -> Option<u64> {
+        let unused = clock.saturating_sub(used);
+        let idle = self
+            .idle
+            .map(|idle| wall.saturating_add(idle.saturating_sub(unused)));
+        [idle, self.expires_at].into_iter().flatten().min()
+    }
+
     /// Returns the time between two saved reads of the room: a tenth of the time after which it expires; 0 if reads are
     /// not saved.
     pub(super) fn save_after(&self) -> u64 {
@@ -145,9 +156,9 @@ mod tests {
     fn created(ttl: Option<u64>, expires_at: Option<u64>) -> Lifecycle {
         Lifecycle {
             settings: Some(RoomSettings {
+                content_type: Some("text/plain".to_owned()),
                 ttl,
                 expires_at,
-                ..RoomSettings::default()
             }),
             ..Lifecycle::default()
         }

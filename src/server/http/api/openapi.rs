@@ -14,6 +14,7 @@ use utoipa_axum::routes;
 
 use crate::protocol::BasePath;
 use crate::server::http::api::{admin, delete, history, presence, publish, room, signal, stream};
+use crate::server::http::streams::StreamsDocument;
 use crate::server::http::{AppState, compression};
 
 /// The document as JSON, generated once.
@@ -50,7 +51,9 @@ impl Modify for Tokens {
 
 /// Returns all routes of the API with their descriptions.
 pub(super) fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::with_openapi(Document::openapi())
+    let mut document = Document::openapi();
+    document.merge(StreamsDocument::openapi());
+    OpenApiRouter::with_openapi(document)
         .routes(routes!(publish::publish))
         .routes(routes!(history::history).layer(compression::layer()))
         .routes(routes!(delete::delete))

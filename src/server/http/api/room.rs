@@ -38,7 +38,8 @@ pub(super) struct RoomDescription {
     closed: bool,
     /// The media type of a room that was created as a stream; otherwise null.
     content_type: Option<String>,
-    /// The time at which the room expires, in milliseconds since 1970 UTC; null if it does not.
+    /// The time at which the room expires if it is not used until then, in milliseconds since 1970 UTC; null if it does
+    /// not.
     expires_at: Option<u64>,
 }
 
@@ -128,6 +129,7 @@ pub(super) async fn list(
     let describe = |(room, (first, head))| {
         let lifecycle = store.lifecycle(&room).ok().flatten().unwrap_or_default();
         let settings = lifecycle.settings;
+        let expires_at = store.expires_at(&room).ok().flatten();
 
         RoomDescription {
             count: members.get(&room).copied().unwrap_or_default(),
@@ -136,8 +138,8 @@ pub(super) async fn list(
             first,
             head,
             room,
-            expires_at: settings.as_ref().and_then(|settings| settings.expires_at),
-            content_type: settings.map(|settings| settings.content_type),
+            expires_at,
+            content_type: settings.and_then(|settings| settings.content_type),
         }
     };
     let rooms = bounds.into_iter().take(limit).map(describe).collect();
@@ -176,13 +178,13 @@ pub(super) async fn describe(
     let settings = lifecycle.settings;
 
     Ok(Json(RoomDescription {
-        room: name,
         epoch,
         first,
         head,
         count,
         closed,
-        expires_at: settings.as_ref().and_then(|settings| settings.expires_at),
-        content_type: settings.map(|settings| settings.content_type),
+        expires_at: state.hub.store().expires_at(&name)?,
+        room: name,
+        content_type: settings.and_then(|settings| settings.content_type),
     }))
 }

@@ -28,6 +28,12 @@ pub(in crate::server::http) enum AdminError {
         /// Its number.
         number: u64,
     },
+    /// The room does not exist.
+    #[error("there is no room {room}: nobody has created it or published in it, or it has expired")]
+    NoRoom {
+        /// Its name.
+        room: RoomName,
+    },
     /// The message does not exist.
     #[error("there is no message {offset} in {room}, or it is no longer kept")]
     NoMessage {
@@ -85,6 +91,7 @@ impl AdminError {
             Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
             Self::NoOrigin => (StatusCode::FORBIDDEN, "origin_not_allowed"),
             Self::NoConnection { .. } => (StatusCode::NOT_FOUND, "no_such_connection"),
+            Self::NoRoom { .. } => (StatusCode::NOT_FOUND, "no_such_room"),
             Self::NoMessage { .. } => (StatusCode::NOT_FOUND, "no_such_message"),
             Self::Bans(_) => (StatusCode::CONFLICT, "too_many_bans"),
             Self::NoBan => (StatusCode::NOT_FOUND, "no_such_ban"),

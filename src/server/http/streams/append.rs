@@ -7,7 +7,8 @@ use axum::response::{IntoResponse, Response};
 use crate::protocol::{Epoch, MessageFields, UserId};
 use crate::server::http::AppState;
 use crate::server::http::api::{RequestBody, admit_drafts};
-use crate::server::http::error::ApiError;
+use crate::server::http::error::{ApiError, ErrorBody};
+use crate::server::http::extract::InRoom;
 use crate::server::http::middleware::authenticated::AuthenticatedClient;
 use crate::server::http::streams::content::ContentForm;
 use crate::server::http::streams::headers::{
@@ -20,6 +21,33 @@ use crate::server::store::{
     AppendConditions, AppendOutcome, AppendRefusal, AppendResult, ProducerPosition, now_millis,
 };
 
+/// Append to a stream, close it, or both in one step.
+#[utoipa::path(
+    post,
+    path = "/streams/{room}",
+    params(
+        InRoom,
+        ("Content-Type" = Option<String>, Header, description = "The media type of the stream; not needed without a body"),
+        ("Stream-Closed" = Option<String>, Header, description = "`true`: the stream accepts no more after the body"),
+        ("Stream-Seq" = Option<String>, Header, description = "A text that is greater than that of the append before"),
+        ("Producer-Id" = Option<String>, Header, description = "The producer; its appends are stored once"),
+        ("Producer-Epoch" = Option<u64>, Header, description = "The number of its session"),
+        ("Producer-Seq" = Option<u64>, Header, description = "The number of the append in the session, from 0"),
+    ),
+    request_body(content = Vec<u8>, description = "The content; in a JSON stream, each element of an array is a message", content_type = "application/octet-stream"),
+    responses(
+        (status = 200, description = "Stored, of a producer"),
+        (status = 204, description = "Stored, closed, or stored before"),
+        (status = 400, description = "`bad_name`, `bad_parameter`, `bad_body`", body = ErrorBody),
+        (status = 401, description = "`no_token`, `bad_token`, with the reason", body = ErrorBody),
+        (status = 403, description = "`stale_epoch`, `origin_not_allowed`, `not_allowed`, `banned`, `room_closed`", body = ErrorBody),
+        (status = 404, description = "`no_such_stream`", body = ErrorBody),
+        (status = 409, description = "`stream_closed`, `content_type_mismatch`, `sequence_conflict`, `sequence_gap`", body = ErrorBody),
+        (status = 413, description = "`too_big`, `too_many`", body = ErrorBody),
+        (status = 429, description = "`rate_limited`, with `Retry-After`", body = ErrorBody),
+        (status = 503, description = "`store_unavailable`, `too_many_rooms`, `draining`", body = ErrorBody),
+    ),
+)]
 pub(super) async fn append(
     Shared(state): Shared<AppState>,
     client: AuthenticatedClient,

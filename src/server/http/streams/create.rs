@@ -8,7 +8,8 @@ use axum::response::{IntoResponse, Response};
 use crate::server::auth::{Right, ServedHost};
 use crate::server::http::AppState;
 use crate::server::http::api::{RequestBody, admit_drafts};
-use crate::server::http::error::ApiError;
+use crate::server::http::error::{ApiError, ErrorBody};
+use crate::server::http::extract::InRoom;
 use crate::server::http::middleware::authenticated::AuthenticatedClient;
 use crate::server::http::streams::content::ContentForm;
 use crate::server::http::streams::headers::{self, STREAM_FORKED_FROM};
@@ -20,6 +21,31 @@ use crate::server::store::{
 /// The content type of a stream that is created without one.
 const DEFAULT_CONTENT_TYPE: &str = "application/octet-stream";
 
+/// Create a stream, or confirm that it exists with the same settings.
+#[utoipa::path(
+    put,
+    path = "/streams/{room}",
+    params(
+        InRoom,
+        ("Content-Type" = Option<String>, Header, description = "The media type of the stream (default application/octet-stream)"),
+        ("Stream-TTL" = Option<u64>, Header, description = "The time without reads and writes after which it is deleted, in seconds"),
+        ("Stream-Expires-At" = Option<String>, Header, description = "The time at which it is deleted (RFC 3339); not with `Stream-TTL`"),
+        ("Stream-Closed" = Option<String>, Header, description = "`true`: it accepts no more after the body"),
+    ),
+    request_body(content = Vec<u8>, description = "The first content; may be empty", content_type = "application/octet-stream"),
+    responses(
+        (status = 200, description = "It exists with the same settings"),
+        (status = 201, description = "Created"),
+        (status = 400, description = "`bad_name`, `bad_parameter`, `bad_body`", body = ErrorBody),
+        (status = 401, description = "`no_token`, `bad_token`, with the reason", body = ErrorBody),
+        (status = 403, description = "`origin_not_allowed`, `not_allowed`, `banned`, `room_closed`", body = ErrorBody),
+        (status = 409, description = "`stream_exists` with other settings", body = ErrorBody),
+        (status = 413, description = "`too_big`, `too_many`", body = ErrorBody),
+        (status = 429, description = "`rate_limited`, with `Retry-After`", body = ErrorBody),
+        (status = 501, description = "`not_implemented`: forks and subscriptions", body = ErrorBody),
+        (status = 503, description = "`store_unavailable`, `too_many_rooms`, `draining`", body = ErrorBody),
+    ),
+)]
 pub(super) async fn create(
     Shared(state): Shared<AppState>,
     client: AuthenticatedClient,
@@ -55,7 +81,7 @@ pub(super) async fn create(
         state.quotas.create_room(client.host(), state.hub.now())?;
     }
     let settings = RoomSettings {
-        content_type,
+        content_type: Some(content_type),
         ttl,
         expires_at,
     };

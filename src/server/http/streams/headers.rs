@@ -123,19 +123,27 @@ pub(super) fn content_type(headers: &HeaderMap) -> Result<Option<String>, ApiErr
         return Ok(None);
     };
 
+    if is_media_type(text) {
+        Ok(Some(text.trim().to_owned()))
+    } else {
+        Err(rule.error())
+    }
+}
+
+/// Returns true if `text` can be the content type of a stream.
+pub(in crate::server::http) fn is_content_type(text: &str) -> bool {
+    text.len() <= MAX_TEXT && HeaderValue::try_from(text).is_ok() && is_media_type(text)
+}
+
+fn is_media_type(text: &str) -> bool {
     let is_token = |part: &str| {
         let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&byte);
         !part.is_empty() && part.bytes().all(is_allowed)
     };
     let essence = text.split(';').next().unwrap_or_default().trim();
-    let is_valid = essence
+    essence
         .split_once('/')
-        .is_some_and(|(kind, subtype)| is_token(kind) && is_token(subtype));
-    if is_valid {
-        Ok(Some(text.trim().to_owned()))
-    } else {
-        Err(rule.error())
-    }
+        .is_some_and(|(kind, subtype)| is_token(kind) && is_token(subtype))
 }
 
 /// Returns the time to live in seconds, and the time of expiry in milliseconds since 1970 UTC.

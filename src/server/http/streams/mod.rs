@@ -25,6 +25,7 @@ use axum::Router;
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use axum::routing::get;
+use utoipa::OpenApi;
 
 use crate::protocol::RoomName;
 use crate::server::auth::Right;
@@ -35,7 +36,18 @@ use crate::server::hub::Room;
 use crate::server::store::Lifecycle;
 
 pub(super) use error::StreamError;
-pub(super) use headers::EXPOSED as EXPOSED_HEADERS;
+pub(super) use headers::{EXPOSED as EXPOSED_HEADERS, is_content_type};
+
+/// The calls, for the description of the API. Their path has a wildcard, so it is not taken from the routes.
+#[derive(OpenApi)]
+#[openapi(paths(
+    read::read,
+    read::describe,
+    create::create,
+    append::append,
+    delete::delete
+))]
+pub(super) struct StreamsDocument;
 
 /// The first segment of names that the protocol reserves for subscriptions.
 const RESERVED: &str = "__ds";
@@ -102,7 +114,7 @@ fn check_end(
     lifecycle: &Lifecycle,
     action: &'static str,
 ) -> Result<(), ApiError> {
-    if lifecycle.settings.is_none() && !client.principal.may(Right::Admin, room) {
+    if !lifecycle.is_created() && !client.principal.may(Right::Admin, room) {
         return Err(StreamError::Protected { action }.into());
     }
     Ok(())

@@ -12,8 +12,8 @@ use serde::Deserialize;
 
 use crate::protocol::{Epoch, Offset, RoomName};
 use crate::server::http::connection_table::ConnectionPermit;
-use crate::server::http::error::ApiError;
-use crate::server::http::extract::Query;
+use crate::server::http::error::{ApiError, ErrorBody};
+use crate::server::http::extract::{InRoom, Query};
 use crate::server::http::middleware::authenticated::AuthenticatedClient;
 use crate::server::http::streams::content::ContentForm;
 use crate::server::http::streams::headers::{
@@ -61,6 +61,31 @@ struct StreamPage {
     messages: LivePage,
 }
 
+/// Read a stream: a page, a long poll, or server-sent events.
+///
+/// The Durable Streams protocol. A room that was never created with `PUT` is a stream of the JSON objects of its messages.
+#[utoipa::path(
+    get,
+    path = "/streams/{room}",
+    params(
+        InRoom,
+        ("offset" = Option<String>, Query, description = "`-1` (the beginning), `now`, or a `Stream-Next-Offset`"),
+        ("live" = Option<String>, Query, description = "`long-poll` or `sse`; needs `offset`"),
+        ("cursor" = Option<String>, Query, description = "`Stream-Cursor` of the response before"),
+    ),
+    responses(
+        (status = 200, description = "The content after the offset, with `Stream-Next-Offset`, and `Stream-Up-To-Date` and `Stream-Closed` if they hold"),
+        (status = 204, description = "A long poll ended without content"),
+        (status = 304, description = "The page has not changed since the `ETag` in `If-None-Match`"),
+        (status = 400, description = "`bad_name`, `bad_parameter`", body = ErrorBody),
+        (status = 401, description = "`no_token`, `bad_token`, with the reason", body = ErrorBody),
+        (status = 403, description = "`origin_not_allowed`, `not_allowed`, `banned`", body = ErrorBody),
+        (status = 404, description = "`no_such_stream`", body = ErrorBody),
+        (status = 410, description = "`offset_gone`", body = ErrorBody),
+        (status = 501, description = "`not_implemented`: subscriptions", body = ErrorBody),
+        (status = 503, description = "`store_unavailable`, `too_many_rooms`, `draining`", body = ErrorBody),
+    ),
+)]
 pub(super) async fn read(
     Shared(state): Shared<AppState>,
     client: AuthenticatedClient,
@@ -99,7 +124,18 @@ pub(super) async fn read(
     }
 }
 
-/// Describes a stream. Does not delay its expiry.
+/// Describe a stream. This does not delay its expiry.
+#[utoipa::path(
+    head,
+    path = "/streams/{room}",
+    params(InRoom),
+    responses(
+        (status = 200, description = "`Content-Type`, `Stream-Next-Offset`, `Stream-TTL` or `Stream-Expires-At`, `Stream-Closed`"),
+        (status = 401, description = "No token, or one that is not valid"),
+        (status = 403, description = "Not allowed, or banned"),
+        (status = 404, description = "There is no such stream"),
+    ),
+)]
 pub(super) async fn describe(
     Shared(state): Shared<AppState>,
     client: AuthenticatedClient,

@@ -19,7 +19,7 @@ use crate::server::store::sqlite::room_index::{RoomIndex, RoomRow};
 use crate::server::store::sqlite::schema;
 use crate::server::store::{
     AppendConditions, AppendOutcome, AppendRefusal, AppendResult, CreateOutcome, CreateResult,
-    Lifecycle, NewRoom, StoreError, Stored,
+    Lifecycle, NewRoom, RoomChange, StoreError, Stored,
 };
 
 /// Empty rooms that one transaction drops at most.
@@ -207,6 +207,28 @@ impl Batch<'_> {
         self.changes.log(room, &row, &stored);
         self.changes.rows.insert(room.clone(), row);
         Ok(result)
+    }
+
+    /// Changes the life of `room`. Returns `None` if it does not exist.
+    pub(super) fn change_room(
+        &mut self,
+        room: &RoomName,
+        change: &RoomChange,
+    ) -> rusqlite::Result<Option<Lifecycle>> {
+        self.delete_expired(room)?;
+        let Some(mut row) = self.known(room) else {
+            return Ok(None);
+        };
+
+        let was_closed = row.is_closed;
+        let mut lifecycle = self.lifecycle(room);
+        lifecycle.apply(change, self.now);
+        self.save_lifecycle(room, &mut row, lifecycle.clone())?;
+        if row.is_closed && !was_closed {
+            self.changes.log(room, &row, &[]);
+        }
+        self.changes.rows.insert(room.clone(), row);
+        Ok(Some(lifecycle))
     }
 
     /// Deletes `room`. Returns false if it does not exist.

@@ -21,14 +21,13 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<HashMap<i64, Lif
         "SELECT room, content_type, ttl, expires_at, is_closed, writer_seq, used FROM lifecycles",
     )?;
     let lifecycles = select.query_map([], |row| {
-        let content_type: Option<String> = row.get(1)?;
-        let (ttl, expires_at) = (row.get(2)?, row.get(3)?);
+        let settings = RoomSettings {
+            content_type: row.get(1)?,
+            ttl: row.get(2)?,
+            expires_at: row.get(3)?,
+        };
         let lifecycle = Lifecycle {
-            settings: content_type.map(|content_type| RoomSettings {
-                content_type,
-                ttl,
-                expires_at,
-            }),
+            settings: Some(settings).filter(|settings| *settings != RoomSettings::default()),
             is_closed: row.get(4)?,
             writer_seq: row.get(5)?,
             used: row.get(6)?,
@@ -49,7 +48,7 @@ pub(super) fn save(
         .prepare_cached("INSERT OR REPLACE INTO lifecycles VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?
         .execute((
             id,
-            settings.map(|settings| settings.content_type.as_str()),
+            settings.and_then(|settings| settings.content_type.as_deref()),
             settings.and_then(|settings| settings.ttl),
             settings.and_then(|settings| settings.expires_at),
             lifecycle.is_closed,

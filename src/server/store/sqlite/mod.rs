@@ -56,8 +56,8 @@ use crate::server::store::clock::{Clock, ClockLimits, SavedClock, now_millis};
 use crate::server::store::room_limits::RoomLimitTable;
 use crate::server::store::{
     AppendConditions, AppendResult, Bounds, CreateResult, Damage, DatabaseCopy, Deleted, Health,
-    HookState, Lifecycle, Limit, MatchingPage, MatchingRange, NewRoom, Page, Retention, RoomFilter,
-    RoomSummary, Span, Store, StoreError, Stored,
+    HookState, Lifecycle, Limit, MatchingPage, MatchingRange, NewRoom, Page, Retention, RoomChange,
+    RoomFilter, RoomSummary, Span, Store, StoreError, Stored,
 };
 
 pub use backup::{BackupError, BackupReport, Restored, backup, restore};
@@ -281,6 +281,22 @@ impl Store for SqliteStore {
         self.queue
             .push(Write::AppendIf(PendingWrite::new(call, write, at)));
         result
+    }
+
+    fn change_room(&self, room: &RoomName, change: RoomChange) -> StoreFuture<Option<Lifecycle>> {
+        let (call, result) = self.queue.changes.begin(room, 0);
+        self.queue
+            .push(Write::ChangeRoom(PendingWrite::new(call, change, 0)));
+        result
+    }
+
+    fn expires_at(&self, room: &RoomName) -> Result<Option<u64>, StoreError> {
+        let row = self.index.row(room).filter(RoomRow::is_known);
+        Ok(row.and_then(|row| {
+            let lifecycle = self.index.lifecycle(room).unwrap_or_default();
+            let used = lifecycle.used.max(row.clock);
+            row.limits.expires_at(used, self.clock.now(), now_millis())
+        }))
     }
 
     fn delete_room(&self, room: &RoomName) -> StoreFuture<bool> {

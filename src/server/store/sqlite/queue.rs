@@ -13,7 +13,8 @@ use crate::server::store::changes::{Call, ChangeSender, LogChange};
 use crate::server::store::sqlite::batch::Batch;
 use crate::server::store::sqlite::hook_row::HookWrite;
 use crate::server::store::{
-    AppendConditions, AppendResult, CreateResult, Deleted, NewRoom, StoreError, Stored,
+    AppendConditions, AppendResult, CreateResult, Deleted, Lifecycle, NewRoom, RoomChange,
+    StoreError, Stored,
 };
 
 /// The largest number of waiting bytes when the disk is too slow; more are refused.
@@ -55,6 +56,7 @@ pub(super) enum Write {
     Append(PendingWrite<Vec<Draft>, Vec<Stored>>),
     AppendIf(PendingWrite<ConditionalDrafts, AppendResult>),
     Create(PendingWrite<Option<NewRoom>, CreateResult>),
+    ChangeRoom(PendingWrite<RoomChange, Option<Lifecycle>>),
     DeleteRoom(PendingWrite<(), bool>),
     Delete(Deletion),
     SaveHook(HookWrite),
@@ -131,6 +133,11 @@ impl Write {
                     create.changes = batch.take_log();
                 }
             }
+            Self::ChangeRoom(change) => {
+                let changed = batch.change_room(&change.call.room, &change.write)?;
+                change.result = Some(Ok(changed));
+                change.changes = batch.take_log();
+            }
             Self::DeleteRoom(delete) => {
                 delete.result = Some(Ok(batch.delete_room(&delete.call.room)?));
                 delete.changes = batch.take_log();
@@ -172,6 +179,10 @@ impl Write {
             Self::Create(mut create) => {
                 let result = create.take_result(failure);
                 send(create.changes, create.call.finish(result));
+            }
+            Self::ChangeRoom(mut change) => {
+                let result = change.take_result(failure);
+                send(change.changes, change.call.finish(result));
             }
             Self::DeleteRoom(mut delete) => {
                 let result = delete.take_result(failure);

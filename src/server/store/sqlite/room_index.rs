@@ -50,8 +50,8 @@ pub(super) struct RoomRow {
     pub(super) oldest: u64,
     /// The newest offset when the row was last saved.
     pub(super) saved: u64,
-    /// True if the room was created with settings, so that it keeps its messages until it expires or is deleted.
-    pub(super) is_created: bool,
+    /// True if the room was created, or has an expiry of its own.
+    pub(super) has_settings: bool,
     /// True if the room accepts no more messages.
     pub(super) is_closed: bool,
     /// The limits of its messages and of its life.
@@ -76,7 +76,7 @@ impl RoomRow {
             clock: 0,
             oldest: 0,
             saved: base,
-            is_created: false,
+            has_settings: false,
             is_closed: false,
             limits,
         }
@@ -94,17 +94,17 @@ impl RoomRow {
 
     /// Returns true if the room has, or had, messages, or was created.
     pub(super) const fn is_known(&self) -> bool {
-        self.count > 0 || self.is_created
+        self.count > 0 || self.has_settings
     }
 
     /// Returns true if the room may be dropped: it keeps no messages and no state besides them.
     pub(super) const fn is_empty(&self) -> bool {
-        self.kept() == 0 && !self.is_created && !self.is_closed
+        self.kept() == 0 && !self.has_settings && !self.is_closed
     }
 
     /// Sets the values that follow from `lifecycle`, with which the room has `limits`.
     pub(super) const fn set_lifecycle(&mut self, lifecycle: &Lifecycle, limits: RoomLimits) {
-        self.is_created = lifecycle.settings.is_some();
+        self.has_settings = lifecycle.settings.is_some();
         self.is_closed = lifecycle.is_closed;
         self.limits = limits;
     }
@@ -142,7 +142,7 @@ impl RoomRow {
             clock: row.get(8)?,
             oldest: 0,
             saved: head,
-            is_created: false,
+            has_settings: false,
             is_closed: false,
             limits: RoomLimits::NONE,
         })

@@ -10,7 +10,7 @@ fn drafts(texts: &[&str]) -> Vec<Draft> {
 
 fn new_room(ttl: Option<u64>) -> NewRoom {
     let settings = RoomSettings {
-        content_type: "text/plain".to_owned(),
+        content_type: Some("text/plain".to_owned()),
         ttl,
         expires_at: None,
     };

@@ -14,6 +14,7 @@ pub(in crate::server::http) mod rooms;
 pub(in crate::server::http) mod connections;
 pub(in crate::server::http) mod bans;
 pub(in crate::server::http) mod room_state;
+mod room_life;
 mod trace;
 mod backup;
 pub(in crate::server::http) mod messages;
@@ -87,6 +88,7 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(hooks::pause))
         .routes(routes!(hooks::resume))
         .routes(routes!(hooks::replay))
+        .routes(routes!(room_life::change, room_life::delete))
 }
 
 /// Returns the same routes for the ops listener.
