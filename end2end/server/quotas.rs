@@ -79,7 +79,7 @@ async fn one_id_has_one_rate_for_all_connections_and_http() {
     }
 
     assert!(
-        refused[0].contains("one id may send 1 messages a second, 2 at once (--id-rate)"),
+        refused[0].contains("one id may send 1 messages a second, 2 at once (--id-rate;"),
         "{refused:?}"
     );
 
@@ -164,7 +164,7 @@ async fn all_clients_of_one_address_share_one_rate() {
 
     let message = refused_post(&server, "dan", "2001:db8::4").await;
     assert!(
-        message.contains("one address may send 1 messages a second, 3 at once (--address-rate)"),
+        message.contains("one address may send 1 messages a second, 3 at once (--address-rate;"),
         "{message}"
     );
 

@@ -33,6 +33,10 @@ pub(super) struct TokenArgs {
     /// Lifetime of the token, like 15m, 8h or 30d
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_lifetime)]
     expires: Duration,
+    /// Messages a second that the token allows, in place of the server's rates by connection, id and address; 0 is
+    /// unlimited
+    #[arg(long, value_name = "N")]
+    rate: Option<u32>,
     /// Key that signs the token: the server's HS256 secret, a private key in PEM (Ed25519, P-256), or a JWK set
     #[arg(
         long,
@@ -70,7 +74,7 @@ pub(super) fn run(args: TokenArgs) -> Result<(), Failure> {
 
     let now = Timestamp::now().as_second();
     let now = u64::try_from(now).context("the clock is before 1970")?;
-    let token = key.sign(&args.sub, &rooms, now, args.expires);
+    let token = key.sign(&args.sub, &rooms, now, args.expires, args.rate);
     let token = token.context("cannot sign")?;
     Ok(output::print(format!("{token}\n"))?)
 }

@@ -12,6 +12,7 @@ use super::{Guarded, SECRET, token};
 use crate::client::fetch;
 use crate::eventually::soon;
 use crate::harness::program;
+use crate::typed::join;
 
 /// Runs `fanfare token` with a key file that contains `file`.
 fn make(file: &str, arguments: &[&str]) -> Output {
@@ -71,6 +72,19 @@ async fn a_token_made_by_the_program_grants_the_rooms_it_names() {
         assert_eq!(call(Method::POST, "lobby/messages").await, 201);
         assert_eq!(call(Method::GET, "class-7b/messages").await, 200);
         assert_eq!(call(Method::POST, "class-7b/messages").await, 403);
+    }
+}
+
+#[tokio::test]
+async fn fanfare_token_writes_the_rate_that_the_token_allows() {
+    let guarded = Guarded::start(&["--message-rate", "20/s"]);
+    let ann = ["--sub", "ann", "--room", "lobby:rw"];
+
+    for (more, expected) in [(&["--rate", "5"][..], 5), (&["--rate", "0"], 0), (&[], 20)] {
+        let token = made(SECRET, &[&ann, more].concat());
+        let (_peer, welcome) = join(&guarded.server, &format!("token={token}")).await;
+
+        assert_eq!(welcome["message_rate"], expected, "{more:?}");
     }
 }
 

@@ -20,6 +20,8 @@ mod admins;
 mod admin_page;
 /// Bans and kicks of a token's `sub`.
 mod bans;
+/// The rate claim, and the rates of admins.
+mod rates;
 /// Keys of every kind, made by openssl.
 mod keys;
 /// Tokens that expire on an open connection, and their renewal.

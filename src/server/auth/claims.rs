@@ -1,7 +1,7 @@
 //! The claims of a token (RFC 7519) and their verification.
 //!
 //! `sub` is a user id and `rooms` the grants. `exp` is required, because a token that never expires could not be
-//! revoked. A token for an audience (`aud`) is refused, because this server has no audience name (section 4.1.3).
+//! revoked. `rate` is the number of messages a second that the token allows. A token for an audience (`aud`) is refused, because this server has no audience name (section 4.1.3).
 
 use std::collections::BTreeMap;
 
@@ -39,7 +39,8 @@ pub enum TokenError {
     Signature,
     /// A claim has the wrong type.
     #[error(
-        "the token's claims must be sub (text), exp and nbf (numbers), and rooms (an object of texts)"
+        "the token's claims must be sub (text), exp and nbf (numbers), rooms (an object of texts), and rate (a whole \
+         number from 0)"
     )]
     Claims,
     /// The token has an audience.
@@ -73,6 +74,7 @@ struct AccessClaims {
     exp: Option<f64>,
     nbf: Option<f64>,
     rooms: Option<BTreeMap<String, String>>,
+    rate: Option<u32>,
 }
 
 impl KeySet {
@@ -160,7 +162,7 @@ impl AccessClaims {
         let grants =
             Grants::try_from(self.rooms.unwrap_or_default()).map_err(TokenError::Grants)?;
 
-        Ok(Principal::with_token(id, grants, expires_at))
+        Ok(Principal::with_token(id, grants, expires_at).with_rate(self.rate))
     }
 }
 
@@ -242,6 +244,8 @@ mod tests {
             ),
             (claims_with(&json!({"sub": 7})), TokenError::Claims),
             (claims_with(&json!({"exp": "soon"})), TokenError::Claims),
+            (claims_with(&json!({"rate": -1})), TokenError::Claims),
+            (claims_with(&json!({"rate": 0.5})), TokenError::Claims),
             (
                 claims_with(&json!({"rooms": ["lobby"]})),
                 TokenError::Claims,

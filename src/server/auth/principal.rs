@@ -58,6 +58,8 @@ pub struct Principal {
     grants: Grants,
     /// Expiry of the token, in seconds since 1970 UTC.
     expires_at: Option<u64>,
+    /// Messages a second that the token allows; `0` means no limit.
+    rate: Option<u32>,
 }
 
 impl Principal {
@@ -68,6 +70,7 @@ impl Principal {
             identity: Identity::Claimed,
             grants,
             expires_at: None,
+            rate: None,
         }
     }
 
@@ -77,6 +80,7 @@ impl Principal {
             identity: Identity::Guest(rules),
             grants: Grants::default(),
             expires_at: None,
+            rate: None,
         }
     }
 
@@ -86,7 +90,13 @@ impl Principal {
             identity: Identity::Proven(id),
             grants,
             expires_at: Some(expires_at),
+            rate: None,
         }
+    }
+
+    /// Sets the messages a second that the token allows.
+    pub(super) fn with_rate(self, rate: Option<u32>) -> Self {
+        Self { rate, ..self }
     }
 
     /// Returns the user id of a client that requested the id `requested`. `None` means "assign a guest id".
@@ -219,6 +229,12 @@ impl Principal {
 
     const fn is_guest(&self) -> bool {
         matches!(self.identity, Identity::Guest(_))
+    }
+
+    /// Returns the messages a second that the token allows, in place of the settings; `0` means no limit, and `None` that
+    /// the settings apply.
+    pub const fn rate(&self) -> Option<u32> {
+        self.rate
     }
 
     /// Returns the expiry of the token, in seconds since 1970 UTC; `None` without a token.

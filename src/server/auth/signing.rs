@@ -53,6 +53,8 @@ struct SignedClaims<'a> {
     rooms: &'a Grants,
     iat: u64,
     exp: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rate: Option<u32>,
 }
 
 impl SigningKey {
@@ -92,7 +94,7 @@ impl SigningKey {
     }
 
     /// Returns a token for `sub` with the grants `rooms`, issued at `now`, in seconds since 1970 UTC, and valid for
-    /// `lifetime`.
+    /// `lifetime`. It allows `rate` messages a second.
     ///
     /// # Errors
     /// [`SigningKeyError::Unusable`] if signing fails.
@@ -102,12 +104,14 @@ impl SigningKey {
         rooms: &Grants,
         now: u64,
         lifetime: Duration,
+        rate: Option<u32>,
     ) -> Result<String, SigningKeyError> {
         let claims = SignedClaims {
             sub,
             rooms,
             iat: now,
             exp: now.saturating_add(lifetime.as_secs()),
+            rate,
         };
         encode(&self.header, &claims, &self.key).map_err(|_| SigningKeyError::Unusable)
     }

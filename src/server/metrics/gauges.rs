@@ -16,7 +16,7 @@ pub struct MetricSnapshot {
     /// Bytes that the process holds for clients.
     pub held: usize,
     /// Messages refused since the start, by the quota that refused them.
-    pub rate_limited: [(&'static str, u64); 6],
+    pub rate_limited: [(&'static str, u64); 7],
     /// Messages delivered since the start, counted once for each reader.
     pub delivered: u64,
     /// Bytes of the delivered messages.

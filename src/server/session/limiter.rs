@@ -128,11 +128,13 @@ fn gained(rate: Rate, time: Duration) -> u64 {
     (time.as_millis() as u64).saturating_mul(u64::from(rate.per_second))
 }
 
-/// Token buckets of the same rate, one for each key `K`.
+/// Token buckets, one for each key `K`.
 #[derive(Debug)]
 pub struct Limiters<K> {
+    /// Rate of buckets without a rate of their own.
     rate: Rate,
-    buckets: HashMap<K, Limiter>,
+    /// The buckets, each with the rate at which it was last used.
+    buckets: HashMap<K, (Limiter, Rate)>,
 }
 
 impl<K: Eq + Hash> Limiters<K> {
@@ -144,12 +146,25 @@ impl<K: Eq + Hash> Limiters<K> {
         }
     }
 
+    /// Returns the rate of buckets without a rate of their own.
+    pub const fn rate(&self) -> Rate {
+        self.rate
+    }
+
     /// Takes `events` tokens from the bucket of `key`, or none if there are fewer.
     ///
     /// # Errors
     /// The time until there are enough tokens. There are never more than the burst.
     pub fn take(&mut self, key: K, events: u32, now: Tick) -> Result<(), Duration> {
-        if self.rate.per_second == 0 {
+        self.take_at(key, self.rate, events, now)
+    }
+
+    /// Takes `events` tokens like [`Limiters::take`], from a bucket that has its own `rate`.
+    ///
+    /// # Errors
+    /// The time until there are enough tokens. There are never more than the burst.
+    pub fn take_at(&mut self, key: K, rate: Rate, events: u32, now: Tick) -> Result<(), Duration> {
+        if rate.per_second == 0 {
             return Ok(());
         }
 
@@ -157,17 +172,18 @@ impl<K: Eq + Hash> Limiters<K> {
             self.shrink(now);
         }
 
-        let rate = self.rate;
-        self.buckets
+        let (limiter, last_rate) = self
+            .buckets
             .entry(key)
-            .or_insert_with(|| Limiter::new(rate, now))
-            .take(events, rate, now)
+            .or_insert_with(|| (Limiter::new(rate, now), rate));
+        *last_rate = rate;
+        limiter.take(events, rate, now)
     }
 
     /// Returns the tokens of events that did not happen after all.
     pub fn refund(&mut self, key: &K, events: u32) {
-        if let Some(bucket) = self.buckets.get_mut(key) {
-            bucket.refund(events, self.rate);
+        if let Some((limiter, rate)) = self.buckets.get_mut(key) {
+            limiter.refund(events, *rate);
         }
     }
 
@@ -175,7 +191,7 @@ impl<K: Eq + Hash> Limiters<K> {
     /// buckets: that gives each key one burst more, but a client with many keys cannot fill the table.
     fn shrink(&mut self, now: Tick) {
         self.buckets
-            .retain(|_, bucket| !bucket.is_full(self.rate, now));
+            .retain(|_, (limiter, rate)| !limiter.is_full(*rate, now));
         if self.buckets.len() > MAX_BUCKETS / 2 {
             self.buckets.clear();
         }
@@ -283,6 +299,24 @@ mod tests {
 
         assert!(!limiter.is_full(RATE, at(1999)));
         assert!(limiter.is_full(RATE, at(2000)));
+    }
+
+    #[test]
+    fn a_bucket_may_have_a_rate_of_its_own() {
+        let mut limiters = Limiters::new(SLOW);
+
+        let at_own_rate = limiters.take_at("ann", RATE, 40, at(0));
+        let at_common_rate = limiters.take("bob", 40, at(0));
+        limiters.shrink(at(1000));
+
+        assert_eq!(at_own_rate, Ok(()));
+        assert_eq!(at_common_rate, Err(Duration::from_secs(18)));
+        let keys: Vec<_> = limiters.buckets.keys().collect();
+        assert_eq!(
+            keys,
+            [&"ann"],
+            "after a second, half of its burst is missing"
+        );
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub use heartbeat::{Heartbeat, HeartbeatAction, HeartbeatSettings};
 pub use ip_bucket::IpBucket;
 pub use limiter::{Limiter, Limiters, Rate};
 pub use log_reader::{Behind, LogCursor, LogReader, RoomReader};
-pub use quotas::{ConnectionLimiter, Quota, QuotaRates, Quotas, RateLimitKey, RateLimited};
+pub use quotas::{
+    ConnectionLimiter, MessageLimits, Quota, QuotaRates, Quotas, RateLimitKey, RateLimited,
+};
 pub use send_buffer::{CatchUpPage, CloseReason, SendBuffer, WriteStep};
 pub use state::{Action, ClientAccess, Session, max_publish_bytes};

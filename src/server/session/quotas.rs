@@ -2,7 +2,8 @@
 //!
 //! All connections of one id share the quota of the id, and all connections of one address that of the address.
 //! HTTP requests belong to no connection, so they have a quota per address instead. A rule for rooms may replace the
-//! limit of a connection, and the quota over HTTP, for messages to its rooms.
+//! limit of a connection, and the quota over HTTP, for messages to its rooms. A token may replace or lift the limits on
+//! messages: see [`MessageLimits`].
 //!
 //! # Invariants
 //!
@@ -36,6 +37,72 @@ const FREE_OVERHEAD: usize = 1024;
 /// Seconds in a day, the unit of the rate of new rooms.
 const SECONDS_PER_DAY: u32 = 24 * 60 * 60;
 
+/// The limits on the messages of one client in one room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MessageLimits {
+    /// The settings of the server, by connection, id and address.
+    Settings,
+    /// The settings, with the rate of a rule in place of those of a connection and of an address over HTTP.
+    Rule(RuleRate),
+    /// The messages a second that the client's token allows, in place of the settings and rules. `0` means no limit.
+    Token(u32),
+    /// No limits: the client is an admin of the room.
+    Lifted,
+}
+
+impl MessageLimits {
+    /// Seconds of a token's rate that its id may use at once, as with the default `--id-rate`.
+    const ID_BURST_SECONDS: u32 = 20;
+    /// Seconds of a token's rate that one connection may use at once, as with the default `--message-rate`.
+    const CONNECTION_BURST_SECONDS: u32 = 2;
+
+    /// Returns the limits of clients whose token does not change them, in a room for which a rule may set `rate`.
+    pub fn of_room(rate: Option<RuleRate>) -> Self {
+        rate.map_or(Self::Settings, Self::Rule)
+    }
+
+    /// Returns the rate of one connection, if the settings allow `settings`.
+    pub fn connection_rate(self, settings: Rate) -> Rate {
+        match self {
+            Self::Settings => settings,
+            Self::Rule(rate) => rate.into(),
+            Self::Token(per_second) => rate(per_second, Self::CONNECTION_BURST_SECONDS),
+            Self::Lifted => Rate::UNLIMITED,
+        }
+    }
+
+    /// Returns the rate of one id, if the settings allow `settings`.
+    const fn id_rate(self, settings: Rate) -> Rate {
+        match self {
+            Self::Settings | Self::Rule(_) => settings,
+            Self::Token(per_second) => rate(per_second, Self::ID_BURST_SECONDS),
+            Self::Lifted => Rate::UNLIMITED,
+        }
+    }
+
+    /// Returns true if the settings by address apply.
+    const fn has_address_limits(self) -> bool {
+        matches!(self, Self::Settings | Self::Rule(_))
+    }
+
+    /// Returns the rate of the rule that applies.
+    const fn rule(self) -> Option<RuleRate> {
+        match self {
+            Self::Rule(rate) => Some(rate),
+            Self::Settings | Self::Token(_) | Self::Lifted => None,
+        }
+    }
+}
+
+/// Returns a rate with a burst of as many events as in `burst_seconds`.
+const fn rate(per_second: u32, burst_seconds: u32) -> Rate {
+    let burst = per_second.saturating_mul(burst_seconds);
+    Rate {
+        per_second,
+        burst: if burst == 0 { 1 } else { burst },
+    }
+}
+
 /// A limit on the number of messages or of new rooms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quota {
@@ -47,6 +114,8 @@ pub enum Quota {
     Address,
     /// Messages of one address over HTTP.
     Http,
+    /// Messages of one id whose token has a rate of its own.
+    Token,
     /// Rooms that one address creates.
     Rooms,
     /// Messages of one connection, or of one address over HTTP, to the rooms of a rule.
@@ -54,11 +123,12 @@ pub enum Quota {
 }
 
 impl Quota {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Connection,
         Self::Id,
         Self::Address,
         Self::Http,
+        Self::Token,
         Self::Rooms,
         Self::Rule,
     ];
@@ -70,6 +140,7 @@ impl Quota {
             Self::Id => "id",
             Self::Address => "address",
             Self::Http => "http",
+            Self::Token => "token",
             Self::Rooms => "rooms",
             Self::Rule => "rule",
         }
@@ -88,11 +159,8 @@ impl Quota {
                 MESSAGES,
                 "--publish-rate",
             ),
-            Self::Rooms => (
-                "one address may create",
-                "rooms a day",
-                "--room-rate; an admin token has no limit",
-            ),
+            Self::Token => ("this token allows", MESSAGES, "its claim rate"),
+            Self::Rooms => ("one address may create", "rooms a day", "--room-rate"),
             Self::Rule => (
                 "in this room one connection may send",
                 MESSAGES,
@@ -100,13 +168,23 @@ impl Quota {
             ),
         }
     }
+
+    /// Returns the part of a token that lifts the limit, for the error message.
+    const fn remedy(self) -> &'static str {
+        match self {
+            Self::Connection | Self::Id | Self::Address | Self::Http | Self::Rule => {
+                "the claim rate of a token replaces it, and the grant admin on the room lifts it"
+            }
+            Self::Token | Self::Rooms => "the grant admin on the room lifts it",
+        }
+    }
 }
 
 /// The error of a message or a new room that exceeds a quota.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 #[error(
-    "too fast; {} {} {}, {} at once ({})",
-    quota.description().0, rate.per_second, quota.description().1, rate.burst, quota.description().2
+    "too fast; {} {} {}, {} at once ({}; {})",
+    quota.description().0, rate.per_second, quota.description().1, rate.burst, quota.description().2, quota.remedy()
 )]
 pub struct RateLimited {
     /// Exceeded quota.
@@ -192,11 +270,15 @@ impl Quotas {
         }
     }
 
-    /// Returns the maximum number of messages in one HTTP request to a room for which a rule sets `rate`; `None` if there
-    /// is no limit.
-    pub fn max_batch(&self, rate: Option<RuleRate>) -> Option<u32> {
-        let posts = rate.map_or(self.posts.rate, Rate::from);
-        let rates = [self.ids.rate, self.hosts.rate, posts];
+    /// Returns the maximum number of messages in one HTTP request with `limits`; `None` if there is no limit.
+    pub fn max_batch(&self, limits: MessageLimits) -> Option<u32> {
+        let id = limits.id_rate(self.ids.rate);
+        let rates = if limits.has_address_limits() {
+            let posts = limits.rule().map_or(self.posts.rate, Rate::from);
+            [id, self.hosts.rate, posts]
+        } else {
+            [id; 3]
+        };
         rates
             .iter()
             .filter(|rate| rate.per_second > 0)
@@ -204,23 +286,27 @@ impl Quotas {
             .min()
     }
 
-    /// Checks that `host` may publish a message over HTTP now, without counting one. A rule may set `rate` for the room.
+    /// Checks that a client at `host` with `limits` may publish a message over HTTP now, without counting one.
     ///
     /// # Errors
     /// The exceeded quota.
     pub fn check_http(
         &self,
         host: IpBucket,
-        rate: Option<RuleRate>,
+        limits: MessageLimits,
         now: Tick,
     ) -> Result<(), RateLimited> {
+        if !limits.has_address_limits() {
+            return Ok(());
+        }
+
+        let rate = limits.rule();
         self.take_post(host, 1, rate, now)
             .inspect(|()| self.refund_post(&host, 1, rate))
             .inspect_err(|error| self.count_refusal(error))
     }
 
-    /// Counts the messages of an HTTP request from `host`, each sender with its number: all of them, or none. A rule may
-    /// set `rate` for the room.
+    /// Counts the messages of an HTTP request from `host` with `limits`, each sender with its number: all of them, or none.
     ///
     /// # Errors
     /// The first exceeded quota.
@@ -228,14 +314,20 @@ impl Quotas {
         &self,
         host: IpBucket,
         senders: &[(RateLimitKey, u32)],
-        rate: Option<RuleRate>,
+        limits: MessageLimits,
         now: Tick,
     ) -> Result<(), RateLimited> {
-        let messages = senders.iter().map(|(_, messages)| messages).sum();
+        if !limits.has_address_limits() {
+            return self
+                .take(host, senders, limits, now)
+                .inspect_err(|error| self.count_refusal(error));
+        }
 
+        let rate = limits.rule();
+        let messages = senders.iter().map(|(_, messages)| messages).sum();
         self.take_post(host, messages, rate, now)
             .and_then(|()| {
-                self.take(host, senders, now)
+                self.take(host, senders, limits, now)
                     .inspect_err(|_| self.refund_post(&host, messages, rate))
             })
             .inspect_err(|error| self.count_refusal(error))
@@ -322,19 +414,26 @@ impl Quotas {
         self.refusals[error.quota as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts messages against the quotas of `host` and of each sender: all of them, or none.
+    /// Counts messages against the quotas of `host` and of each sender: all of them, or none. The quota of `host` counts only
+    /// if `limits` have limits by address.
     fn take(
         &self,
         host: IpBucket,
         senders: &[(RateLimitKey, u32)],
+        limits: MessageLimits,
         now: Tick,
     ) -> Result<(), RateLimited> {
-        let total = senders.iter().map(|(_, messages)| messages).sum();
-        self.hosts.take(host, total, now)?;
+        let total = if limits.has_address_limits() {
+            senders.iter().map(|(_, messages)| messages).sum()
+        } else {
+            0
+        };
+        if total > 0 {
+            self.hosts.take(host, total, now)?;
+        }
 
         for (index, (sender, messages)) in senders.iter().enumerate() {
-            self.ids
-                .take(sender.clone(), *messages, now)
+            self.take_id(sender.clone(), *messages, limits, now)
                 .inspect_err(|_| {
                     for (sender, messages) in &senders[..index] {
                         self.ids.refund(sender, *messages);
@@ -343,6 +442,22 @@ impl Quotas {
                 })?;
         }
         Ok(())
+    }
+
+    /// Counts messages against the quota of their sender, whose rate `limits` may replace.
+    fn take_id(
+        &self,
+        sender: RateLimitKey,
+        messages: u32,
+        limits: MessageLimits,
+        now: Tick,
+    ) -> Result<(), RateLimited> {
+        let quota = match limits {
+            MessageLimits::Token(_) => Quota::Token,
+            _ => Quota::Id,
+        };
+        let rate = limits.id_rate(self.ids.rate);
+        self.ids.take_at(sender, rate, quota, messages, now)
     }
 }
 
@@ -364,22 +479,30 @@ impl<K: Eq + Hash> SharedLimiters<K> {
     }
 
     fn take(&self, key: K, messages: u32, now: Tick) -> Result<(), RateLimited> {
-        if self.rate.per_second == 0 {
+        self.take_at(key, self.rate, self.quota, messages, now)
+    }
+
+    /// Takes the tokens of `messages` from the bucket of `key`, which has its own `rate`. It is `quota` in the error.
+    fn take_at(
+        &self,
+        key: K,
+        rate: Rate,
+        quota: Quota,
+        messages: u32,
+        now: Tick,
+    ) -> Result<(), RateLimited> {
+        if rate.per_second == 0 {
             return Ok(());
         }
 
         self.limiters
             .lock()
-            .take(key, messages, now)
-            .map_err(|wait| RateLimited {
-                quota: self.quota,
-                rate: self.rate,
-                wait,
-            })
+            .take_at(key, rate, messages, now)
+            .map_err(|wait| RateLimited { quota, rate, wait })
     }
 
     fn refund(&self, key: &K, messages: u32) {
-        if self.rate.per_second > 0 {
+        if messages > 0 {
             self.limiters.lock().refund(key, messages);
         }
     }
@@ -391,6 +514,8 @@ pub struct ConnectionLimiter {
     limiter: RatedLimiter,
     /// The limits of the rules that set a rate for rooms to which the connection has sent, by the number of the rule.
     rules: Vec<(usize, RatedLimiter)>,
+    /// The limit of the token, after the first message with a rate of its own.
+    token: Option<RatedLimiter>,
     quotas: Arc<Quotas>,
     sender: RateLimitKey,
     host: IpBucket,
@@ -440,6 +565,7 @@ impl ConnectionLimiter {
         Self {
             limiter: RatedLimiter::new(rate, now),
             rules: Vec::new(),
+            token: None,
             quotas,
             sender,
             host,
@@ -450,32 +576,47 @@ impl ConnectionLimiter {
     /// arrive now may have been sent in that time.
     pub fn credit_pause(&mut self, since: Tick, paused: Duration, now: Tick) {
         self.limiter.credit_pause(since, paused, now);
-        for (_, limiter) in &mut self.rules {
+        let rules = self.rules.iter_mut().map(|(_, limiter)| limiter);
+        for limiter in rules.chain(&mut self.token) {
             limiter.credit_pause(since, paused, now);
         }
     }
 
-    /// Counts a message. A rule may set `rate` for its room, instead of the rate of the connection.
+    /// Counts a message with `limits`.
     ///
     /// # Errors
     /// The first exceeded quota.
-    pub fn take(&mut self, rate: Option<RuleRate>, now: Tick) -> Result<(), RateLimited> {
+    pub fn take(&mut self, limits: MessageLimits, now: Tick) -> Result<(), RateLimited> {
         let quotas = self.quotas.clone();
         let sender = [(self.sender.clone(), 1)];
         let host = self.host;
-        let (limiter, quota) = match rate {
-            None => (&mut self.limiter, Quota::Connection),
-            Some(rate) => (self.rule_limiter(rate, now), Quota::Rule),
+        let (limiter, quota) = match limits {
+            MessageLimits::Settings => (&mut self.limiter, Quota::Connection),
+            MessageLimits::Rule(rate) => (self.rule_limiter(rate, now), Quota::Rule),
+            MessageLimits::Token(_) => {
+                let rate = limits.connection_rate(self.limiter.rate);
+                (self.token_limiter(rate, now), Quota::Token)
+            }
+            MessageLimits::Lifted => return Ok(()),
         };
 
         limiter
             .take(quota, now)
             .and_then(|()| {
                 quotas
-                    .take(host, &sender, now)
+                    .take(host, &sender, limits, now)
                     .inspect_err(|_| limiter.refund())
             })
             .inspect_err(|error| quotas.count_refusal(error))
+    }
+
+    /// Returns the limiter of the token, which allows `rate`. A renewed token may have another rate.
+    fn token_limiter(&mut self, rate: Rate, now: Tick) -> &mut RatedLimiter {
+        let limiter = self
+            .token
+            .get_or_insert_with(|| RatedLimiter::new(rate, now));
+        limiter.rate = rate;
+        limiter
     }
 
     /// Returns the limiter of the rule with `rate`.

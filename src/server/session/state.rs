@@ -11,7 +11,9 @@ use crate::protocol::{
 };
 use crate::server::room::{Content, Dialect, Draft, Tick};
 use crate::server::room_rules::RoomRules;
-use crate::server::session::{CloseReason, ConnectionLimiter, Limiter, Rate, RateLimited};
+use crate::server::session::{
+    CloseReason, ConnectionLimiter, Limiter, MessageLimits, Rate, RateLimited,
+};
 use crate::server::wire::Incoming;
 
 /// Maximum number of JSON bytes for one byte of text: a control character is written as `\u0001`.
@@ -49,6 +51,9 @@ pub trait ClientAccess {
 
     /// Returns the room to which the client is subscribed, if there is exactly one. Patterns do not count.
     fn only_room(&self) -> Option<&RoomName>;
+
+    /// Returns the limits that its token sets in `room`, or for frames that name no room, in place of the settings and rules.
+    fn own_limits(&self, room: Option<&RoomName>) -> Option<MessageLimits>;
 
     /// Returns the settings of `room`.
     fn rules(&self, room: &RoomName) -> &RoomRules;
@@ -238,7 +243,10 @@ impl Session {
                 if incoming.payload_bytes() > rules.max_message {
                     return Action::Close(CloseReason::Local(CloseCode::TooBig));
                 }
-                if self.rate_limit.take(rules.message_rate, now).is_err() {
+                let limits = access
+                    .own_limits(Some(room))
+                    .unwrap_or_else(|| MessageLimits::of_room(rules.message_rate));
+                if self.rate_limit.take(limits, now).is_err() {
                     return Action::Close(CloseReason::Local(CloseCode::TooFast));
                 }
 
@@ -260,15 +268,11 @@ impl Session {
             command,
             Command::Ping | Command::Subscribe { .. } | Command::Unsubscribe { .. }
         );
-        let rate = match &command {
-            Command::Publish { room, .. } => room
-                .as_ref()
-                .or(access.only_room())
-                .and_then(|room| access.rules(room).message_rate),
-            _ => None,
-        };
-        if is_limited && let Err(limited) = self.rate_limit.take(rate, now) {
-            return subject.error(ErrorCode::RateLimited, limited.to_string());
+        if is_limited {
+            let limits = message_limits(&command, access);
+            if let Err(limited) = self.rate_limit.take(limits, now) {
+                return subject.error(ErrorCode::RateLimited, limited.to_string());
+            }
         }
 
         match self.on_allowed(command, access) {
@@ -405,6 +409,29 @@ impl CommandSubject {
     }
 }
 
+/// Returns the limits on `command`. Rules set only the rate of messages.
+fn message_limits(command: &Command, access: &impl ClientAccess) -> MessageLimits {
+    let room = match command {
+        Command::Publish { room, .. }
+        | Command::Delete { room, .. }
+        | Command::Signal { room, .. }
+        | Command::State { room, .. }
+        | Command::History { room, .. } => room.as_ref().or_else(|| access.only_room()),
+        Command::Subscribe { .. }
+        | Command::Unsubscribe { .. }
+        | Command::Token { .. }
+        | Command::Ping => None,
+    };
+    let rate = match command {
+        Command::Publish { .. } => room.and_then(|room| access.rules(room).message_rate),
+        _ => None,
+    };
+
+    access
+        .own_limits(room)
+        .unwrap_or_else(|| MessageLimits::of_room(rate))
+}
+
 /// Returns `room`, or the only room to which the client is subscribed.
 fn named(
     room: Option<RoomName>,
@@ -493,6 +520,10 @@ mod tests {
 
         fn only_room(&self) -> Option<&RoomName> {
             Some(&LOBBY)
+        }
+
+        fn own_limits(&self, _: Option<&RoomName>) -> Option<MessageLimits> {
+            None
         }
 
         fn rules(&self, _: &RoomName) -> &RoomRules {

@@ -37,7 +37,7 @@ pub use client_socket::ClientSocket;
 pub use connection::{ConnectionSettings, message_timeout};
 pub use event_stream::EventStreamBody;
 pub use opening::PendingConnection;
-pub use permissions::{Permissions, unix_time};
+pub use permissions::{Permissions, own_limits, unix_time};
 pub use stall_timeout::{StallTimeout, StallTimeoutHandle};
 pub use tls::{CertificateError, Tls};
 pub use upgrade::{Handshake, UpgradeError};

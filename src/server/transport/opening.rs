@@ -9,9 +9,9 @@ use crate::server::hub::{Admission, PendingSubscription, Registration, Source, S
 use crate::server::metrics;
 use crate::server::room::{Dialect, Format};
 use crate::server::room_rules::RoomRules;
-use crate::server::session::{Rate, SendBuffer};
+use crate::server::session::{MessageLimits, SendBuffer};
 use crate::server::transport::connection::{Connection, OpenConnection, Output};
-use crate::server::transport::{ConnectionSettings, Permissions};
+use crate::server::transport::{ConnectionSettings, Permissions, own_limits};
 
 /// An admitted client whose connection is not open yet.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl PendingConnection {
             None => hub.rules().default_rules(),
         };
         let welcome = (format.dialect() == Dialect::Typed)
-            .then(|| welcome(&registration, &settings, rules))
+            .then(|| welcome(&registration, &settings, &permissions, rules))
             .flatten();
 
         let connection = OpenConnection::open(
@@ -112,6 +112,7 @@ pub(super) fn position(subscriptions: &[PendingSubscription]) -> Option<Position
 fn welcome(
     registration: &Registration,
     settings: &ConnectionSettings,
+    permissions: &Permissions,
     rules: &RoomRules,
 ) -> Option<Push> {
     let ConnectionSettings {
@@ -119,7 +120,9 @@ fn welcome(
         max_subscriptions,
         ..
     } = *settings;
-    let rate = rules.message_rate.map_or(settings.rate, Rate::from);
+    let limits = own_limits(permissions.principal(), None)
+        .unwrap_or_else(|| MessageLimits::of_room(rules.message_rate));
+    let rate = limits.connection_rate(settings.rate);
 
     Some(Push::Welcome(Welcome {
         connection: registration.number(),

@@ -8,7 +8,7 @@ use crate::protocol::{ErrorCode, Push, RoomName, RoomSelector, Token, UserId};
 use crate::server::auth::{AuthError, Principal, Right, Verifier};
 use crate::server::hub::Room;
 use crate::server::room_rules::{RoomRuleTable, RoomRules};
-use crate::server::session::ClientAccess;
+use crate::server::session::{ClientAccess, MessageLimits};
 
 /// The permissions of one connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,12 +82,29 @@ impl ClientAccess for CurrentAccess {
         self.only_room.as_ref().map(|room| room.name())
     }
 
+    fn own_limits(&self, room: Option<&RoomName>) -> Option<MessageLimits> {
+        own_limits(self.permissions.principal(), room)
+    }
+
     fn rules(&self, room: &RoomName) -> &RoomRules {
         match &self.only_room {
             Some(only) if only.name() == room => only.rules(),
             _ => self.rules.of(room),
         }
     }
+}
+
+/// Returns the limits that the token of `principal` sets for its messages in `room`, or for frames that name no room, in
+/// place of the settings and rules.
+pub fn own_limits(principal: &Principal, room: Option<&RoomName>) -> Option<MessageLimits> {
+    let is_admin = match room {
+        Some(room) => principal.may(Right::Admin, room),
+        None => principal.check_admin().is_ok(),
+    };
+    if is_admin {
+        return Some(MessageLimits::Lifted);
+    }
+    principal.rate().map(MessageLimits::Token)
 }
 
 /// Returns the time since 1970 UTC by the wall clock, by which tokens expire.

@@ -8,7 +8,7 @@ use crate::protocol::admin::DeletedMessage;
 use crate::server::http::AppState;
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::{self, InRoom};
-use crate::server::http::middleware::authenticated::{AuthenticatedClient, rate_limit_key};
+use crate::server::http::middleware::authenticated::AuthenticatedClient;
 use crate::server::store::Deleted;
 
 /// Delete a message of your own.
@@ -41,10 +41,8 @@ pub(super) async fn delete(
     let offset = extract::offset("offset", &offset)?;
     client.check_write(&state, &name)?;
     if let Some(sender) = client.principal.proven() {
-        let host = client.host();
-        let key = rate_limit_key(&client.principal, sender.clone(), host);
-        let now = state.hub.now();
-        state.quotas.take_http(host, &[(key, 1)], None, now)?;
+        let limits = client.message_limits(&name, None);
+        client.count_messages(&state, limits, &[(sender, 1)])?;
     }
 
     let room = state.hub.room(&name).await?;

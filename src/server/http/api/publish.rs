@@ -16,7 +16,7 @@ use crate::server::http::api::RequestBody;
 use crate::server::http::api::message::{BodyFormat, MAX_BATCH_MESSAGES, NewMessage};
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::InRoom;
-use crate::server::http::middleware::authenticated::{AuthenticatedClient, rate_limit_key};
+use crate::server::http::middleware::authenticated::AuthenticatedClient;
 use crate::server::hub::{Room, check_references};
 use crate::server::moderation::AccessRequest;
 use crate::server::room::Draft;
@@ -123,9 +123,8 @@ pub(super) async fn publish(
     // Checked before the body is read.
     client.check_write(&state, &room)?;
     let rules = state.rules(&room);
-    state
-        .quotas
-        .check_http(client.host(), rules.message_rate, state.hub.now())?;
+    let limits = client.message_limits(&room, rules.message_rate);
+    client.check_rate(&state, limits)?;
     let format = BodyFormat::of(&headers)?;
 
     let mut messages = body
@@ -218,10 +217,10 @@ fn check_rate_limits(
     name: &RoomName,
     drafts: &[Draft],
 ) -> Result<(), ApiError> {
-    let rate = state.rules(name).message_rate;
+    let limits = client.message_limits(name, state.rules(name).message_rate);
     let limit = state
         .quotas
-        .max_batch(rate)
+        .max_batch(limits)
         .map_or(MAX_BATCH_MESSAGES, |limit| limit as usize);
     if drafts.len() > limit {
         return Err(ApiError::TooMany { limit });
@@ -235,13 +234,6 @@ fn check_rate_limits(
     if drafts.is_empty() {
         counts.insert(client.principal.proven().unwrap_or(&anonymous), 1);
     }
-    let host = client.host();
-    let key = |id: &UserId| rate_limit_key(&client.principal, id.clone(), host);
-    let counts: Vec<_> = counts
-        .into_iter()
-        .map(|(id, count)| (key(id), count))
-        .collect();
-
-    let now = state.hub.now();
-    Ok(state.quotas.take_http(host, &counts, rate, now)?)
+    let counts: Vec<_> = counts.into_iter().collect();
+    Ok(client.count_messages(state, limits, &counts)?)
 }

@@ -11,7 +11,7 @@ use crate::server::http::api::RequestBody;
 use crate::server::http::api::message::{BodyFormat, shorten};
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::InRoom;
-use crate::server::http::middleware::authenticated::{AuthenticatedClient, rate_limit_key};
+use crate::server::http::middleware::authenticated::AuthenticatedClient;
 use crate::server::moderation::AccessRequest;
 use crate::server::session::max_publish_bytes;
 
@@ -65,8 +65,8 @@ pub(super) async fn signal(
 ) -> Result<(StatusCode, axum::Json<SignalAccepted>), ApiError> {
     // Checked before the body is read.
     client.check_write(&state, &room)?;
-    let host = client.host();
-    state.quotas.check_http(host, None, state.hub.now())?;
+    let limits = client.message_limits(&room, None);
+    client.check_rate(&state, limits)?;
     if !matches!(BodyFormat::of(&headers), Ok(BodyFormat::Json)) {
         return Err(ApiError::NotJson);
     }
@@ -79,9 +79,7 @@ pub(super) async fn signal(
     let id = client.principal.ban_id(Some(&from));
     let request = AccessRequest::new(id, client.address, &room);
     state.moderation.admit(&request)?;
-    let key = rate_limit_key(&client.principal, from.clone(), host);
-    let now = state.hub.now();
-    state.quotas.take_http(host, &[(key, 1)], None, now)?;
+    client.count_messages(&state, limits, &[(&from, 1)])?;
 
     state.hub.send_signal(Signal {
         room,

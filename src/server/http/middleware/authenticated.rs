@@ -12,8 +12,9 @@ use crate::server::http::AppState;
 use crate::server::http::client_address::ClientAddress;
 use crate::server::http::error::ApiError;
 use crate::server::moderation::AccessRequest;
-use crate::server::session::{IpBucket, RateLimitKey};
-use crate::server::transport::unix_time;
+use crate::server::room_rules::RuleRate;
+use crate::server::session::{IpBucket, MessageLimits, RateLimitKey, RateLimited};
+use crate::server::transport::{own_limits, unix_time};
 
 /// The query parameter with a token, for clients that cannot set headers.
 const TOKEN_PARAMETER: &str = "token";
@@ -66,6 +67,45 @@ impl AuthenticatedClient {
         self.principal.check(Right::Write, room)?;
         let request = AccessRequest::new(self.principal.proven(), self.address, room);
         Ok(state.moderation.admit(&request)?)
+    }
+
+    /// Returns the limits on the client's messages in `room`, for which a rule may set `rate`.
+    pub(in crate::server::http) fn message_limits(
+        &self,
+        room: &RoomName,
+        rate: Option<RuleRate>,
+    ) -> MessageLimits {
+        own_limits(&self.principal, Some(room)).unwrap_or_else(|| MessageLimits::of_room(rate))
+    }
+
+    /// Checks that `limits` allow a message of the client now, without counting one.
+    pub(in crate::server::http) fn check_rate(
+        &self,
+        state: &AppState,
+        limits: MessageLimits,
+    ) -> Result<(), RateLimited> {
+        state
+            .quotas
+            .check_http(self.host(), limits, state.hub.now())
+    }
+
+    /// Counts messages of the client with `limits`, each sender with its number: all of them, or none.
+    pub(in crate::server::http) fn count_messages(
+        &self,
+        state: &AppState,
+        limits: MessageLimits,
+        senders: &[(&UserId, u32)],
+    ) -> Result<(), RateLimited> {
+        let host = self.host();
+        let keys: Vec<_> = senders
+            .iter()
+            .map(|(id, messages)| {
+                let key = rate_limit_key(&self.principal, (*id).clone(), host);
+                (key, *messages)
+            })
+            .collect();
+
+        state.quotas.take_http(host, &keys, limits, state.hub.now())
     }
 
     /// Returns the bucket of the client's address in limits.

@@ -57,9 +57,8 @@ pub(super) async fn create(
 ) -> Result<Response, ApiError> {
     client.check_write(&state, &name)?;
     let rules = state.rules(&name);
-    state
-        .quotas
-        .check_http(client.host(), rules.message_rate, state.hub.now())?;
+    let limits = client.message_limits(&name, rules.message_rate);
+    client.check_rate(&state, limits)?;
     if request.contains_key(STREAM_FORKED_FROM) {
         return Err(StreamError::Forks.into());
     }

@@ -46,9 +46,14 @@ fn proven(quotas: &Arc<Quotas>, name: &str, number: u8) -> ConnectionLimiter {
 
 /// Returns the number of messages that pass, and the quota that refuses the next one.
 fn passes(limit: &mut ConnectionLimiter) -> (usize, Quota) {
+    passes_within(limit, MessageLimits::Settings)
+}
+
+/// Returns the number of messages with `limits` that pass, and the quota that refuses the next one.
+fn passes_within(limit: &mut ConnectionLimiter, limits: MessageLimits) -> (usize, Quota) {
     let mut passed = 0;
     loop {
-        match limit.take(None, NOW) {
+        match limit.take(limits, NOW) {
             Ok(()) => passed += 1,
             Err(error) => return (passed, error.quota),
         }
@@ -62,7 +67,7 @@ fn post(quotas: &Quotas, messages: &[(&str, u32)]) -> Result<(), Quota> {
         .map(|(name, messages)| (RateLimitKey::claimed(id(name), host(1)), *messages))
         .collect();
     quotas
-        .take_http(host(1), &senders, None, NOW)
+        .take_http(host(1), &senders, MessageLimits::Settings, NOW)
         .map_err(|error| error.quota)
 }
 
@@ -111,6 +116,48 @@ fn requests_and_connections_share_the_quotas_of_ids_and_addresses() {
 }
 
 #[test]
+fn the_rate_of_a_token_replaces_those_of_the_connection_the_id_and_the_address() {
+    let quotas = quotas(3, 3, 3);
+    let own = MessageLimits::Token(10);
+    let open = || {
+        let sender = RateLimitKey::proven(id("ann"));
+        connection(&quotas, sender, 1)
+    };
+    let (mut first, mut second) = (open(), open());
+    let sender = [(RateLimitKey::proven(id("ann")), 160)];
+
+    let on_one_connection = passes_within(&mut first, own);
+    let over_http = quotas.take_http(host(1), &sender, own, NOW);
+    let on_another_connection = passes_within(&mut second, own);
+
+    assert_eq!(on_one_connection, (20, Quota::Token));
+    assert_eq!(over_http, Ok(()));
+    assert_eq!(on_another_connection, (20, Quota::Token));
+    let refused = second.take(own, NOW).expect_err("used up");
+    assert_eq!(
+        refused.to_string(),
+        "too fast; this token allows 10 messages a second, 20 at once (its claim rate; the grant admin on the room \
+         lifts it)"
+    );
+    assert_eq!(passes(&mut proven(&quotas, "bob", 1)), (3, Quota::Address));
+}
+
+#[test]
+fn an_admin_of_the_room_and_a_token_without_a_limit_take_no_tokens() {
+    let quotas = quotas(1, 1, 1);
+    let sender = [(RateLimitKey::proven(id("ann")), 1000)];
+
+    for limits in [MessageLimits::Lifted, MessageLimits::Token(0)] {
+        let mut limit = proven(&quotas, "ann", 1);
+        assert!((0..1000).all(|_| limit.take(limits, NOW).is_ok()));
+        assert_eq!(quotas.take_http(host(1), &sender, limits, NOW), Ok(()));
+        assert_eq!(quotas.check_http(host(1), limits, NOW), Ok(()));
+    }
+
+    assert_eq!(passes(&mut proven(&quotas, "ann", 1)), (1, Quota::Address));
+}
+
+#[test]
 fn refusals_are_counted_by_quota() {
     let quotas = quotas(3, 100, 1);
 
@@ -123,6 +170,7 @@ fn refusals_are_counted_by_quota() {
         ("id", 2),
         ("address", 0),
         ("http", 1),
+        ("token", 0),
         ("rooms", 0),
         ("rule", 0),
     ];
@@ -131,8 +179,19 @@ fn refusals_are_counted_by_quota() {
 
 #[test]
 fn the_largest_request_has_as_many_messages_as_the_smallest_burst() {
-    assert_eq!(quotas(6, 15, 10).max_batch(None), Some(6));
-    assert_eq!(Quotas::new(QuotaRates::UNLIMITED).max_batch(None), None);
+    let limited = quotas(6, 15, 10);
+    let unlimited = Quotas::new(QuotaRates::UNLIMITED);
+
+    for (quotas, limits, expected) in [
+        (&*limited, MessageLimits::Settings, Some(6)),
+        (&limited, MessageLimits::Token(30), Some(600)),
+        (&limited, MessageLimits::Token(0), None),
+        (&limited, MessageLimits::Lifted, None),
+        (&unlimited, MessageLimits::Settings, None),
+        (&unlimited, MessageLimits::Token(30), Some(600)),
+    ] {
+        assert_eq!(quotas.max_batch(limits), expected, "{limits:?}");
+    }
 }
 
 #[test]
@@ -141,11 +200,12 @@ fn a_refusal_names_the_allowed_rate_and_its_setting() {
     let mut ann = claimed(&quotas, "ann", 1);
     passes(&mut ann);
 
-    let error = ann.take(None, NOW).expect_err("used up");
+    let error = ann.take(MessageLimits::Settings, NOW).expect_err("used up");
 
     assert_eq!(
         error.to_string(),
-        "too fast; one connection may send 1 messages a second, 4 at once (--message-rate)"
+        "too fast; one connection may send 1 messages a second, 4 at once (--message-rate; the claim rate of a token \
+         replaces it, and the grant admin on the room lifts it)"
     );
     assert_eq!(error.wait, Duration::from_secs(1));
 }
@@ -166,7 +226,8 @@ fn an_address_that_has_created_its_rooms_waits_for_the_next_day() {
     assert_eq!(second, Ok(()));
     assert_eq!(
         third.to_string(),
-        "too fast; one address may create 1 rooms a day, 2 at once (--room-rate; an admin token has no limit)"
+        "too fast; one address may create 1 rooms a day, 2 at once (--room-rate; the grant admin on the room \
+         lifts it)"
     );
     assert_eq!(third.wait, DAY / 2);
     assert_eq!(other_address, Ok(()));
