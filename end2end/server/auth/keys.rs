@@ -52,17 +52,37 @@ pub(super) fn p256() -> (String, String) {
     key_pair(&["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"])
 }
 
+fn p384() -> (String, String) {
+    key_pair(&["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"])
+}
+
+fn rsa(bits: u32) -> (String, String) {
+    let bits = format!("rsa_keygen_bits:{bits}");
+    key_pair(&["-algorithm", "RSA", "-pkeyopt", &bits])
+}
+
 /// Signs the claims of ann with a private key.
 fn sign_with(private: &str, algorithm: Algorithm, kid: Option<&str>) -> String {
+    sign_claims_with(private, algorithm, kid, &ann())
+}
+
+/// Signs `claims` with a private key.
+fn sign_claims_with(
+    private: &str,
+    algorithm: Algorithm,
+    kid: Option<&str>,
+    claims: &Value,
+) -> String {
     let key = match algorithm {
         Algorithm::EdDSA => EncodingKey::from_ed_pem(private.as_bytes()),
-        _ => EncodingKey::from_ec_pem(private.as_bytes()),
+        Algorithm::ES256 | Algorithm::ES384 => EncodingKey::from_ec_pem(private.as_bytes()),
+        _ => EncodingKey::from_rsa_pem(private.as_bytes()),
     };
     let header = Header {
         kid: kid.map(str::to_owned),
         ..Header::new(algorithm)
     };
-    encode(&header, &ann(), &key.expect("a private key")).expect("a token")
+    encode(&header, claims, &key.expect("a private key")).expect("a token")
 }
 
 /// Returns claims of ann for the lobby.
@@ -82,6 +102,9 @@ async fn a_public_key_verifies_tokens_of_its_private_key_and_is_no_secret() {
     for (algorithm, make) in [
         (Algorithm::EdDSA, ed25519 as fn() -> _),
         (Algorithm::ES256, p256),
+        (Algorithm::ES384, p384),
+        (Algorithm::RS256, || rsa(2048)),
+        (Algorithm::PS256, || rsa(3072)),
     ] {
         let (private, public) = make();
         let guarded = Guarded::with_key(&public, &[]);
@@ -152,18 +175,94 @@ async fn each_key_of_a_set_verifies_only_its_own_kid() {
     }
 }
 
+#[tokio::test]
+async fn other_algorithms_of_a_key_are_refused() {
+    let (private, public) = rsa(2048);
+    let guarded = Guarded::with_key(&public, &[]);
+
+    for (algorithm, expected) in [
+        (Algorithm::RS256, 200),
+        (Algorithm::PS256, 200),
+        (Algorithm::RS384, 401),
+        (Algorithm::RS512, 401),
+        (Algorithm::PS512, 401),
+    ] {
+        let token = sign_with(&private, algorithm, None);
+        assert_eq!(status(&guarded, &token).await, expected, "{algorithm:?}");
+    }
+}
+
+#[tokio::test]
+async fn tokens_for_other_audiences_or_of_other_issuers_are_refused() {
+    let (private, public) = rsa(2048);
+    let flags = ["--token-audience", "chat", "--token-audience", "chat-2"];
+    let issuer = ["--token-issuer", "https://id.example"];
+    let guarded = Guarded::with_key(&public, &[&flags[..], &issuer].concat());
+
+    for (aud, iss, expected) in [
+        (json!("chat"), json!("https://id.example"), ""),
+        (json!(["x", "chat-2"]), json!("https://id.example"), ""),
+        (
+            json!("other"),
+            json!("https://id.example"),
+            "--token-audience",
+        ),
+        (Value::Null, json!("https://id.example"), "--token-audience"),
+        (
+            json!("chat"),
+            json!("https://evil.example"),
+            "--token-issuer",
+        ),
+        (json!("chat"), Value::Null, "--token-issuer"),
+    ] {
+        let mut claims = ann();
+        let fields = claims.as_object_mut().expect("an object");
+        let named = [("aud", aud), ("iss", iss)].map(|(name, value)| (name.to_owned(), value));
+        fields.extend(named.into_iter().filter(|(_, value)| !value.is_null()));
+        let token = sign_claims_with(&private, Algorithm::RS256, None, &claims);
+
+        let (status, answer) = fetch(guarded.call(Method::GET, "lobby/messages", &token)).await;
+
+        let message = answer["error"]["message"].as_str().unwrap_or_default();
+        assert_eq!(status == 200, expected.is_empty(), "{claims}: {answer}");
+        assert!(message.contains(expected), "{claims}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn other_claims_may_have_the_id_and_the_rooms() {
+    let (private, public) = rsa(2048);
+    let id = ["--claim-id", "preferred_username"];
+    let rooms = ["--claim-rooms", "realm_access.roles"];
+    let guarded = Guarded::with_key(&public, &[&id[..], &rooms].concat());
+    let mut claims = claims("7f1c", json!({"staff": "admin"}));
+    claims["preferred_username"] = "ann".into();
+    claims["realm_access"] = json!({"roles": ["offline_access", "lobby:rw", "class-*:r"]});
+    let token = sign_claims_with(&private, Algorithm::RS256, None, &claims);
+
+    let published = guarded.call(Method::POST, "lobby/messages", &token);
+    let (status, _) = fetch(published.body("x")).await;
+    let (_, history) = fetch(guarded.call(Method::GET, "lobby/messages", &token)).await;
+    let in_class = fetch(guarded.call(Method::GET, "class-1/messages", &token)).await;
+    let in_staff = fetch(guarded.call(Method::GET, "staff/messages", &token)).await;
+
+    assert_eq!(status, 201);
+    assert_eq!(history["messages"][0]["from"], "ann");
+    assert_eq!(in_class.0, 200);
+    assert_eq!(in_staff.0, 403, "the claim rooms is not read");
+}
+
 #[test]
 fn an_unusable_key_file_prevents_the_start() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("key");
 
-    let rsa = key_pair(&["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]).1;
-
     for (key, expected) in [
         ("short".to_owned(), "at least 32 bytes"),
         (String::new(), "at least 32 bytes"),
         (ed25519().0, "public key only"),
-        (rsa, "Ed25519 or P-256"),
+        (rsa(1024).1, "2048 to 4096 bits"),
+        (rsa(2048).0, "public key only"),
         ("{}".to_owned(), "JWK set"),
     ] {
         std::fs::write(&file, &key).expect("written");

@@ -1,20 +1,26 @@
 //! The claims of a token (RFC 7519) and their verification.
 //!
-//! `sub` is a user id and `rooms` the grants. `exp` is required, because a token that never expires could not be
-//! revoked. `rate` is the number of messages a second that the token allows. A token for an audience (`aud`) is refused, because this server has no audience name (section 4.1.3).
+//! `sub` is a user id and `rooms` the grants, unless [`TokenRules`] name other claims. `exp` is required, because a token
+//! that never expires could not be revoked. `rate` is the number of messages a second that the token allows. A token for an audience (`aud`) is refused, unless the rules have an
+//! audience that it names (section 4.1.3).
 
 use std::collections::BTreeMap;
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Validation, decode, decode_header};
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::protocol::{NameError, UserId};
 use crate::server::auth::keys::{KeySet, VerificationKey};
-use crate::server::auth::{GrantError, Grants, Principal};
+use crate::server::auth::{GrantError, Grants, Principal, TokenRules};
 
 /// Tolerance for differences between clocks: a token is accepted for this time before and after its validity.
 const LEEWAY_SECONDS: u64 = 30;
+/// The claim with the audiences.
+const AUDIENCE: &str = "aud";
+/// The claim with the issuer.
+const ISSUER: &str = "iss";
 
 /// The error of a token that is refused. Its text never contains the token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,14 +49,21 @@ pub enum TokenError {
          number from 0)"
     )]
     Claims,
-    /// The token has an audience.
-    #[error("the token is for another audience (aud)")]
+    /// The token is for no audience of this server, or for one although the server has none.
+    #[error(
+        "the token's audience (aud) is not one of this server; the server's --token-audience sets them"
+    )]
     Audience,
-    /// The token has no `sub`.
-    #[error("the token has no sub")]
+    /// The token is of no allowed issuer.
+    #[error(
+        "the token's issuer (iss) is not one that this server accepts; the server's --token-issuer sets them"
+    )]
+    Issuer,
+    /// The token has no user id.
+    #[error("the token has no user id: the claim sub, or the one that --claim-id names")]
     NoSubject,
-    /// `sub` is not a user id.
-    #[error("the token's sub is not a valid user id: {0}")]
+    /// The claim is not a user id.
+    #[error("the token's sub, or the claim of --claim-id, is not a valid user id: {0}")]
     Subject(NameError),
     /// The token has no `exp`.
     #[error("the token has no exp, its expiry time")]
@@ -66,25 +79,29 @@ pub enum TokenError {
     Grants(GrantError),
 }
 
-/// The claims as sent. All may be missing.
+/// The claims whose names are fixed. All may be missing.
 #[derive(Deserialize)]
 struct AccessClaims {
-    sub: Option<String>,
     /// A NumericDate may have a fraction (RFC 7519 section 2).
     exp: Option<f64>,
     nbf: Option<f64>,
-    rooms: Option<BTreeMap<String, String>>,
     rate: Option<u32>,
 }
 
 impl KeySet {
     /// Returns the principal of a client with `token` at the time `now`, in seconds since 1970 UTC.
-    pub(super) fn principal(&self, token: &str, now: u64) -> Result<Principal, TokenError> {
-        self.claims(token)?.principal(now)
+    pub(super) fn principal(
+        &self,
+        token: &str,
+        rules: &TokenRules,
+        now: u64,
+    ) -> Result<Principal, TokenError> {
+        let claims = self.claims(token, rules)?;
+        principal(&claims, rules, now)
     }
 
-    /// Returns the claims of `token`, if one of the keys signed it.
-    fn claims(&self, token: &str) -> Result<AccessClaims, TokenError> {
+    /// Returns the claims of `token`, if one of the keys signed it for an audience of `rules`.
+    fn claims(&self, token: &str, rules: &TokenRules) -> Result<Value, TokenError> {
         let header = decode_header(token).map_err(|_| TokenError::Malformed)?;
 
         // A critical extension must be understood or refused (RFC 7515 section 4.1.11).
@@ -104,7 +121,7 @@ impl KeySet {
 
         let mut error = TokenError::Key;
         for key in candidates {
-            match decode::<AccessClaims>(token, &key.key, &validation(key)) {
+            match decode::<Value>(token, &key.key, &validation(key, rules)) {
                 Ok(decoded) => return Ok(decoded.claims),
                 Err(cause) => error = token_error(cause.kind()),
             }
@@ -113,64 +130,94 @@ impl KeySet {
     }
 }
 
-/// Returns the settings for the library: verify the signature with the algorithm of `key`, and refuse any audience.
-/// [`AccessClaims::principal`] checks the times.
-fn validation(key: &VerificationKey) -> Validation {
+/// Returns the settings for the library: verify the signature with the algorithm of `key`, and the audience and the issuer
+/// by `rules`. Without audiences in the rules, it refuses any. [`principal`] checks the times.
+fn validation(key: &VerificationKey, rules: &TokenRules) -> Validation {
     let mut validation = Validation::new(key.algorithm);
     validation.required_spec_claims.clear();
     validation.validate_exp = false;
+
+    if !rules.audiences.is_empty() {
+        validation.set_audience(&rules.audiences);
+        validation.required_spec_claims.insert(AUDIENCE.to_owned());
+    }
+    if !rules.issuers.is_empty() {
+        validation.set_issuer(&rules.issuers);
+        validation.required_spec_claims.insert(ISSUER.to_owned());
+    }
     validation
 }
 
 /// Returns the error for one of the library.
-const fn token_error(kind: &ErrorKind) -> TokenError {
+fn token_error(kind: &ErrorKind) -> TokenError {
     match kind {
         ErrorKind::InvalidSignature => TokenError::Signature,
         ErrorKind::InvalidAudience => TokenError::Audience,
+        ErrorKind::InvalidIssuer => TokenError::Issuer,
+        ErrorKind::MissingRequiredClaim(name) if name == AUDIENCE => TokenError::Audience,
+        ErrorKind::MissingRequiredClaim(name) if name == ISSUER => TokenError::Issuer,
         ErrorKind::Json(_) | ErrorKind::Utf8(_) => TokenError::Claims,
         _ => TokenError::Malformed,
     }
 }
 
-impl AccessClaims {
-    /// Returns the principal, if the claims are valid at `now`, in seconds since 1970 UTC.
-    fn principal(self, now: u64) -> Result<Principal, TokenError> {
-        let exp = self
-            .exp
-            .map(|exp| exp as u64)
-            .ok_or(TokenError::MissingExpiry)?;
-        if exp.saturating_add(LEEWAY_SECONDS) <= now {
-            return Err(TokenError::Expired);
-        }
+/// Returns the principal of a token with `claims`, if they are valid at `now`, in seconds since 1970 UTC.
+fn principal(claims: &Value, rules: &TokenRules, now: u64) -> Result<Principal, TokenError> {
+    let AccessClaims { exp, nbf, rate } =
+        AccessClaims::deserialize(claims).map_err(|_| TokenError::Claims)?;
 
-        if self
-            .nbf
-            .is_some_and(|nbf| nbf as u64 > now + LEEWAY_SECONDS)
-        {
-            return Err(TokenError::NotYetValid);
-        }
-
-        // A token past its `exp` is valid until the tolerance ends. Any other token expires at `exp`.
-        let expires_at = if exp > now {
-            exp
-        } else {
-            exp.saturating_add(LEEWAY_SECONDS)
-        };
-
-        let sub = self.sub.ok_or(TokenError::NoSubject)?;
-        let id = UserId::parse(&sub).map_err(TokenError::Subject)?;
-        let grants =
-            Grants::try_from(self.rooms.unwrap_or_default()).map_err(TokenError::Grants)?;
-
-        Ok(Principal::with_token(id, grants, expires_at).with_rate(self.rate))
+    let exp = exp.map(|exp| exp as u64).ok_or(TokenError::MissingExpiry)?;
+    if exp.saturating_add(LEEWAY_SECONDS) <= now {
+        return Err(TokenError::Expired);
     }
+    if nbf.is_some_and(|nbf| nbf as u64 > now + LEEWAY_SECONDS) {
+        return Err(TokenError::NotYetValid);
+    }
+
+    // A token past its `exp` is valid until the tolerance ends. Any other token expires at `exp`.
+    let expires_at = if exp > now {
+        exp
+    } else {
+        exp.saturating_add(LEEWAY_SECONDS)
+    };
+
+    let id = rules.id_claim.find(claims).ok_or(TokenError::NoSubject)?;
+    let id = id.as_str().ok_or(TokenError::Claims)?;
+    let id = UserId::parse(id).map_err(TokenError::Subject)?;
+    let rooms = rules.rooms_claim.find(claims);
+    let grants = rooms.map_or_else(|| Ok(Grants::default()), grants)?;
+
+    Ok(Principal::with_token(id, grants, expires_at).with_rate(rate))
+}
+
+/// Returns the grants in a claim: an object of rooms and rights, or a list of texts like `lobby:rw`, as a JSON array or
+/// separated by spaces. A list may contain other texts too, such as roles of other services.
+fn grants(claim: &Value) -> Result<Grants, TokenError> {
+    let listed: Vec<&str> = match claim {
+        Value::String(text) => text.split_whitespace().collect(),
+        Value::Array(values) => {
+            let texts = values.iter().map(Value::as_str).collect::<Option<_>>();
+            texts.ok_or(TokenError::Claims)?
+        }
+        _ => {
+            let rooms = BTreeMap::deserialize(claim).map_err(|_| TokenError::Claims)?;
+            return Grants::try_from(rooms).map_err(TokenError::Grants);
+        }
+    };
+
+    let mut grants = Grants::default();
+    for text in listed {
+        // A text that is no grant belongs to another service.
+        let _ = grants.add(text);
+    }
+    Ok(grants)
 }
 
 #[cfg(test)]
 mod tests {
     use jsonwebtoken::{EncodingKey, Header, encode};
     use proptest::prelude::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
     use crate::protocol::RoomName;
@@ -189,7 +236,12 @@ mod tests {
 
     /// Verifies a token with `claims`.
     fn verify(claims: &Value) -> Result<Principal, TokenError> {
-        keys().principal(&token(&Header::default(), claims), NOW)
+        verify_with(&TokenRules::default(), claims)
+    }
+
+    /// Verifies a token with `claims` by `rules`.
+    fn verify_with(rules: &TokenRules, claims: &Value) -> Result<Principal, TokenError> {
+        keys().principal(&token(&Header::default(), claims), rules, NOW)
     }
 
     /// Returns the claims of a valid token, with those in `more` added or replaced.
@@ -247,7 +299,7 @@ mod tests {
             (claims_with(&json!({"rate": -1})), TokenError::Claims),
             (claims_with(&json!({"rate": 0.5})), TokenError::Claims),
             (
-                claims_with(&json!({"rooms": ["lobby"]})),
+                claims_with(&json!({"rooms": ["lobby:r", 7]})),
                 TokenError::Claims,
             ),
             (
@@ -264,6 +316,72 @@ mod tests {
     }
 
     #[test]
+    fn audiences_and_issuers_of_the_rules_are_required() {
+        let rules = TokenRules {
+            audiences: vec!["chat".to_owned(), "chat-2".to_owned()],
+            issuers: vec!["https://id.example".to_owned()],
+            ..TokenRules::default()
+        };
+
+        for (more, expected) in [
+            (json!({"aud": "chat", "iss": "https://id.example"}), Ok(())),
+            (
+                json!({"aud": ["other", "chat-2"], "iss": "https://id.example"}),
+                Ok(()),
+            ),
+            (
+                json!({"aud": "other", "iss": "https://id.example"}),
+                Err(TokenError::Audience),
+            ),
+            (
+                json!({"iss": "https://id.example"}),
+                Err(TokenError::Audience),
+            ),
+            (
+                json!({"aud": "chat", "iss": "https://id.example/"}),
+                Err(TokenError::Issuer),
+            ),
+            (json!({"aud": "chat"}), Err(TokenError::Issuer)),
+        ] {
+            let result = verify_with(&rules, &claims_with(&more)).map(|_| ());
+            assert_eq!(result, expected, "{more}");
+        }
+    }
+
+    #[test]
+    fn the_rules_name_the_claims_with_the_id_and_the_rooms() {
+        let rules = TokenRules {
+            id_claim: "email".parse().expect("a claim"),
+            rooms_claim: "realm_access.roles".parse().expect("a claim"),
+            ..TokenRules::default()
+        };
+        let roles = |roles: Value| {
+            claims_with(&json!({"email": "ann@example.org", "realm_access": {"roles": roles}}))
+        };
+
+        for listed in [
+            json!(["offline_access", "class-*:rw", "uma:x"]),
+            json!("offline_access class-*:rw"),
+            json!({"class-*": "rw"}),
+        ] {
+            let principal = verify_with(&rules, &roles(listed)).expect("valid");
+            let room = |name| RoomName::parse(name).expect("a room");
+
+            let id = principal.proven().map(ToString::to_string);
+            assert_eq!(id.as_deref(), Some("ann@example.org"));
+            assert!(principal.may(Right::Write, &room("class-7b")));
+            assert!(!principal.may(Right::Read, &room("lobby")), "not `rooms`");
+        }
+
+        let without_id = claims_with(&json!({}));
+        assert_eq!(verify_with(&rules, &without_id), Err(TokenError::NoSubject));
+        assert_eq!(
+            verify_with(&rules, &roles(json!({"class": "x"}))),
+            Err(TokenError::Grants(GrantError::Access))
+        );
+    }
+
+    #[test]
     fn a_token_with_a_critical_extension_is_malformed() {
         let header = Header {
             crit: Some(vec!["exp".to_owned()]),
@@ -271,7 +389,10 @@ mod tests {
         };
         let critical = token(&header, &claims_with(&json!({})));
 
-        assert_eq!(keys().principal(&critical, NOW), Err(TokenError::Malformed));
+        assert_eq!(
+            keys().principal(&critical, &TokenRules::default(), NOW),
+            Err(TokenError::Malformed)
+        );
     }
 
     fn base64(text: &str) -> String {
@@ -294,7 +415,8 @@ mod tests {
                 ..Header::default()
             };
             let token = token(&header, &claims_with(&json!({})));
-            keys.principal(&token, NOW).map(|_| ())
+            keys.principal(&token, &TokenRules::default(), NOW)
+                .map(|_| ())
         };
 
         assert_eq!(result(Some("new")), Ok(()));
@@ -311,12 +433,12 @@ mod tests {
             let changed = [&valid[..index], &character, &valid[index + 1..]].concat();
 
             // Only one spelling of the last character is valid: Base64 decoding refuses unused bits that are not zero.
-            prop_assert_eq!(keys().principal(&changed, NOW).is_ok(), changed == valid);
+            prop_assert_eq!(keys().principal(&changed, &TokenRules::default(), NOW).is_ok(), changed == valid);
         }
 
         #[test]
         fn any_text_is_refused_without_a_panic(text in "[A-Za-z0-9_.-]{0,80}|\\PC{0,40}") {
-            prop_assert!(keys().principal(&text, NOW).is_err());
+            prop_assert!(keys().principal(&text, &TokenRules::default(), NOW).is_err());
         }
     }
 }

@@ -1,13 +1,14 @@
 //! The keys that verify tokens, parsed from a file: an HS256 secret, a public key in PEM, or several keys as a JWK
 //! set (RFC 7517).
 //!
-//! RSA keys and keys at a URL are not supported.
+//! A key has one algorithm, except for an RSA key that names none: it verifies RS256 and PS256.
 
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, DecodingKey, crypto};
+use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind, crypto};
 use serde::Deserialize;
 
 use crate::protocol::has_bom;
@@ -16,6 +17,10 @@ use crate::protocol::has_bom;
 const MIN_SECRET_BYTES: usize = 32;
 /// Length of a public Ed25519 key (RFC 8032 section 5.1.5).
 const ED25519_BYTES: usize = 32;
+/// Lengths of RSA moduli: at least 2048 bits (RFC 7518 section 3.3), and at most 4096, which the library supports.
+const RSA_MODULUS_BYTES: RangeInclusive<usize> = 256..=512;
+/// Algorithms of an RSA key that names none.
+const RSA_ALGORITHMS: [Algorithm; 2] = [Algorithm::RS256, Algorithm::PS256];
 
 /// Beginning of every PEM text (RFC 7468 section 2).
 const PEM_BEGIN: &str = "-----BEGIN ";
@@ -35,14 +40,17 @@ pub enum KeyFileError {
     #[error("a file with the public key only: the private key belongs to the issuer of tokens")]
     Private,
     /// A PEM text that is not one supported public key.
-    #[error("a file with one PUBLIC KEY in PEM, of Ed25519 or P-256")]
+    #[error(
+        "a file with one PUBLIC KEY in PEM, of Ed25519, P-256, P-384 or RSA (2048 to 4096 bits)"
+    )]
     Pem,
     /// Text that is not a JWK set.
     #[error("a file with a JWK set, {{\"keys\":[...]}} (RFC 7517), with at least one key")]
     Json,
     /// A key in a JWK set that is incomplete or not supported.
     #[error(
-        "a JWK set of keys of kty oct (HS256, at least 32 bytes), OKP with crv Ed25519, or EC with crv P-256"
+        "a JWK set of keys of kty oct (HS256, at least 32 bytes), OKP with crv Ed25519, EC with crv P-256 or P-384, or \
+         RSA (RS256 or PS256, 2048 to 4096 bits)"
     )]
     Jwk,
     /// A JWK set with several keys, where a `kid` is missing or repeated.
@@ -81,7 +89,7 @@ impl KeySet {
     /// The first problem of the file.
     pub fn parse(file: &[u8]) -> Result<Self, KeyFileError> {
         match KeyFile::parse(file)? {
-            KeyFile::Pem(text) => Ok(Self(vec![pem(text)?])),
+            KeyFile::Pem(text) => Ok(Self(pem(text)?)),
             KeyFile::JwkSet(text) => jwk_set(text),
             KeyFile::Secret(bytes) => Ok(Self(vec![secret(bytes, None)?])),
         }
@@ -164,8 +172,8 @@ fn secret(secret: &[u8], id: Option<String>) -> Result<VerificationKey, KeyFileE
     })
 }
 
-/// Parses one public key in PEM.
-fn pem(text: &str) -> Result<VerificationKey, KeyFileError> {
+/// Parses one public key in PEM. Returns it once for each of its algorithms.
+fn pem(text: &str) -> Result<Vec<VerificationKey>, KeyFileError> {
     if text.contains("PRIVATE KEY-----") {
         return Err(KeyFileError::Private);
     }
@@ -173,30 +181,75 @@ fn pem(text: &str) -> Result<VerificationKey, KeyFileError> {
         return Err(KeyFileError::Pem);
     }
 
-    let (algorithm, key) = DecodingKey::from_ed_pem(text.as_bytes())
-        .map(|key| (Algorithm::EdDSA, key))
-        .or_else(|_| DecodingKey::from_ec_pem(text.as_bytes()).map(|key| (Algorithm::ES256, key)))
-        .map_err(|_| KeyFileError::Pem)?;
-    check_point(VerificationKey {
-        id: None,
-        algorithm,
-        key,
-    })
-    .ok_or(KeyFileError::Pem)
+    let text = text.as_bytes();
+    let (algorithms, key) = DecodingKey::from_ed_pem(text)
+        .map(|key| (&[Algorithm::EdDSA][..], key))
+        .or_else(|_| {
+            let key = DecodingKey::from_ec_pem(text)?;
+            Ok((&[Algorithm::ES256, Algorithm::ES384][..], key))
+        })
+        .or_else(|_: jsonwebtoken::errors::Error| {
+            let key = DecodingKey::from_rsa_pem(text)?;
+            Ok((&RSA_ALGORITHMS[..], key))
+        })
+        .map_err(|_: jsonwebtoken::errors::Error| KeyFileError::Pem)?;
+
+    // A point is on only one of the curves.
+    let keys: Vec<_> = algorithms
+        .iter()
+        .map(|algorithm| VerificationKey {
+            id: None,
+            algorithm: *algorithm,
+            key: key.clone(),
+        })
+        .filter(VerificationKey::is_usable)
+        .collect();
+    if keys.is_empty() {
+        Err(KeyFileError::Pem)
+    } else {
+        Ok(keys)
+    }
 }
 
-/// Returns `key` if it is a point of its curve. The library would only check that with the first token.
-fn check_point(key: VerificationKey) -> Option<VerificationKey> {
-    let has_valid_length = match key.algorithm {
-        // The library does not check the length and panics for a shorter key.
-        Algorithm::EdDSA => key
-            .key
-            .try_get_as_bytes()
-            .is_ok_and(|bytes| bytes.len() == ED25519_BYTES),
-        _ => true,
-    };
-    let is_valid = has_valid_length && crypto::verify("", b"", &key.key, key.algorithm).is_ok();
-    is_valid.then_some(key)
+impl VerificationKey {
+    /// Returns true if the key is a point of its curve, or an RSA key of a supported size. The library would only check
+    /// that with the first token.
+    fn is_usable(&self) -> bool {
+        let has_valid_length = match self.algorithm {
+            // The library does not check the length and panics for a shorter key.
+            Algorithm::EdDSA => self
+                .key
+                .try_get_as_bytes()
+                .is_ok_and(|bytes| bytes.len() == ED25519_BYTES),
+            Algorithm::RS256 | Algorithm::PS256 => self
+                .rsa_modulus_bytes()
+                .is_some_and(|bytes| RSA_MODULUS_BYTES.contains(&bytes)),
+            _ => true,
+        };
+        has_valid_length && crypto::verify("", b"", &self.key, self.algorithm).is_ok()
+    }
+
+    /// Returns the length of the modulus of an RSA key.
+    fn rsa_modulus_bytes(&self) -> Option<usize> {
+        match self.key.kind() {
+            DecodingKeyKind::RsaModulusExponent { n, .. } => Some(without_zeros(n).len()),
+            DecodingKeyKind::SecretOrDer(der) => {
+                // RSAPublicKey (RFC 8017 appendix A.1.1): a SEQUENCE that begins with the INTEGER n. Lengths from 256
+                // to 65,535 take three bytes.
+                let [0x30, 0x82, _, _, 0x02, 0x82, high, low, rest @ ..] = der.as_slice() else {
+                    return None;
+                };
+                let length = usize::from(u16::from_be_bytes([*high, *low]));
+                Some(without_zeros(rest.get(..length)?).len())
+            }
+        }
+    }
+}
+
+/// Returns `number`, which is big-endian, without leading zeros.
+fn without_zeros(number: &[u8]) -> &[u8] {
+    let zeros = number.iter().take_while(|byte| **byte == 0).count();
+    &number[zeros..]
 }
 
 /// One key of a JWK set (RFC 7517, RFC 7518 section 6).
@@ -211,6 +264,9 @@ pub(super) struct Jwk {
     /// Coordinates of the public point.
     x: Option<String>,
     y: Option<String>,
+    /// Modulus and exponent of an RSA key.
+    n: Option<String>,
+    e: Option<String>,
     /// Private key, which must be absent.
     d: Option<String>,
 }
@@ -238,11 +294,11 @@ pub(super) fn jwks(text: &str) -> Result<Vec<Jwk>, KeyFileError> {
 
 /// Parses a JWK set of verification keys.
 fn jwk_set(text: &str) -> Result<KeySet, KeyFileError> {
-    jwks(text)?
+    let keys = jwks(text)?
         .into_iter()
-        .map(Jwk::into_key)
-        .collect::<Result<_, _>>()
-        .map(KeySet)
+        .map(Jwk::into_keys)
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(KeySet(keys.into_iter().flatten().collect()))
 }
 
 impl Jwk {
@@ -256,35 +312,69 @@ impl Jwk {
             .and_then(|k| URL_SAFE_NO_PAD.decode(k).ok())
     }
 
-    /// Returns the verification key.
-    fn into_key(self) -> Result<VerificationKey, KeyFileError> {
+    /// Returns the verification key, once for each of its algorithms.
+    fn into_keys(self) -> Result<Vec<VerificationKey>, KeyFileError> {
         if self.d.is_some() {
             return Err(KeyFileError::Private);
         }
         if let Some(bytes) = self.secret() {
-            return secret(&bytes, self.kid);
+            return Ok(vec![secret(&bytes, self.kid)?]);
         }
 
-        // RFC 9864 names the algorithm of Ed25519 keys after the curve.
-        let has_alg =
-            |allowed: &[&str]| self.alg.as_deref().is_none_or(|alg| allowed.contains(&alg));
-        let (algorithm, key) = match (self.kty.as_str(), self.crv.as_deref(), &self.x, &self.y) {
-            ("OKP", Some("Ed25519"), Some(x), None) if has_alg(&["EdDSA", "Ed25519"]) => {
-                (Algorithm::EdDSA, DecodingKey::from_ed_components(x))
-            }
-            ("EC", Some("P-256"), Some(x), Some(y)) if has_alg(&["ES256"]) => {
-                (Algorithm::ES256, DecodingKey::from_ec_components(x, y))
-            }
-            _ => return Err(KeyFileError::Jwk),
-        };
+        let (algorithms, key) = self.public_key().ok_or(KeyFileError::Jwk)?;
+        let keys: Vec<_> = algorithms
+            .iter()
+            .filter(|algorithm| self.allows(**algorithm))
+            .map(|algorithm| VerificationKey {
+                id: self.kid.clone(),
+                algorithm: *algorithm,
+                key: key.clone(),
+            })
+            .filter(VerificationKey::is_usable)
+            .collect();
+        if keys.is_empty() {
+            Err(KeyFileError::Jwk)
+        } else {
+            Ok(keys)
+        }
+    }
 
-        let key = key.map_err(|_| KeyFileError::Jwk)?;
-        check_point(VerificationKey {
-            id: self.kid,
-            algorithm,
-            key,
-        })
-        .ok_or(KeyFileError::Jwk)
+    /// Returns the public key, with the algorithms for keys of its kind.
+    fn public_key(&self) -> Option<(&'static [Algorithm], DecodingKey)> {
+        let coordinates = self.x.as_deref().zip(self.y.as_deref());
+        let (algorithms, key): (&'static [Algorithm], _) =
+            match (self.kty.as_str(), self.crv.as_deref(), coordinates) {
+                ("OKP", Some("Ed25519"), None) => (
+                    &[Algorithm::EdDSA],
+                    DecodingKey::from_ed_components(self.x.as_deref()?),
+                ),
+                ("EC", Some("P-256"), Some((x, y))) => {
+                    (&[Algorithm::ES256], DecodingKey::from_ec_components(x, y))
+                }
+                ("EC", Some("P-384"), Some((x, y))) => {
+                    (&[Algorithm::ES384], DecodingKey::from_ec_components(x, y))
+                }
+                ("RSA", None, None) => (
+                    &RSA_ALGORITHMS,
+                    DecodingKey::from_rsa_components(self.n.as_deref()?, self.e.as_deref()?),
+                ),
+                _ => return None,
+            };
+        Some((algorithms, key.ok()?))
+    }
+
+    /// Returns true if the key may be used with `algorithm`: if it names none, or this one.
+    fn allows(&self, algorithm: Algorithm) -> bool {
+        // RFC 9864 names the algorithm of Ed25519 keys after the curve.
+        let names: &[&str] = match algorithm {
+            Algorithm::EdDSA => &["EdDSA", "Ed25519"],
+            Algorithm::ES256 => &["ES256"],
+            Algorithm::ES384 => &["ES384"],
+            Algorithm::RS256 => &["RS256"],
+            Algorithm::PS256 => &["PS256"],
+            _ => &[],
+        };
+        self.alg.as_deref().is_none_or(|alg| names.contains(&alg))
     }
 }
 
@@ -307,6 +397,23 @@ mod tests {
 
     fn algorithms(file: &str) -> Result<Vec<Algorithm>, KeyFileError> {
         KeySet::parse(file.as_bytes()).map(|set| set.0.iter().map(|key| key.algorithm).collect())
+    }
+
+    /// Returns an RSA key whose modulus has `bytes` bytes, with the fields `more`.
+    fn rsa(bytes: usize, more: &str) -> String {
+        let modulus = URL_SAFE_NO_PAD.encode(vec![0xff; bytes]);
+        format!(r#"{{"kty":"RSA","n":"{modulus}","e":"AQAB"{more}}}"#)
+    }
+
+    #[test]
+    fn an_rsa_key_fixes_its_algorithm_if_it_names_one() {
+        for (more, expected) in [
+            ("", vec![Algorithm::RS256, Algorithm::PS256]),
+            (r#","alg":"RS256""#, vec![Algorithm::RS256]),
+            (r#","alg":"PS256""#, vec![Algorithm::PS256]),
+        ] {
+            assert_eq!(algorithms(&set(&rsa(256, more))), Ok(expected), "{more}");
+        }
     }
 
     #[test]
@@ -412,6 +519,11 @@ mod tests {
                 r#"{"kty":"RSA","n":"AQAB","e":"AQAB"}"#.to_owned(),
                 KeyFileError::Jwk,
             ),
+            (rsa(255, ""), KeyFileError::Jwk),
+            (rsa(513, ""), KeyFileError::Jwk),
+            (rsa(256, r#","alg":"RS512""#), KeyFileError::Jwk),
+            (rsa(256, r#","d":"x""#), KeyFileError::Private),
+            (P256.replace("P-256", "P-384"), KeyFileError::Jwk),
         ] {
             assert_eq!(algorithms(&set(&keys)), Err(error), "{keys}");
         }

@@ -5,7 +5,7 @@
 //!
 //! # Invariants
 //!
-//! - A key fixes its algorithm. The header of a token only selects one of the keys (RFC 8725 section 3.1).
+//! - A key fixes its algorithm, or RS256 and PS256 for RSA. The header of a token only selects one of the keys (RFC 8725 section 3.1).
 //! - No error and no `Debug` output contains a token or a secret.
 //! - Without keys, all clients may read and write under any user id, and no client is an admin.
 
@@ -15,6 +15,7 @@ mod origin;
 mod proxy;
 mod web;
 mod grants;
+mod token_rules;
 mod keys;
 mod claims;
 mod principal;
@@ -30,5 +31,6 @@ pub use origin::{Origin, OriginError, OriginHeaders, OriginPolicy};
 pub use principal::{AuthError, Principal};
 pub use proxy::{Proxies, ProxyHeader};
 pub use signing::{SigningKey, SigningKeyError};
+pub use token_rules::{ClaimPath, ClaimPathError, TokenRules};
 pub use verifier::Verifier;
 pub use web::{Embedding, WebPolicy, WebSettings};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use crate::server::auth::{KeySet, Principal, TokenError};
+use crate::server::auth::{KeySet, Principal, TokenError, TokenRules};
 use crate::server::room_rules::RoomRuleTable;
 
 /// The keys of the server and the access of clients without a token. A cheap handle: all clones use the keys of the last
@@ -15,6 +15,7 @@ pub struct Verifier {
     keys: Option<Arc<RwLock<KeySet>>>,
     /// The rules for rooms, which say what clients without a token may read.
     rules: Arc<RoomRuleTable>,
+    token_rules: Arc<TokenRules>,
 }
 
 impl Verifier {
@@ -29,6 +30,16 @@ impl Verifier {
         Self {
             keys: Some(Arc::new(RwLock::new(keys))),
             rules,
+            token_rules: Arc::default(),
+        }
+    }
+
+    /// Sets the rules for the claims of tokens.
+    #[must_use]
+    pub fn with_token_rules(self, rules: TokenRules) -> Self {
+        Self {
+            token_rules: Arc::new(rules),
+            ..self
         }
     }
 
@@ -58,7 +69,7 @@ impl Verifier {
     pub fn principal(&self, token: Option<&str>, now: u64) -> Result<Principal, TokenError> {
         match (&self.keys, token) {
             (None, _) => Ok(Principal::open()),
-            (Some(keys), Some(token)) => keys.read().principal(token, now),
+            (Some(keys), Some(token)) => keys.read().principal(token, &self.token_rules, now),
             (Some(_), None) => Ok(Principal::guest(self.rules.clone())),
         }
     }

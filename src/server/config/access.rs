@@ -1,9 +1,12 @@
 //! The settings of access: hosts, origins, proxies, tokens and TLS.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::server::auth::{Embedding, OriginPolicy, Proxies, Verifier, WebSettings};
+use crate::server::auth::{
+    ClaimPath, Embedding, OriginPolicy, Proxies, TokenRules, Verifier, WebSettings,
+};
 use crate::server::config::reader::ConfigReader;
 use crate::server::config::value::{self, AllowedOrigin};
 use crate::server::room_rules::RoomRuleTable;
@@ -50,10 +53,24 @@ pub(super) fn verifier(
     rules: &Arc<RoomRuleTable>,
 ) -> (Verifier, Option<PathBuf>) {
     let keys = reader.optional("auth-key-file", value::key_file);
+    let token_rules = token_rules(reader);
 
     match keys {
-        Some((file, keys)) => (Verifier::new(keys, rules.clone()), Some(file)),
+        Some((file, keys)) => {
+            let verifier = Verifier::new(keys, rules.clone());
+            (verifier.with_token_rules(token_rules), Some(file))
+        }
         None => (Verifier::open(), None),
+    }
+}
+
+/// Reads the rules for the claims of tokens.
+fn token_rules(reader: &mut ConfigReader<'_>) -> TokenRules {
+    TokenRules {
+        audiences: reader.values("token-audience", value::text),
+        issuers: reader.values("token-issuer", value::text),
+        id_claim: reader.value("claim-id", ClaimPath::from_str),
+        rooms_claim: reader.value("claim-rooms", ClaimPath::from_str),
     }
 }
 

@@ -151,6 +151,18 @@ struct SettingArgs {
     /// Key that verifies tokens: an HS256 secret, a public key in PEM, or a JWK set; with it, clients need a token [default: none, open to everyone]
     #[arg(long, value_name = "FILE")]
     auth_key_file: Option<String>,
+    /// Audience of this server: a token must name one in its aud; may be repeated [default: none, a token must have no aud]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    token_audience: Vec<String>,
+    /// Issuer of tokens, like https://id.example.org/realms/staff: a token must name one in its iss; may be repeated [default: none, any]
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    token_issuer: Vec<String>,
+    /// Claim of tokens with the user id
+    #[arg(long, value_name = "CLAIM", default_value = "sub")]
+    claim_id: String,
+    /// Claim of tokens with the rights in rooms; a dot separates nested claims, as in realm_access.roles
+    #[arg(long, value_name = "CLAIM", default_value = "rooms")]
+    claim_rooms: String,
     /// With --auth-key-file, the access without a token: 'none', or 'read' for every room
     #[arg(long, value_name = "ACCESS", default_value = "none")]
     anonymous: String,
