@@ -50,4 +50,4 @@ conformance: ## Run the public WebSocket conformance suite against the server (n
 	@scripts/conformance.sh
 
 clean: ## Remove build output (installed tools stay)
-	rm -rf target dist node_modules end2end/browser/node_modules end2end/streams/node_modules
+	rm -rf target dist node_modules end2end/browser/node_modules end2end/streams/node_modules end2end/identity/node_modules

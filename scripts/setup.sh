@@ -167,6 +167,7 @@ if [ "$purpose" = test ]; then
   have c++ || apt_install "a C++ compiler, for the fuzzer" g++
   npm_install "$ROOT/end2end/browser" "Playwright, for the browser tests"
   npm_install "$ROOT/end2end/streams" "the conformance suite and the client of Durable Streams"
+  npm_install "$ROOT/end2end/identity" "an OpenID provider, for the tests of its tokens"
   npm_install "$ROOT/end2end/hooks" "the library that checks the signatures of hooks"
   pip_install "$STREAMS_CLIENT" "the Python client of Durable Streams" || say "pip cannot install it: that client will not be tested"
   pip_install "$PYTHON_HTTP" "for the tests of our Python client" || say "pip cannot install it: that client will not be tested"

@@ -1,4 +1,4 @@
-//! Other real programs beside a server, with settings of the test: proxies, a Prometheus.
+//! Other real programs beside a server, with settings of the test: proxies, a Prometheus, an OpenID provider.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -114,6 +114,25 @@ pub(crate) async fn prometheus(address: SocketAddr, settings: &str) -> Daemon {
             ));
             command.arg(format!("--web.listen-address={address}"));
 
+            command
+        },
+    )
+    .await
+}
+
+/// Starts an OpenID provider that listens at `address` and keeps its keys in the file `keys`.
+pub(crate) async fn openid_provider(address: SocketAddr, keys: &Path) -> Daemon {
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("end2end/identity/provider.js");
+
+    start(
+        address,
+        |_| String::new(),
+        |_| {
+            let mut command = Command::new("node");
+            command
+                .arg(program)
+                .arg(address.port().to_string())
+                .arg(keys);
             command
         },
     )

@@ -29,6 +29,10 @@ const FLOORS: &[(&str, &[&str])] = &[
     ),
     ("server::auth", &["protocol", "server::room_rules"]),
     (
+        "server::jwks",
+        &["protocol", "server::room_rules", "server::auth"],
+    ),
+    (
         "server::moderation",
         &[
             "protocol",
@@ -81,6 +85,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "server::room",
             "server::run_clock",
             "server::session",
+            "server::jwks",
             "server::auth",
             "server::metrics",
             "server::spans",
@@ -114,6 +119,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "server::run_clock",
             "server::session",
             "server::moderation",
+            "server::jwks",
             "server::auth",
             "server::store",
             "server::hub",
@@ -130,6 +136,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "server::moderation",
             "server::room",
             "server::session",
+            "server::jwks",
             "server::auth",
             "server::files",
             "server::spans",
@@ -143,6 +150,7 @@ const FLOORS: &[(&str, &[&str])] = &[
         "server",
         &[
             "server::small_file",
+            "server::jwks",
             "server::auth",
             "server::config",
             "server::hooks",

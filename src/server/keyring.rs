@@ -81,7 +81,7 @@ impl KeyExposure {
 /// Logs which clients a server at `address` accepts.
 pub(super) fn log_exposure(verifier: &Verifier, address: IpAddr) {
     match KeyExposure::new(verifier.is_open(), address) {
-        KeyExposure::Guarded => info!("tokens are required (--auth-key-file)"),
+        KeyExposure::Guarded => info!("tokens are required (--auth-key-file or --jwks)"),
         KeyExposure::Open => info!(
             "open mode: every client that reaches this server may read and write, and names are not verified"
         ),

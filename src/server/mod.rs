@@ -9,6 +9,7 @@
 //! - `room` a room's log, presence and deduplication keys. Pure.
 //! - `session` a connection's protocol state: heartbeat, rate limits, send buffer. Pure.
 //! - `auth` tokens, rights and allowed origins. Pure.
+//! - `jwks` the keys at a URL, and the verifier of tokens that fetches them.
 //! - `moderation` bans and closed rooms.
 //! - `run_clock` the clock for client timeouts, which stands still while the process does not run.
 //! - `metrics` Prometheus metrics.
@@ -32,6 +33,7 @@ pub mod wire;
 pub mod room;
 pub mod session;
 pub mod auth;
+pub mod jwks;
 pub mod moderation;
 pub mod run_clock;
 pub mod metrics;
@@ -63,6 +65,7 @@ use crate::server::config::Config;
 use crate::server::hooks::Hooks;
 use crate::server::http::{AppState, ListenerSettings, Site};
 use crate::server::hub::{Hub, HubSettings};
+use crate::server::jwks::Authenticator;
 use crate::server::metrics::Metrics;
 use crate::server::moderation::{ClusterCommand, LoadError, Moderation, TooManyBans};
 use crate::server::run_clock::RunClock;
@@ -229,6 +232,7 @@ impl Server {
         // The allowed host names depend on which machines can reach the address.
         let ip = |listener: &TcpListener| listener.local_addr().unwrap_or(config.listen).ip();
         keyring::log_exposure(&config.verifier, ip(&public));
+        let authenticator = Authenticator::new(config.verifier, config.jwks);
         if let Some(keyring) = keyring {
             keyring.warn_if_readable();
         }
@@ -240,7 +244,7 @@ impl Server {
             hub.clone(),
             hooks.controls(),
             config.web.of_page(ip(&public)),
-            config.verifier,
+            authenticator.clone(),
             moderation,
             config.connection,
             config.quotas,
@@ -271,6 +275,7 @@ impl Server {
 
         let mut tasks = Tasks::default();
         tasks.spawn("of the clock", clock.run());
+        tasks.spawn("that fetches keys", authenticator.run());
         tasks.spawn(
             "that aggregates metrics",
             metrics.clone().aggregate_samples(),

@@ -52,6 +52,22 @@ pub(super) fn p256() -> (String, String) {
     key_pair(&["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"])
 }
 
+/// Returns the JWK of a public Ed25519 key in PEM.
+pub(super) fn ed25519_jwk(public: &str, kid: &str) -> Value {
+    let (_, der) = public.split_once('\n').expect("lines");
+    let der: String = der
+        .lines()
+        .take_while(|line| !line.starts_with('-'))
+        .collect();
+    let der = base64::engine::general_purpose::STANDARD
+        .decode(der)
+        .expect("base64");
+
+    // The last 32 bytes of an Ed25519 SubjectPublicKeyInfo are the key (RFC 8410 section 4).
+    let x = URL_SAFE_NO_PAD.encode(&der[der.len() - 32..]);
+    json!({"kty": "OKP", "crv": "Ed25519", "x": x, "kid": kid, "use": "sig"})
+}
+
 fn p384() -> (String, String) {
     key_pair(&["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"])
 }
@@ -67,7 +83,7 @@ fn sign_with(private: &str, algorithm: Algorithm, kid: Option<&str>) -> String {
 }
 
 /// Signs `claims` with a private key.
-fn sign_claims_with(
+pub(super) fn sign_claims_with(
     private: &str,
     algorithm: Algorithm,
     kid: Option<&str>,
@@ -137,21 +153,10 @@ async fn a_public_key_verifies_tokens_of_its_private_key_and_is_no_secret() {
 #[tokio::test]
 async fn each_key_of_a_set_verifies_only_its_own_kid() {
     let (private, public) = ed25519();
-    let (_, der) = public.split_once('\n').expect("lines");
-    let der: String = der
-        .lines()
-        .take_while(|line| !line.starts_with('-'))
-        .collect();
-    let der = base64::engine::general_purpose::STANDARD
-        .decode(der)
-        .expect("base64");
-
-    // The last 32 bytes of an Ed25519 SubjectPublicKeyInfo are the key (RFC 8410 section 4).
-    let x = URL_SAFE_NO_PAD.encode(&der[der.len() - 32..]);
     let secret = b"a secret that is long enough for this";
     let k = URL_SAFE_NO_PAD.encode(secret);
     let set = json!({"keys": [
-        {"kty": "OKP", "crv": "Ed25519", "x": x, "kid": "new", "use": "sig"},
+        ed25519_jwk(&public, "new"),
         {"kty": "oct", "k": k, "kid": "old", "alg": "HS256"},
     ]});
     let guarded = Guarded::with_key(&set.to_string(), &[]);

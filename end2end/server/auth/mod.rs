@@ -24,6 +24,8 @@ mod bans;
 mod rates;
 /// Keys of every kind, made by openssl.
 mod keys;
+/// Tokens of an OpenID provider.
+mod provider;
 /// Tokens that expire on an open connection, and their renewal.
 mod leases;
 /// `fanfare token`, and the commands that use a token.

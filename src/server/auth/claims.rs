@@ -40,6 +40,9 @@ pub enum TokenError {
     /// No key has its `kid` and algorithm.
     #[error("no configured key matches the token's alg and kid")]
     Key,
+    /// The keys are at a URL and have not been fetched yet.
+    #[error("the keys that verify tokens could not be fetched yet (--jwks); try again later")]
+    NoKeys,
     /// The signature does not match the key.
     #[error("the token's signature is not valid")]
     Signature,
@@ -102,6 +105,9 @@ impl KeySet {
 
     /// Returns the claims of `token`, if one of the keys signed it for an audience of `rules`.
     fn claims(&self, token: &str, rules: &TokenRules) -> Result<Value, TokenError> {
+        if self.is_empty() {
+            return Err(TokenError::NoKeys);
+        }
         let header = decode_header(token).map_err(|_| TokenError::Malformed)?;
 
         // A critical extension must be understood or refused (RFC 7515 section 4.1.11).

@@ -53,6 +53,12 @@ pub enum KeyFileError {
          RSA (RS256 or PS256, 2048 to 4096 bits)"
     )]
     Jwk,
+    /// A fetched JWK set in which no key can verify tokens.
+    #[error(
+        "a JWK set with a public key for signatures: EC with crv P-256 or P-384, OKP with crv Ed25519, or RSA (RS256 or \
+         PS256, 2048 to 4096 bits)"
+    )]
+    NoUsableKey,
     /// A JWK set with several keys, where a `kid` is missing or repeated.
     #[error("a JWK set in which each of several keys has a kid of its own")]
     Kid,
@@ -78,7 +84,7 @@ pub(super) struct VerificationKey {
     pub(super) key: DecodingKey,
 }
 
-/// The keys of the server, at least one.
+/// The keys of the server.
 #[derive(Clone, Debug)]
 pub struct KeySet(pub(super) Vec<VerificationKey>);
 
@@ -93,6 +99,44 @@ impl KeySet {
             KeyFile::JwkSet(text) => jwk_set(text),
             KeyFile::Secret(bytes) => Ok(Self(vec![secret(bytes, None)?])),
         }
+    }
+
+    /// Returns a set without keys, which verifies no token.
+    pub const fn empty() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Parses a JWK set of an identity provider. Keys that cannot verify tokens are ignored: those for encryption, of other
+    /// kinds, and secrets, which are not for a public set.
+    ///
+    /// # Errors
+    /// [`KeyFileError::Json`] and [`KeyFileError::NoUsableKey`].
+    pub fn parse_fetched(body: &[u8]) -> Result<Self, KeyFileError> {
+        let JwkSet::<serde_json::Value> { keys } =
+            serde_json::from_slice(body).map_err(|_| KeyFileError::Json)?;
+        let usable: Vec<_> = keys
+            .into_iter()
+            .filter_map(|jwk| serde_json::from_value::<Jwk>(jwk).ok())
+            .filter(|jwk| jwk.kty != "oct" && jwk.usage.as_deref() != Some("enc"))
+            .filter_map(|jwk| jwk.into_keys().ok())
+            .flatten()
+            .collect();
+
+        if usable.is_empty() {
+            Err(KeyFileError::NoUsableKey)
+        } else {
+            Ok(Self(usable))
+        }
+    }
+
+    /// Returns the number of keys. An RSA key without an algorithm counts twice.
+    pub const fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Returns true if there are no keys.
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// Returns true if a key is a secret, which can also sign tokens.
@@ -259,6 +303,9 @@ pub(super) struct Jwk {
     crv: Option<String>,
     alg: Option<String>,
     pub(super) kid: Option<String>,
+    /// `sig` or `enc`.
+    #[serde(rename = "use")]
+    usage: Option<String>,
     /// Secret.
     k: Option<String>,
     /// Coordinates of the public point.
@@ -272,13 +319,13 @@ pub(super) struct Jwk {
 }
 
 #[derive(Deserialize)]
-struct JwkSet {
-    keys: Vec<Jwk>,
+struct JwkSet<T> {
+    keys: Vec<T>,
 }
 
 /// Parses the keys of a JWK set, at least one, and checks that each of several has its own `kid`.
 pub(super) fn jwks(text: &str) -> Result<Vec<Jwk>, KeyFileError> {
-    let JwkSet { keys } = serde_json::from_str(text).map_err(|_| KeyFileError::Json)?;
+    let JwkSet::<Jwk> { keys } = serde_json::from_str(text).map_err(|_| KeyFileError::Json)?;
     if keys.is_empty() {
         return Err(KeyFileError::Json);
     }
@@ -527,6 +574,32 @@ mod tests {
         ] {
             assert_eq!(algorithms(&set(&keys)), Err(error), "{keys}");
         }
+    }
+
+    #[test]
+    fn keys_of_a_fetched_set_that_cannot_verify_tokens_are_ignored() {
+        let others = [
+            r#"{"kty":"oct","k":"YSBzZWNyZXQgb2YgYXQgbGVhc3QgMzIgYnl0ZXMsIHllcw"}"#.to_owned(),
+            rsa(256, r#","use":"enc""#),
+            rsa(256, r#","alg":"RSA-OAEP""#),
+            rsa(128, ""),
+            rsa(256, r#","d":"x""#),
+            r#"{"kty":"EC","crv":"secp256k1","x":"a","y":"b"}"#.to_owned(),
+            r#"{"kty":"new","x":1}"#.to_owned(),
+            "7".to_owned(),
+        ];
+        let only_others = KeySet::parse_fetched(set(&others.join(",")).as_bytes());
+        let with_one = set(&format!("{},{P256}", others.join(",")));
+
+        let usable = KeySet::parse_fetched(with_one.as_bytes()).expect("one is usable");
+
+        assert_eq!(usable.0[0].algorithm, Algorithm::ES256);
+        assert_eq!(usable.len(), 1);
+        assert_eq!(only_others.err(), Some(KeyFileError::NoUsableKey));
+        assert_eq!(
+            KeySet::parse_fetched(b"<html>").err(),
+            Some(KeyFileError::Json)
+        );
     }
 
     #[test]

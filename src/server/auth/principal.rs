@@ -34,6 +34,7 @@ impl AuthError {
     /// Returns the code with which a WebSocket is closed.
     pub const fn close_code(&self) -> CloseCode {
         match self {
+            Self::Token(TokenError::NoKeys) => CloseCode::TryAgainLater,
             Self::Token(_) => CloseCode::BadToken,
             Self::Grant { .. } | Self::Admin | Self::Id => CloseCode::NotAllowed,
         }

@@ -48,6 +48,12 @@ impl Verifier {
         self.keys.is_none()
     }
 
+    /// Returns true if there is a key that verifies tokens. Keys at a URL have to be fetched first.
+    pub fn has_keys(&self) -> bool {
+        let keys = self.keys.as_ref();
+        keys.is_some_and(|keys| !keys.read().is_empty())
+    }
+
     /// Returns true if the key file contains a secret, which can sign tokens.
     pub fn holds_secret(&self) -> bool {
         let keys = self.keys.as_ref();

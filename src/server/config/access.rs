@@ -5,10 +5,11 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::server::auth::{
-    ClaimPath, Embedding, OriginPolicy, Proxies, TokenRules, Verifier, WebSettings,
+    ClaimPath, Embedding, KeySet, OriginPolicy, Proxies, TokenRules, Verifier, WebSettings,
 };
 use crate::server::config::reader::ConfigReader;
 use crate::server::config::value::{self, AllowedOrigin};
+use crate::server::jwks::JwksUrl;
 use crate::server::room_rules::RoomRuleTable;
 use crate::server::transport::{CertificateError, Tls};
 
@@ -46,22 +47,29 @@ pub(super) fn proxies(reader: &mut ConfigReader<'_>) -> Proxies {
     }
 }
 
-/// Reads the verifier of tokens, and the file with its keys. In open mode there is no file. `rules` say what clients without
-/// a token may read.
+/// Reads the verifier of tokens, and the file or the URL of its keys. In open mode there is neither. `rules` say what clients
+/// without a token may read.
 pub(super) fn verifier(
     reader: &mut ConfigReader<'_>,
     rules: &Arc<RoomRuleTable>,
-) -> (Verifier, Option<PathBuf>) {
+) -> (Verifier, Option<PathBuf>, Option<JwksUrl>) {
     let keys = reader.optional("auth-key-file", value::key_file);
+    let jwks = reader.optional("jwks", JwksUrl::parse);
     let token_rules = token_rules(reader);
 
-    match keys {
-        Some((file, keys)) => {
-            let verifier = Verifier::new(keys, rules.clone());
-            (verifier.with_token_rules(token_rules), Some(file))
-        }
-        None => (Verifier::open(), None),
+    if jwks.is_some() && reader.is_given("auth-key-file") {
+        reader.reject(
+            "jwks",
+            "no URL beside --auth-key-file: the keys are in a file or at a URL",
+        );
     }
+    let (keys, file) = match keys {
+        Some((file, keys)) => (keys, Some(file)),
+        None if jwks.is_some() => (KeySet::empty(), None),
+        None => return (Verifier::open(), None, None),
+    };
+    let verifier = Verifier::new(keys, rules.clone()).with_token_rules(token_rules);
+    (verifier, file, jwks)
 }
 
 /// Reads the rules for the claims of tokens.

@@ -26,6 +26,7 @@ use crate::server::config::reader::ConfigReader;
 use crate::server::files::Files;
 use crate::server::hooks::HookSettings;
 use crate::server::hub::HubSettings;
+use crate::server::jwks::JwksUrl;
 use crate::server::session::{QuotaRates, Rate};
 use crate::server::spans::ExportSettings;
 use crate::server::store::StoreSettings;
@@ -81,6 +82,8 @@ pub struct Config {
     pub proxies: Proxies,
     /// Verifier of tokens.
     pub verifier: Verifier,
+    /// URL of the keys of the verifier; `None` if they are in a file, and in open mode.
+    pub jwks: Option<JwksUrl>,
     /// File with the keys of the verifier; `None` in open mode.
     pub key_file: Option<PathBuf>,
     /// The hooks.
@@ -117,9 +120,9 @@ impl Config {
         let limits = limits::read(reader);
         let data = reader.value("data", value::folder);
         let store = storage::read(reader, &data, &limits);
-        let (verifier, key_file) = access::verifier(reader, &limits.hub.rules);
+        let (verifier, key_file, jwks) = access::verifier(reader, &limits.hub.rules);
         let is_shared = matches!(store, StoreSettings::Nats(_));
-        let warnings = rooms::warnings(reader.raw(), is_shared, key_file.is_none());
+        let warnings = rooms::warnings(reader.raw(), is_shared, verifier.is_open());
         let hooks = hooks::read(reader);
         let Limits {
             hub,
@@ -145,6 +148,7 @@ impl Config {
             web: access::web(reader),
             proxies: access::proxies(reader),
             verifier,
+            jwks,
             key_file,
             hooks,
             spans: traces::read(reader),
@@ -229,6 +233,8 @@ mod tests {
             ("store", "redis://127.0.0.1:4222"),
             ("durability", "maybe"),
             ("auth-key-file", "no/such/file"),
+            ("jwks", "http://id.example.org/jwks"),
+            ("claim-id", "the sub"),
             ("anonymous", "write"),
         ];
 

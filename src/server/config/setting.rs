@@ -151,6 +151,9 @@ struct SettingArgs {
     /// Key that verifies tokens: an HS256 secret, a public key in PEM, or a JWK set; with it, clients need a token [default: none, open to everyone]
     #[arg(long, value_name = "FILE")]
     auth_key_file: Option<String>,
+    /// URL of a JWK set with the keys that verify tokens, like https://id.example.org/jwks, instead of --auth-key-file; http:// for loopback addresses only [default: none]
+    #[arg(long, value_name = "URL")]
+    jwks: Option<String>,
     /// Audience of this server: a token must name one in its aud; may be repeated [default: none, a token must have no aud]
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     token_audience: Vec<String>,
@@ -163,7 +166,7 @@ struct SettingArgs {
     /// Claim of tokens with the rights in rooms; a dot separates nested claims, as in realm_access.roles
     #[arg(long, value_name = "CLAIM", default_value = "rooms")]
     claim_rooms: String,
-    /// With --auth-key-file, the access without a token: 'none', or 'read' for every room
+    /// With --auth-key-file or --jwks, the access without a token: 'none', or 'read' for every room
     #[arg(long, value_name = "ACCESS", default_value = "none")]
     anonymous: String,
     /// OpenTelemetry collector that receives spans over HTTP, like http://127.0.0.1:4318 [default: none, tracing is off]

@@ -342,6 +342,9 @@ impl ApiError {
             Self::Auth(AuthError::Token(TokenError::Several)) => {
                 (StatusCode::BAD_REQUEST, "several_tokens")
             }
+            Self::Auth(AuthError::Token(TokenError::NoKeys)) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "no_keys")
+            }
             Self::Auth(AuthError::Token(_)) => (StatusCode::UNAUTHORIZED, "bad_token"),
             Self::Auth(_) => (StatusCode::FORBIDDEN, "not_allowed"),
             Self::Denied(Denied::Banned { .. }) => (StatusCode::FORBIDDEN, "banned"),
@@ -416,7 +419,8 @@ impl ApiError {
             Self::Refused(_) | Self::Store(_) | Self::Delete(DeleteError::Store(_)) => {
                 Some(RETRY_AFTER)
             }
-            Self::Busy { .. }
+            Self::Auth(AuthError::Token(TokenError::NoKeys))
+            | Self::Busy { .. }
             | Self::TooManyPages { .. }
             | Self::PageTimeout { .. }
             | Self::TooManySearches { .. }
@@ -438,6 +442,7 @@ impl ApiError {
         let Self::Auth(error) = self else { return None };
 
         Some(match error {
+            AuthError::Token(TokenError::NoKeys) => return None,
             AuthError::Token(TokenError::Missing) => "Bearer realm=\"fanfare\"",
             AuthError::Token(TokenError::Several) => {
                 "Bearer realm=\"fanfare\", error=\"invalid_request\""

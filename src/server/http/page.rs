@@ -170,7 +170,7 @@ async fn render(
         room,
         locale: reader.locale,
         theme: reader.theme,
-        is_open: state.verifier.is_open(),
+        is_open: state.authenticator.verifier().is_open(),
         access,
         past,
         at,

@@ -10,7 +10,7 @@ use tokio::sync::Semaphore;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::protocol::RoomName;
-use crate::server::auth::{Verifier, WebPolicy};
+use crate::server::auth::WebPolicy;
 use crate::server::hooks::HookControls;
 use crate::server::http::api::MAX_SEARCHES;
 use crate::server::http::middleware::{origin_check, trace};
@@ -21,6 +21,7 @@ use crate::server::http::{
     request_content, socket, streams,
 };
 use crate::server::hub::Hub;
+use crate::server::jwks::Authenticator;
 use crate::server::metrics::RateHistory;
 use crate::server::moderation::Moderation;
 use crate::server::room_rules::RoomRules;
@@ -37,7 +38,7 @@ pub struct AppState {
     /// The allowed hosts, origins and frames.
     pub(super) web: Arc<WebPolicy>,
     /// Verifies tokens.
-    pub(super) verifier: Verifier,
+    pub(super) authenticator: Authenticator,
     /// Bans and closed rooms.
     pub(super) moderation: Moderation,
     /// The limits and timeouts of connections.
@@ -61,7 +62,7 @@ impl AppState {
         hub: Hub,
         hooks: HookControls,
         web: WebPolicy,
-        verifier: Verifier,
+        authenticator: Authenticator,
         moderation: Moderation,
         connection: ConnectionSettings,
         quotas: QuotaRates,
@@ -74,7 +75,7 @@ impl AppState {
             hooks,
             rates: RateHistory::default(),
             web: Arc::new(web),
-            verifier,
+            authenticator,
             moderation,
             quotas: Arc::new(Quotas::new(quotas)),
             renderer,

@@ -105,6 +105,7 @@ pub(super) async fn open(
     let handshake = Handshake::new(&mut request, state.connection.compression)?;
 
     let authorized = authenticated::principal(&state, request.headers(), request.uri())
+        .await
         .map_err(|error| ConnectRejection::Auth(error.into()))
         .and_then(|principal| {
             let dialect = handshake.format().dialect();
@@ -144,7 +145,7 @@ pub(super) async fn open(
     let sender = FrameSender {
         id: id.clone(),
         rate_limit,
-        verifier: state.verifier.clone(),
+        authenticator: state.authenticator.clone(),
     };
     let pending = PendingConnection {
         admission,

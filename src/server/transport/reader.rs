@@ -14,17 +14,19 @@ use futures::future::BoxFuture;
 use crate::protocol::{
     ErrorCode, Json, Offset, Push, RoomName, RoomSelector, Signal, Token, UnsubscribeCode, UserId,
 };
-use crate::server::auth::Verifier;
 use crate::server::hub::{DeleteError, DeletionMark, Refusal, Resume, Room, TraceEvent};
+use crate::server::jwks::Authenticator;
 use crate::server::metrics;
 use crate::server::room::{Dialect, Format, Tick};
 use crate::server::session::{Action, CloseReason, SendBuffer, Session, max_publish_bytes};
 use crate::server::store::{Deleted, Limit, Page, Span, StoreError, now_millis};
 use crate::server::transport::client_socket::ReceivedBytes;
 use crate::server::transport::connection::{Connection, ConnectionState, TransportError};
-use crate::server::transport::permissions::{CurrentAccess, renew};
+use crate::server::transport::permissions::{CurrentAccess, renewal};
 use crate::server::transport::publishing::{PendingPublish, push_draft, refusal_code};
-use crate::server::transport::{ClientSocket, ConnectionSettings, FrameSender};
+use crate::server::transport::{
+    ClientSocket, ConnectionSettings, FrameSender, Permissions, unix_time,
+};
 use crate::server::wire::{Decoder, Opcode};
 
 /// The size of a thread's receive buffer: large enough for a burst to be published as one batch.
@@ -52,7 +54,7 @@ pub(super) struct FrameReader {
     /// Bytes of frames that were handled in this turn.
     handled: usize,
     /// Verifies the client's later tokens.
-    verifier: Verifier,
+    authenticator: Authenticator,
     /// The unfinished publishes. Boxed, because most connections publish rarely.
     publishing: Option<Box<PendingPublish>>,
     /// The unfinished subscription. Later frames are handled after it.
@@ -82,7 +84,7 @@ impl FrameReader {
         let FrameSender {
             id,
             rate_limit,
-            verifier,
+            authenticator,
         } = sender;
         let ConnectionSettings { max_message, .. } = *connection.settings;
         let dialect = format.dialect();
@@ -97,7 +99,7 @@ impl FrameReader {
             session: Session::new(dialect, id, rate_limit, connection.hub.now()),
             undecoded: Vec::new(),
             handled: 0,
-            verifier,
+            authenticator,
             publishing: None,
             subscribing: None,
             stalled: None,
@@ -250,7 +252,7 @@ impl FrameReader {
                     set_state(connection, room, self.session.id(), state);
                 }
                 Action::Renew(token) => {
-                    renew_token(connection, &self.verifier, &self.session, &token);
+                    renew_token(connection, &self.authenticator, self.session.id(), token);
                     access = connection.access(instant);
                 }
                 answer @ Action::Close(_) => {
@@ -488,14 +490,36 @@ fn set_state(
     connection.send_error(code, message, name.into());
 }
 
-/// Replaces the client's permissions by those of `token`, if it is valid. Ends the subscriptions that it does not allow.
+/// Replaces the client's permissions by those of `token`, if it is valid. A token that needs a key which is not known is
+/// verified by a task, which waits for new keys.
 fn renew_token(
-    connection: &Connection<ClientSocket>,
-    verifier: &Verifier,
-    session: &Session,
-    token: &Token,
+    connection: &Arc<Connection<ClientSocket>>,
+    authenticator: &Authenticator,
+    id: &UserId,
+    token: Token,
 ) {
-    let (renewed, answer) = renew(verifier, token, session.id());
+    let verified = authenticator
+        .verifier()
+        .principal(Some(token.reveal()), unix_time().as_secs());
+    match verified {
+        Err(error) if authenticator.may_lack_key(&error) => {
+            let (connection, authenticator) = (connection.clone(), authenticator.clone());
+            let id = id.clone();
+            tokio::spawn(async move {
+                let now = || unix_time().as_secs();
+                let verified = authenticator.principal(Some(token.reveal()), now).await;
+                apply_renewal(&connection, renewal(verified, &id));
+            });
+        }
+        verified => apply_renewal(connection, renewal(verified, id)),
+    }
+}
+
+/// Sends the answer to a token, and applies the new permissions. Ends the subscriptions that they do not allow.
+fn apply_renewal(
+    connection: &Connection<ClientSocket>,
+    (renewed, answer): (Option<Permissions>, Push),
+) {
     if let Push::Error { code, .. } = answer {
         metrics::count_frame_error(code);
     }

@@ -21,6 +21,7 @@ use super::{ClientSocket, ConnectionSettings, FrameSender, PendingConnection, Pe
 use crate::protocol::{CloseCode, Key, Member, Offset, Push, RoomName, UnsubscribeCode, UserId};
 use crate::server::auth::{Principal, Verifier};
 use crate::server::hub::{Admission, Closing, Hub, PendingSubscription, Resume, Room, Subscriber};
+use crate::server::jwks::Authenticator;
 use crate::server::room::{Dialect, Draft, Format, Tick};
 use crate::server::run_clock::RunClock;
 use crate::server::session::{
@@ -167,7 +168,7 @@ pub(super) fn sender() -> FrameSender {
     FrameSender {
         id,
         rate_limit: ConnectionLimiter::new(Rate::UNLIMITED, quotas, key, host, Tick::default()),
-        verifier: Verifier::open(),
+        authenticator: Authenticator::new(Verifier::open(), None),
     }
 }
 

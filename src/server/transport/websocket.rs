@@ -8,8 +8,8 @@ use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::protocol::{CloseCode, Push, UserId};
-use crate::server::auth::Verifier;
 use crate::server::hub::TraceEvent;
+use crate::server::jwks::Authenticator;
 use crate::server::metrics::{self, DisconnectReason};
 use crate::server::room::{FanoutBatch, Format, Tick};
 use crate::server::run_clock::RunClock;
@@ -42,7 +42,7 @@ pub struct FrameSender {
     /// The limits on its messages.
     pub rate_limit: ConnectionLimiter,
     /// Verifies its later tokens.
-    pub verifier: Verifier,
+    pub authenticator: Authenticator,
 }
 
 impl PendingConnection {

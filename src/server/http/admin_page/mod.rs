@@ -55,7 +55,7 @@ async fn show(
 
     let (parts, _) = request.into_parts();
     let reader = ReaderPreferences::of(share, &parts.headers);
-    let operator = match Operator::of(&parts, &state) {
+    let operator = match Operator::of(&parts, &state).await {
         Ok(operator) => operator,
         Err(error) => return sign_in(&state, &reader, &parts, error).await,
     };
@@ -87,7 +87,7 @@ async fn submit(
         return Err(AdminError::NoOrigin.into());
     }
     let reader = ReaderPreferences::of(share, &parts.headers);
-    let operator = match Operator::of(&parts, &state) {
+    let operator = match Operator::of(&parts, &state).await {
         Ok(operator) => operator,
         Err(error) => return sign_in(&state, &reader, &parts, error).await,
     };
@@ -126,7 +126,7 @@ async fn sign_in(
     parts: &request::Parts,
     error: ApiError,
 ) -> Result<Response, ApiError> {
-    let has_keys = !state.verifier.is_open();
+    let has_keys = !state.authenticator.verifier().is_open();
     let has_token = parts.headers.contains_key(header::AUTHORIZATION);
     let refused = (has_keys && has_token).then(|| error.to_string());
 

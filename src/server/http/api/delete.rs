@@ -29,7 +29,7 @@ use crate::server::store::Deleted;
         (status = 403, description = "`not_allowed` (not yours, or names are not verified), `banned`, `room_closed`, `origin_not_allowed`", body = ErrorBody),
         (status = 404, description = "`no_such_message`: or it is no longer kept", body = ErrorBody),
         (status = 429, description = "`rate_limited`, with `Retry-After`", body = ErrorBody),
-        (status = 503, description = "`store_unavailable`, `too_many_rooms`", body = ErrorBody),
+        (status = 503, description = "`no_keys` (the keys of `--jwks` are not fetched yet), `store_unavailable`, `too_many_rooms`", body = ErrorBody),
     ),
 )]
 pub(super) async fn delete(

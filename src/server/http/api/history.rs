@@ -126,7 +126,7 @@ struct MessageDescription {
         (status = 401, description = "`no_token`, `bad_token`, with the reason", body = ErrorBody),
         (status = 403, description = "`origin_not_allowed`, `not_allowed`, `banned`", body = ErrorBody),
         (status = 501, description = "`no_search`: the server stores messages in NATS", body = ErrorBody),
-        (status = 503, description = "`store_unavailable`, `too_many_rooms`, `busy` (too many searches)", body = ErrorBody),
+        (status = 503, description = "`no_keys` (the keys of `--jwks` are not fetched yet), `store_unavailable`, `too_many_rooms`, `busy` (too many searches)", body = ErrorBody),
     ),
 )]
 pub(super) async fn history(

@@ -51,7 +51,7 @@ struct PresenceMember {
         (status = 400, description = "`bad_name`", body = ErrorBody),
         (status = 401, description = "`no_token`, `bad_token`, with the reason", body = ErrorBody),
         (status = 403, description = "`origin_not_allowed`, `not_allowed`, `banned`", body = ErrorBody),
-        (status = 503, description = "`store_unavailable`, `too_many_rooms`", body = ErrorBody),
+        (status = 503, description = "`no_keys` (the keys of `--jwks` are not fetched yet), `store_unavailable`, `too_many_rooms`", body = ErrorBody),
     ),
 )]
 pub(super) async fn presence(

@@ -110,7 +110,7 @@ impl From<Stored> for StoredPosition {
         (status = 415, description = "`unsupported_media_type`", body = ErrorBody),
         (status = 422, description = "`bad_body`, with the line in a batch; also: `reply_to` is newer than the room, or `edits` names an edit", body = ErrorBody),
         (status = 429, description = "`rate_limited` (messages, or new rooms), `busy` (too many bodies from this address at once), with `Retry-After`", body = ErrorBody),
-        (status = 503, description = "`store_unavailable`, `too_many_rooms`, `memory_full`, `draining`", body = ErrorBody),
+        (status = 503, description = "`no_keys` (the keys of `--jwks` are not fetched yet), `store_unavailable`, `too_many_rooms`, `memory_full`, `draining`", body = ErrorBody),
     ),
 )]
 pub(super) async fn publish(

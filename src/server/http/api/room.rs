@@ -82,7 +82,7 @@ pub(super) struct RoomPage {
         (status = 400, description = "`bad_name`, `bad_parameter`, with its name", body = ErrorBody),
         (status = 401, description = "`no_token`, `bad_token`, with the reason", body = ErrorBody),
         (status = 403, description = "`origin_not_allowed`", body = ErrorBody),
-        (status = 503, description = "`store_unavailable`", body = ErrorBody),
+        (status = 503, description = "`no_keys` (the keys of `--jwks` are not fetched yet), `store_unavailable`", body = ErrorBody),
     ),
 )]
 pub(super) async fn list(
@@ -158,7 +158,7 @@ pub(super) async fn list(
         (status = 400, description = "`bad_name`", body = ErrorBody),
         (status = 401, description = "`no_token`, `bad_token`, with the reason", body = ErrorBody),
         (status = 403, description = "`origin_not_allowed`, `not_allowed`, `banned`", body = ErrorBody),
-        (status = 503, description = "`store_unavailable`, `too_many_rooms`", body = ErrorBody),
+        (status = 503, description = "`no_keys` (the keys of `--jwks` are not fetched yet), `store_unavailable`, `too_many_rooms`", body = ErrorBody),
     ),
 )]
 pub(super) async fn describe(

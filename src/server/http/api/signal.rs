@@ -54,6 +54,7 @@ pub(super) struct SignalAccepted {}
         (status = 415, description = "`unsupported_media_type`", body = ErrorBody),
         (status = 422, description = "`bad_body`", body = ErrorBody),
         (status = 429, description = "`rate_limited`, `busy` (too many bodies from this address at once), with `Retry-After`", body = ErrorBody),
+        (status = 503, description = "`no_keys` (the keys of `--jwks` are not fetched yet)", body = ErrorBody),
     ),
 )]
 pub(super) async fn signal(

@@ -84,7 +84,7 @@ pub(super) struct StreamParams {
         (status = 403, description = "`origin_not_allowed`, `not_allowed`, `banned`, `room_closed`", body = ErrorBody),
         (status = 406, description = "`not_acceptable`: `Accept` refuses both forms", body = ErrorBody),
         (status = 429, description = "`too_many_connections_from_address`", body = ErrorBody),
-        (status = 503, description = "`too_many_connections`, `too_many_rooms`, `room_full`, `memory_full`, `draining`, `store_unavailable`",
+        (status = 503, description = "`no_keys` (the keys of `--jwks` are not fetched yet), `too_many_connections`, `too_many_rooms`, `room_full`, `memory_full`, `draining`, `store_unavailable`",
             body = ErrorBody),
     ),
 )]
@@ -135,7 +135,7 @@ pub(super) async fn stream(
         (status = 403, description = "`origin_not_allowed`, `not_allowed`, `banned`, `room_closed`, with the room", body = ErrorBody),
         (status = 406, description = "`not_acceptable`: `Accept` refuses both forms", body = ErrorBody),
         (status = 429, description = "`too_many_connections_from_address`", body = ErrorBody),
-        (status = 503, description = "`too_many_connections`, `too_many_rooms`, `room_full`, `memory_full`, `draining`, `store_unavailable`",
+        (status = 503, description = "`no_keys` (the keys of `--jwks` are not fetched yet), `too_many_connections`, `too_many_rooms`, `room_full`, `memory_full`, `draining`, `store_unavailable`",
             body = ErrorBody),
     ),
 )]

@@ -32,7 +32,7 @@ impl FromRequestParts<AppState> for AuthenticatedClient {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        let principal = principal(state, &parts.headers, &parts.uri)?;
+        let principal = principal(state, &parts.headers, &parts.uri).await?;
         // A layer around all routes adds the address to every request.
         let client = parts.extensions.get::<ClientAddress>();
         let ClientAddress(address) = *client.ok_or(ApiError::NotFound)?;
@@ -115,34 +115,38 @@ impl AuthenticatedClient {
 }
 
 /// Returns the principal of a request with these headers and this URI.
-pub(in crate::server::http) fn principal(
+pub(in crate::server::http) async fn principal(
     state: &AppState,
     headers: &HeaderMap,
     uri: &Uri,
 ) -> Result<Principal, TokenError> {
-    verify(state, || token(headers, uri))
+    verify(state, || token(headers, uri)).await
 }
 
 /// Returns the principal of a request by the token in its `Authorization` header only.
 ///
 /// For the admin API: URIs are kept in histories and logs, so their tokens must not administer.
-pub(in crate::server::http) fn header_principal(
+pub(in crate::server::http) async fn header_principal(
     state: &AppState,
     headers: &HeaderMap,
 ) -> Result<Principal, TokenError> {
-    verify(state, || at_most_one(bearer_tokens(headers)))
+    verify(state, || at_most_one(bearer_tokens(headers))).await
 }
 
 /// Returns the principal with the token that `find` returns. In open mode no token is needed.
-fn verify(
+async fn verify(
     state: &AppState,
     find: impl FnOnce() -> Result<Option<String>, TokenError>,
 ) -> Result<Principal, TokenError> {
-    let AppState { verifier, .. } = state;
-    if verifier.is_open() {
+    let AppState { authenticator, .. } = state;
+    if authenticator.verifier().is_open() {
         return Ok(Principal::open());
     }
-    verifier.principal(find()?.as_deref(), unix_time().as_secs())
+
+    let token = find()?;
+    authenticator
+        .principal(token.as_deref(), || unix_time().as_secs())
+        .await
 }
 
 /// Returns the key of the quota for messages of `principal` as `id` from `host`.

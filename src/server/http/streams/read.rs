@@ -210,7 +210,7 @@ async fn catch_up(
     } else {
         page.response(StatusCode::OK)
     };
-    let is_public = state.verifier.is_open();
+    let is_public = state.authenticator.verifier().is_open();
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, page.cache_control(is_public));
     // An ETag is ASCII.

@@ -43,7 +43,10 @@ impl Operator {
     ///
     /// # Errors
     /// If there is no token, it is not an operator's, or the operator is banned in all rooms.
-    pub(in crate::server::http) fn of(parts: &Parts, state: &AppState) -> Result<Self, ApiError> {
+    pub(in crate::server::http) async fn of(
+        parts: &Parts,
+        state: &AppState,
+    ) -> Result<Self, ApiError> {
         // A layer around all routes adds the address to every request.
         let ClientAddress(address) = parts
             .extensions
@@ -58,7 +61,7 @@ impl Operator {
             });
         }
 
-        let principal = authenticated::header_principal(state, &parts.headers)?;
+        let principal = authenticated::header_principal(state, &parts.headers).await?;
         match principal.user_id(None)? {
             Some(id) if principal.may_anywhere(Right::Admin) => {
                 let moderation = state.moderation.clone();
@@ -163,7 +166,7 @@ impl FromRequestParts<AppState> for Operator {
         if parts.extensions.get::<OnOps>().is_some() {
             reject_forms(parts)?;
         }
-        Self::of(parts, state)
+        Self::of(parts, state).await
     }
 }
 
