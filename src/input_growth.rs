@@ -82,6 +82,7 @@ fn proxies(header: ProxyHeader, lines: String) -> Box<dyn Fn()> {
     let proxies = Proxies {
         trusted: vec!["127.0.0.0/8".parse().expect("a network")],
         header,
+        user_headers: None,
     };
 
     Box::new(move || {

@@ -20,6 +20,8 @@ const FILE_FLAG: &str = "config";
 const ROOMS_KEY: &str = "rooms";
 /// The key of the hooks in that file.
 const HOOKS: &str = "hook";
+/// The key of the grants of groups in that file.
+const GRANTS: &str = "grant";
 
 /// Adds a flag for each setting to `command`.
 pub(super) fn add_to(command: Command) -> Command {
@@ -108,11 +110,18 @@ fn add_file(file: &str, raw: &mut RawConfig) {
             }
             continue;
         }
+        if key == GRANTS {
+            match tables(value) {
+                Some(grants) => grants.into_iter().for_each(|grant| raw.add_grant(grant)),
+                None => raw.reject(wrong(format!("{key} must be written as [[{key}]]"))),
+            }
+            continue;
+        }
 
         let Some(setting) = SETTINGS.iter().find(|setting| setting.name() == key) else {
             let names: Vec<_> = SETTINGS.iter().map(Setting::name).collect();
             raw.reject(wrong(format!(
-                "there is no setting {key:?}; allowed are {}, [[{ROOMS_KEY}]], [[{HOOKS}]]",
+                "there is no setting {key:?}; allowed are {}, [[{ROOMS_KEY}]], [[{HOOKS}]], [[{GRANTS}]]",
                 names.join(", ")
             )));
             continue;

@@ -24,6 +24,8 @@ mod bans;
 mod rates;
 /// Keys of every kind, made by openssl.
 mod keys;
+/// Users whom a proxy names.
+mod proxy_users;
 /// Tokens of an OpenID provider.
 mod provider;
 /// Tokens that expire on an open connection, and their renewal.

@@ -74,6 +74,18 @@ pub enum TokenError {
     /// The token has expired.
     #[error("the token has expired")]
     Expired,
+    /// The proxy named no user, or several.
+    #[error(
+        "the proxy sent {count} user headers (--auth-header), of which there must be one; it must replace the header of the \
+         client"
+    )]
+    ProxyUsers {
+        /// The number of headers.
+        count: usize,
+    },
+    /// The user that the proxy named is not a user id.
+    #[error("the user that the proxy named (--auth-header) is not a valid user id: {0}")]
+    ProxyUser(NameError),
     /// The validity of the token has not begun.
     #[error("the token is not valid yet (nbf)")]
     NotYetValid,
@@ -191,32 +203,41 @@ fn principal(claims: &Value, rules: &TokenRules, now: u64) -> Result<Principal, 
     let id = id.as_str().ok_or(TokenError::Claims)?;
     let id = UserId::parse(id).map_err(TokenError::Subject)?;
     let rooms = rules.rooms_claim.find(claims);
-    let grants = rooms.map_or_else(|| Ok(Grants::default()), grants)?;
+    let mut grants = rooms.map_or_else(|| Ok(Grants::default()), grants)?;
+    let listed = rooms.map(listed).unwrap_or_default();
+    grants.extend(&rules.groups.of(&listed));
 
     Ok(Principal::with_token(id, grants, expires_at).with_rate(rate))
 }
 
 /// Returns the grants in a claim: an object of rooms and rights, or a list of texts like `lobby:rw`, as a JSON array or
-/// separated by spaces. A list may contain other texts too, such as roles of other services.
+/// separated by spaces. A list may contain other texts too, such as groups and roles of other services.
 fn grants(claim: &Value) -> Result<Grants, TokenError> {
-    let listed: Vec<&str> = match claim {
-        Value::String(text) => text.split_whitespace().collect(),
-        Value::Array(values) => {
-            let texts = values.iter().map(Value::as_str).collect::<Option<_>>();
-            texts.ok_or(TokenError::Claims)?
-        }
+    let has_other = |values: &Vec<Value>| !values.iter().all(Value::is_string);
+    match claim {
+        Value::Array(values) if has_other(values) => return Err(TokenError::Claims),
+        Value::Array(_) | Value::String(_) => {}
         _ => {
             let rooms = BTreeMap::deserialize(claim).map_err(|_| TokenError::Claims)?;
             return Grants::try_from(rooms).map_err(TokenError::Grants);
         }
-    };
+    }
 
     let mut grants = Grants::default();
-    for text in listed {
-        // A text that is no grant belongs to another service.
+    for text in listed(claim) {
+        // A text that is no grant is a group, or belongs to another service.
         let _ = grants.add(text);
     }
     Ok(grants)
+}
+
+/// Returns the texts of a claim that is a list: a JSON array, or a text with spaces between them.
+fn listed(claim: &Value) -> Vec<&str> {
+    match claim {
+        Value::String(text) => text.split_whitespace().collect(),
+        Value::Array(values) => values.iter().filter_map(Value::as_str).collect(),
+        _ => Vec::new(),
+    }
 }
 
 #[cfg(test)]
@@ -385,6 +406,34 @@ mod tests {
             verify_with(&rules, &roles(json!({"class": "x"}))),
             Err(TokenError::Grants(GrantError::Access))
         );
+    }
+
+    #[test]
+    fn groups_in_the_list_have_their_grants_and_all_users_those_without_a_group() {
+        let grants = |text: &str| {
+            let mut grants = Grants::default();
+            grants.add(text).expect("a grant");
+            grants
+        };
+        let mut rules = TokenRules::default();
+        rules
+            .groups
+            .add(Some("staff".to_owned()), grants("staff-*:rw"));
+        rules.groups.add(None, grants("news:r"));
+
+        for (rooms, in_staff) in [
+            (json!(["staff", "other"]), true),
+            (json!("other staff"), true),
+            (json!(["Staff"]), false),
+            (json!({"staff": "r"}), false),
+        ] {
+            let principal =
+                verify_with(&rules, &claims_with(&json!({"rooms": rooms}))).expect("valid");
+            let may = |room| principal.may(Right::Read, &RoomName::parse(room).expect("a room"));
+
+            assert!(may("news"), "{rooms}");
+            assert_eq!(may("staff-1"), in_staff, "{rooms}");
+        }
     }
 
     #[test]

@@ -106,6 +106,21 @@ impl Grants {
         Self(vec![(RoomPattern::every_room().into(), access)])
     }
 
+    /// Adds all grants of `others`.
+    pub(super) fn extend(&mut self, others: &Self) {
+        for (rooms, access) in &others.0 {
+            self.insert(rooms.clone(), *access);
+        }
+    }
+
+    /// Adds the grant of `access` to `rooms`.
+    fn insert(&mut self, rooms: RoomSelector, access: Access) {
+        match self.0.iter_mut().find(|(pattern, _)| *pattern == rooms) {
+            Some((_, existing)) => *existing = existing.with(access),
+            None => self.0.push((rooms, access)),
+        }
+    }
+
     /// Adds a grant in the form `ROOM:ACCESS`.
     ///
     /// # Errors
@@ -113,11 +128,7 @@ impl Grants {
     pub fn add(&mut self, text: &str) -> Result<(), GrantError> {
         let (rooms, access) = text.rsplit_once(':').ok_or(GrantError::Form)?;
         let (rooms, access) = grant(rooms, access)?;
-
-        match self.0.iter_mut().find(|(pattern, _)| *pattern == rooms) {
-            Some((_, existing)) => *existing = existing.with(access),
-            None => self.0.push((rooms, access)),
-        }
+        self.insert(rooms, access);
         Ok(())
     }
 

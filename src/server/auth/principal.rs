@@ -48,7 +48,7 @@ enum Identity {
     Claimed,
     /// A guest id: the server has keys and the client has no token. The rules say which rooms are public.
     Guest(Arc<RoomRuleTable>),
-    /// Authenticated by a token.
+    /// Authenticated by a token or a proxy.
     Proven(UserId),
 }
 
@@ -91,6 +91,16 @@ impl Principal {
             identity: Identity::Proven(id),
             grants,
             expires_at: Some(expires_at),
+            rate: None,
+        }
+    }
+
+    /// Returns the principal of the user `id`, whom a proxy has authenticated. It does not expire.
+    pub(super) const fn of_proxy(id: UserId, grants: Grants) -> Self {
+        Self {
+            identity: Identity::Proven(id),
+            grants,
+            expires_at: None,
             rate: None,
         }
     }

@@ -13,6 +13,8 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+use crate::server::auth::UserHeaders;
+
 /// The header in which proxies send the address of the client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ProxyHeader {
@@ -33,6 +35,8 @@ pub struct Proxies {
     pub trusted: Vec<IpNet>,
     /// Header that they use.
     pub header: ProxyHeader,
+    /// Headers in which they name the user; `None` if they name none.
+    pub user_headers: Option<UserHeaders>,
 }
 
 impl Proxies {

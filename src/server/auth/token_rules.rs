@@ -1,15 +1,18 @@
-//! The rules for tokens: their audiences, their issuers, and the claims with the user id and the grants.
+//! The rules for tokens: their audiences, their issuers, the claims with the user id and the grants, and the grants of
+//! groups.
 
 use std::str::FromStr;
 
 use serde_json::Value;
+
+use crate::server::auth::GroupGrants;
 
 /// The claim with the user id, unless a setting names another.
 const ID_CLAIM: &str = "sub";
 /// The claim with the grants, unless a setting names another.
 const ROOMS_CLAIM: &str = "rooms";
 
-/// The rules for the claims of all tokens.
+/// The rules for the claims of all tokens, and for groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenRules {
     /// The audiences of this server. A token must name one of them; if there are none, it must have no audience.
@@ -20,6 +23,8 @@ pub struct TokenRules {
     pub id_claim: ClaimPath,
     /// The claim with the grants.
     pub rooms_claim: ClaimPath,
+    /// The grants of groups that a token or a proxy names.
+    pub groups: GroupGrants,
 }
 
 impl Default for TokenRules {
@@ -29,6 +34,7 @@ impl Default for TokenRules {
             issuers: Vec::new(),
             id_claim: ClaimPath(ID_CLAIM.to_owned()),
             rooms_claim: ClaimPath(ROOMS_CLAIM.to_owned()),
+            groups: GroupGrants::default(),
         }
     }
 }

@@ -4,18 +4,21 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use crate::server::auth::{KeySet, Principal, TokenError, TokenRules};
+use crate::protocol::UserId;
+use crate::server::auth::{KeySet, Principal, ProxyUser, TokenError, TokenRules};
 use crate::server::room_rules::RoomRuleTable;
 
 /// The keys of the server and the access of clients without a token. A cheap handle: all clones use the keys of the last
 /// [`Verifier::replace`].
 #[derive(Clone, Debug, Default)]
 pub struct Verifier {
-    /// `None` in open mode, without keys.
+    /// `None` without keys, in open mode and if only proxies name users.
     keys: Option<Arc<RwLock<KeySet>>>,
     /// The rules for rooms, which say what clients without a token may read.
     rules: Arc<RoomRuleTable>,
     token_rules: Arc<TokenRules>,
+    /// True if trusted proxies name users.
+    has_proxy_users: bool,
 }
 
 impl Verifier {
@@ -30,7 +33,17 @@ impl Verifier {
         Self {
             keys: Some(Arc::new(RwLock::new(keys))),
             rules,
-            token_rules: Arc::default(),
+            ..Self::default()
+        }
+    }
+
+    /// Creates a verifier of users whom trusted proxies name. No token is valid, and other clients may read the rooms that
+    /// are public by `rules`.
+    pub fn of_proxy_users(rules: Arc<RoomRuleTable>) -> Self {
+        Self {
+            rules,
+            has_proxy_users: true,
+            ..Self::default()
         }
     }
 
@@ -43,9 +56,9 @@ impl Verifier {
         }
     }
 
-    /// Returns true without keys. User ids are then not authenticated.
+    /// Returns true if user ids are not authenticated: without keys, and without proxies that name users.
     pub const fn is_open(&self) -> bool {
-        self.keys.is_none()
+        self.keys.is_none() && !self.has_proxy_users
     }
 
     /// Returns true if there is a key that verifies tokens. Keys at a URL have to be fetched first.
@@ -74,9 +87,84 @@ impl Verifier {
     /// The reason for which the token is refused.
     pub fn principal(&self, token: Option<&str>, now: u64) -> Result<Principal, TokenError> {
         match (&self.keys, token) {
-            (None, _) => Ok(Principal::open()),
+            _ if self.is_open() => Ok(Principal::open()),
             (Some(keys), Some(token)) => keys.read().principal(token, &self.token_rules, now),
-            (Some(_), None) => Ok(Principal::guest(self.rules.clone())),
+            (None, Some(_)) => Err(TokenError::Key),
+            (_, None) => Ok(Principal::guest(self.rules.clone())),
         }
+    }
+
+    /// Returns the principal of the user whom a trusted proxy named.
+    ///
+    /// # Errors
+    /// [`TokenError::ProxyUsers`] and [`TokenError::ProxyUser`].
+    pub fn proxy_user(&self, user: &ProxyUser) -> Result<Principal, TokenError> {
+        let [id] = user.ids.as_slice() else {
+            let count = user.ids.len();
+            return Err(TokenError::ProxyUsers { count });
+        };
+
+        let id = String::from_utf8_lossy(id);
+        let id = UserId::parse(id.trim()).map_err(TokenError::ProxyUser)?;
+        let grants = self.token_rules.groups.of(&user.group_names());
+        Ok(Principal::of_proxy(id, grants))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::RoomName;
+    use crate::server::auth::{Grants, Right};
+
+    fn user(ids: &[&str], groups: &[&str]) -> ProxyUser {
+        let bytes = |values: &[&str]| {
+            values
+                .iter()
+                .map(|value| value.as_bytes().to_vec())
+                .collect()
+        };
+        ProxyUser {
+            ids: bytes(ids),
+            groups: bytes(groups),
+        }
+    }
+
+    #[test]
+    fn a_user_of_a_proxy_has_the_grants_of_its_groups() {
+        let mut staff = Grants::default();
+        staff.add("staff-*:rw").expect("a grant");
+        let mut rules = TokenRules::default();
+        rules.groups.add(Some("staff".to_owned()), staff);
+        let verifier = Verifier::of_proxy_users(Arc::default()).with_token_rules(rules);
+        let room = RoomName::parse("staff-1").expect("a room");
+
+        for (groups, expected) in [
+            (&["staff"][..], true),
+            (&["dev, staff"], true),
+            (&["dev|staff"], true),
+            (&["dev", "staff"], true),
+            (&["staffing"], false),
+            (&[""], false),
+            (&[], false),
+        ] {
+            let ann = verifier
+                .proxy_user(&user(&["ann"], groups))
+                .expect("a user");
+            assert_eq!(ann.may(Right::Write, &room), expected, "{groups:?}");
+        }
+    }
+
+    #[test]
+    fn several_users_and_names_that_are_not_valid_are_refused() {
+        let verifier = Verifier::of_proxy_users(Arc::default());
+
+        let several = verifier.proxy_user(&user(&["ann", "eve"], &[]));
+        let empty = verifier.proxy_user(&user(&[""], &[]));
+
+        assert_eq!(several, Err(TokenError::ProxyUsers { count: 2 }));
+        assert!(matches!(empty, Err(TokenError::ProxyUser(_))), "{empty:?}");
+        assert_eq!(verifier.principal(Some("a.b.c"), 0), Err(TokenError::Key));
+        assert!(verifier.principal(None, 0).is_ok(), "a guest");
     }
 }

@@ -4,9 +4,13 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 use crate::server::auth::{
-    ClaimPath, Embedding, KeySet, OriginPolicy, Proxies, TokenRules, Verifier, WebSettings,
+    ClaimPath, Embedding, Grants, GroupGrants, KeySet, OriginPolicy, Proxies, TokenRules,
+    UserHeaders, Verifier, WebSettings,
 };
+use crate::server::config::ConfigError;
 use crate::server::config::reader::ConfigReader;
 use crate::server::config::value::{self, AllowedOrigin};
 use crate::server::jwks::JwksUrl;
@@ -44,7 +48,28 @@ pub(super) fn proxies(reader: &mut ConfigReader<'_>) -> Proxies {
     Proxies {
         trusted: reader.values("trusted-proxy", value::network),
         header: reader.value("proxy-header", value::proxy_header),
+        user_headers: user_headers(reader),
     }
+}
+
+/// Reads the headers in which trusted proxies name users.
+fn user_headers(reader: &mut ConfigReader<'_>) -> Option<UserHeaders> {
+    let user = reader.optional("auth-header", value::header_name);
+    let groups = reader.optional("auth-groups-header", value::header_name);
+
+    if user.is_some() && !reader.is_given("trusted-proxy") {
+        reader.reject(
+            "auth-header",
+            "a header of proxies that --trusted-proxy names; without them, every client could name any user",
+        );
+    }
+    if reader.is_given("auth-groups-header") && !reader.is_given("auth-header") {
+        reader.reject("auth-groups-header", "a header beside --auth-header");
+    }
+    Some(UserHeaders {
+        user: user?,
+        groups,
+    })
 }
 
 /// Reads the verifier of tokens, and the file or the URL of its keys. In open mode there is neither. `rules` say what clients
@@ -66,6 +91,10 @@ pub(super) fn verifier(
     let (keys, file) = match keys {
         Some((file, keys)) => (keys, Some(file)),
         None if jwks.is_some() => (KeySet::empty(), None),
+        None if reader.is_given("auth-header") => {
+            let verifier = Verifier::of_proxy_users(rules.clone());
+            return (verifier.with_token_rules(token_rules), None, None);
+        }
         None => return (Verifier::open(), None, None),
     };
     let verifier = Verifier::new(keys, rules.clone()).with_token_rules(token_rules);
@@ -79,7 +108,45 @@ fn token_rules(reader: &mut ConfigReader<'_>) -> TokenRules {
         issuers: reader.values("token-issuer", value::text),
         id_claim: reader.value("claim-id", ClaimPath::from_str),
         rooms_claim: reader.value("claim-rooms", ClaimPath::from_str),
+        groups: group_grants(reader),
     }
+}
+
+/// A table `[[grant]]` of the file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GrantTable {
+    /// The group; all authenticated users without one.
+    group: Option<String>,
+    rooms: Grants,
+}
+
+/// Reads the grants of groups.
+fn group_grants(reader: &mut ConfigReader<'_>) -> GroupGrants {
+    let mut groups = GroupGrants::default();
+    for (index, table) in reader.grants().iter().enumerate() {
+        match table.clone().try_into::<GrantTable>() {
+            Ok(GrantTable { group, rooms }) => groups.add(group, rooms),
+            Err(error) => reader.error(ConfigError::new(format!(
+                "[[grant]] {} (file): {}; allowed are group, a text, and rooms, like {{ lobby = \"rw\" }}",
+                index + 1,
+                error.message()
+            ))),
+        }
+    }
+
+    if !groups.is_empty()
+        && !["auth-key-file", "jwks", "auth-header"]
+            .iter()
+            .any(|name| reader.is_given(name))
+    {
+        reader.error(ConfigError::new(
+            "[[grant]] (file): without --auth-key-file, --jwks or --auth-header, all clients may read and write, and grants \
+             have no effect"
+                .to_owned(),
+        ));
+    }
+    groups
 }
 
 /// Reads the certificate and key of `--listen`. `None` means plain HTTP.

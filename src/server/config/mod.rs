@@ -235,6 +235,8 @@ mod tests {
             ("auth-key-file", "no/such/file"),
             ("jwks", "http://id.example.org/jwks"),
             ("claim-id", "the sub"),
+            ("auth-header", "remote user"),
+            ("auth-groups-header", "authorization"),
             ("anonymous", "write"),
         ];
 

@@ -97,6 +97,8 @@ pub struct RawConfig {
     room_rules: Vec<RawRoomRule>,
     /// The tables `[[hook]]` of the file.
     hooks: Vec<toml::Table>,
+    /// The tables `[[grant]]` of the file.
+    grants: Vec<toml::Table>,
     errors: Vec<ConfigError>,
 }
 
@@ -141,6 +143,16 @@ impl RawConfig {
     /// Returns the tables `[[hook]]` of the file.
     pub(super) fn hooks(&self) -> &[toml::Table] {
         &self.hooks
+    }
+
+    /// Adds a table `[[grant]]` of the file.
+    pub fn add_grant(&mut self, table: toml::Table) {
+        self.grants.push(table);
+    }
+
+    /// Returns the tables `[[grant]]` of the file.
+    pub(super) fn grants(&self) -> &[toml::Table] {
+        &self.grants
     }
 
     /// Adds an error that belongs to no single value, such as an unknown name.

@@ -101,6 +101,11 @@ impl<'a> ConfigReader<'a> {
         self.raw.hooks()
     }
 
+    /// Returns the tables `[[grant]]` of the file.
+    pub(super) fn grants(&self) -> &'a [toml::Table] {
+        self.raw.grants()
+    }
+
     /// Records an error.
     pub(super) fn error(&mut self, error: ConfigError) {
         self.errors.push(error);

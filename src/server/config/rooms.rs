@@ -82,7 +82,8 @@ pub(super) fn warnings(raw: &RawConfig, is_shared: bool, is_open: bool) -> Vec<S
         }
         if is_open && rule.get("anonymous").is_some() {
             warnings.push(format!(
-                "{title}: anonymous has no effect without --auth-key-file, because no client needs a token"
+                "{title}: anonymous has no effect without --auth-key-file, --jwks or --auth-header, because no client \
+                 needs a token"
             ));
         }
     }

@@ -142,6 +142,12 @@ struct SettingArgs {
     /// Forwarding header that trusted proxies set: 'x-forwarded-for', 'forwarded', or 'either' (X-Forwarded-For if present, else Forwarded)
     #[arg(long, value_name = "HEADER", default_value = "either")]
     proxy_header: String,
+    /// Header in which trusted proxies name the signed-in user, like remote-user; needs --trusted-proxy [default: none]
+    #[arg(long, value_name = "NAME")]
+    auth_header: Option<String>,
+    /// Header in which trusted proxies name the groups of the user, like remote-groups; the file's [[grant]] tables give them rights [default: none]
+    #[arg(long, value_name = "NAME")]
+    auth_groups_header: Option<String>,
     /// Certificate chain in PEM for TLS on --listen, the server's own certificate first; needs --tls-key [default: none, plain HTTP]
     #[arg(long, value_name = "FILE")]
     tls_cert: Option<String>,

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use axum::http::{HeaderName, header};
 use ipnet::IpNet;
 use tracing::level_filters::LevelFilter;
 
@@ -277,6 +278,26 @@ pub(super) fn key_file(text: &str) -> Result<(PathBuf, KeySet), String> {
     let keys = KeySet::parse(&bytes).map_err(|error| error.to_string())?;
 
     Ok((file, keys))
+}
+
+/// Parses the name of a header. Returns it in lower case.
+pub(super) fn header_name(text: &str) -> Result<String, &'static str> {
+    const ALLOWED: &str = "the name of a header that only a proxy sends, like remote-user";
+    let name: HeaderName = text.parse().map_err(|_| ALLOWED)?;
+
+    // Clients send these.
+    let is_standard = [
+        header::AUTHORIZATION,
+        header::COOKIE,
+        header::HOST,
+        header::ORIGIN,
+        header::USER_AGENT,
+    ];
+    if is_standard.contains(&name) {
+        Err(ALLOWED)
+    } else {
+        Ok(name.as_str().to_owned())
+    }
 }
 
 /// Accepts any text.

@@ -104,14 +104,19 @@ pub(super) async fn open(
 ) -> Result<Response, ApiError> {
     let handshake = Handshake::new(&mut request, state.connection.compression)?;
 
-    let authorized = authenticated::principal(&state, request.headers(), request.uri())
-        .await
-        .map_err(|error| ConnectRejection::Auth(error.into()))
-        .and_then(|principal| {
-            let dialect = handshake.format().dialect();
-            let (room, id) = params.authorize(dialect, &principal, address, &state.moderation)?;
-            Ok((principal, room, id))
-        });
+    let authorized = authenticated::principal(
+        &state,
+        request.headers(),
+        request.uri(),
+        request.extensions(),
+    )
+    .await
+    .map_err(|error| ConnectRejection::Auth(error.into()))
+    .and_then(|principal| {
+        let dialect = handshake.format().dialect();
+        let (room, id) = params.authorize(dialect, &principal, address, &state.moderation)?;
+        Ok((principal, room, id))
+    });
     let (principal, room, id) = match authorized {
         Ok(authorized) => authorized,
         Err(error) => {

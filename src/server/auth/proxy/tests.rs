@@ -15,6 +15,7 @@ fn proxies(header: ProxyHeader) -> Proxies {
     Proxies {
         trusted: trusted.into(),
         header,
+        user_headers: None,
     }
 }
 

@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, Uri, header};
+use axum::http::{Extensions, HeaderMap, HeaderName, Uri, header};
 
 use crate::protocol::{RoomName, TOKEN_SUBPROTOCOL_PREFIX, UserId};
-use crate::server::auth::{Principal, Right, TokenError};
+use crate::server::auth::{Principal, ProxyUser, Right, TokenError};
 use crate::server::http::AppState;
 use crate::server::http::client_address::ClientAddress;
 use crate::server::http::error::ApiError;
@@ -32,7 +32,7 @@ impl FromRequestParts<AppState> for AuthenticatedClient {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        let principal = principal(state, &parts.headers, &parts.uri).await?;
+        let principal = principal(state, &parts.headers, &parts.uri, &parts.extensions).await?;
         // A layer around all routes adds the address to every request.
         let client = parts.extensions.get::<ClientAddress>();
         let ClientAddress(address) = *client.ok_or(ApiError::NotFound)?;
@@ -114,18 +114,24 @@ impl AuthenticatedClient {
     }
 }
 
-/// Returns the principal of a request with these headers and this URI.
+/// Returns the principal of a request with these headers, this URI and these extensions. A user whom a trusted proxy named
+/// takes precedence over a token.
 pub(in crate::server::http) async fn principal(
     state: &AppState,
     headers: &HeaderMap,
     uri: &Uri,
+    extensions: &Extensions,
 ) -> Result<Principal, TokenError> {
-    verify(state, || token(headers, uri)).await
+    match extensions.get::<ProxyUser>() {
+        Some(user) => state.authenticator.verifier().proxy_user(user),
+        None => verify(state, || token(headers, uri)).await,
+    }
 }
 
 /// Returns the principal of a request by the token in its `Authorization` header only.
 ///
-/// For the admin API: URIs are kept in histories and logs, so their tokens must not administer.
+/// For the admin API: URIs are kept in histories and logs, so their tokens must not administer. A proxy's user must not
+/// either, because browsers send the proxy's cookie with every request.
 pub(in crate::server::http) async fn header_principal(
     state: &AppState,
     headers: &HeaderMap,

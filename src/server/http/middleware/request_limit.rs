@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{ConnectInfo, Request, State as Shared};
-use axum::http::Method;
+use axum::http::{HeaderMap, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
+use crate::server::auth::{Proxies, ProxyUser};
 use crate::server::http::client_address::ClientAddress;
 use crate::server::http::connection_table::ConnectionPermit;
 use crate::server::http::error::ApiError;
@@ -52,6 +53,9 @@ pub(super) async fn check(
 
     activity.answering();
     let is_read_only = request.method() == Method::GET;
+    if let Some(user) = proxy_user(limit.connections.proxies(), peer, request.headers()) {
+        request.extensions_mut().insert(user);
+    }
     request.extensions_mut().insert(client);
     request.extensions_mut().insert(share.clone());
     let response = next.run(request).await;
@@ -80,6 +84,24 @@ impl RequestLimit {
 
         Ok(share)
     }
+}
+
+/// Returns the user whom a trusted proxy names in `headers`. The headers of other peers are ignored.
+fn proxy_user(proxies: &Proxies, peer: SocketAddr, headers: &HeaderMap) -> Option<ProxyUser> {
+    let names = proxies.user_headers.as_ref()?;
+    if !proxies.trusts(peer.ip()) {
+        return None;
+    }
+
+    let values = |name: &str| {
+        let values = headers.get_all(name).iter();
+        values.map(|value| value.as_bytes().to_vec()).collect()
+    };
+    let user = ProxyUser {
+        ids: values(&names.user),
+        groups: names.groups.as_deref().map(values).unwrap_or_default(),
+    };
+    Some(user).filter(|user| !user.ids.is_empty())
 }
 
 fn refused(error: ApiError) -> Response {
