@@ -29,8 +29,8 @@ test('a link to a message shows the message and those around it', async ({ visit
 
   await expect(found(page)).toHaveText('line 60');
   await expect(found(page)).toBeInViewport();
-  await expect(texts(page).first()).toHaveText('line 35');
-  await expect(texts(page).filter({ hasText: /^line 84$/ })).toHaveCount(1);
+  // A page that is awake may have loaded older messages already.
+  for (const near of [/^line 35$/, /^line 84$/]) await expect(texts(page).filter({ hasText: near })).toHaveCount(1);
 });
 
 test('a link to a message that there is not shows the next one, or the newest', async ({ visit, server, request }) => {
