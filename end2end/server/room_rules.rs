@@ -272,7 +272,7 @@ async fn a_room_that_nobody_uses_expires_by_its_rule_and_one_with_a_reader_does_
     let rules = r#"
         [[rooms]]
         match = "tmp-*"
-        expires = "1s"
+        expires = "4s"
     "#;
     for store in STORES {
         let Ruled { server, _file } = Ruled::start(rules, &["--store", store]);
