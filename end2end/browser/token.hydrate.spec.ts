@@ -56,11 +56,11 @@ test('a token that ends while the page is open is told in words', async ({ visit
 });
 
 test('a user who may only read is told so in the place of the input', async ({ visit }) => {
-  const page = await live(await visit(`/r/lobby#token=${token('bob', 'lobby:r')}`));
+  const page = await live(await visit(`/r/quiet#token=${token('bob', 'quiet:r')}`));
   await expect(page.locator('.refused')).toContainText('You may read here and not write.');
   await expect(input(page)).toBeHidden();
 
-  const writer = await live(await visit(`/r/lobby#token=${token('ann', 'lob*:rw')}`));
+  const writer = await live(await visit(`/r/quiet#token=${token('ann', 'qui*:rw')}`));
   await expect(input(writer)).toBeFocused();
   await say(writer, 'x');
   await expect(texts(page)).toHaveText(['x']);

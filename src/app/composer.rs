@@ -113,13 +113,15 @@ pub fn Composer(
     let is_refused = Memo::new(move |_| needs_token() || !(live.is_writable() || is_unknown.get()));
     // The text that the user was typing stays visible.
     let is_hidden = move || is_refused.get() && !has_text.get();
+    let began_unknown = is_unknown.get_untracked();
     Effect::new(move |was_unknown: Option<bool>| {
-        if was_unknown == Some(true)
+        if was_unknown.unwrap_or(began_unknown)
             && live.is_writable()
             && dom::is_focus_free()
             && !dom::has_touch_keyboard()
         {
-            focus();
+            // The input is still hidden.
+            request_animation_frame(focus);
         }
         is_unknown.get()
     });
