@@ -7,15 +7,19 @@ use std::time::Duration;
 
 use floors::protocol::{RoomName, UserId};
 use floors::server::room::{Dialect, Tick};
+use floors::server::room_rules::RoomRules;
 use floors::server::session::{
-    Action, ClientAccess, ConnectionLimiter, IpBucket, QuotaRates, Quotas, Rate, RateLimitKey,
-    Session,
+    Action, ClientAccess, ConnectionLimiter, IpBucket, MessageLimits, QuotaRates, Quotas, Rate,
+    RateLimitKey, Session,
 };
 use floors::server::wire::Incoming;
 use libfuzzer_sys::fuzz_target;
 
 /// The rights of a client that may do everything in one room.
-struct Everything(RoomName);
+struct Everything {
+    room: RoomName,
+    rules: RoomRules,
+}
 
 impl ClientAccess for Everything {
     fn is_expired(&self) -> bool {
@@ -31,7 +35,15 @@ impl ClientAccess for Everything {
     }
 
     fn only_room(&self) -> Option<&RoomName> {
-        Some(&self.0)
+        Some(&self.room)
+    }
+
+    fn own_limits(&self, _: Option<&RoomName>) -> Option<MessageLimits> {
+        None
+    }
+
+    fn rules(&self, _: &RoomName) -> &RoomRules {
+        &self.rules
     }
 }
 
@@ -52,9 +64,15 @@ fuzz_target!(|input: (bool, Vec<(u8, u8, String)>)| {
     let quotas = Arc::new(Quotas::new(QuotaRates::UNLIMITED));
     let sender = RateLimitKey::claimed(id.clone(), host);
     let rate_limit = ConnectionLimiter::new(RATE, quotas, sender, host, Tick::default());
-    let mut session = Session::new(dialect, id, rate_limit, 100, Tick::default());
+    let mut session = Session::new(dialect, id, rate_limit, Tick::default());
 
-    let access = Everything(RoomName::lobby());
+    let access = Everything {
+        room: RoomName::lobby(),
+        rules: RoomRules {
+            max_message: 100,
+            ..RoomRules::default()
+        },
+    };
     let mut millis = 0;
     let mut published = 0;
     for (kind, pause, text) in &messages {

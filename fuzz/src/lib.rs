@@ -8,6 +8,7 @@ pub mod protocol;
 #[path = "../../src/server"]
 pub mod server {
     pub mod memory;
+    pub mod room_rules;
     pub mod wire;
     pub mod room;
     pub mod session;
