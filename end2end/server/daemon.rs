@@ -50,17 +50,25 @@ async fn start(
         .stdout(Stdio::null())
         .stderr(Stdio::null());
 
-    let child = command
-        .spawn()
-        .expect("the program is installed: run scripts/setup.sh test");
-
-    let daemon = Daemon {
-        child,
+    let mut spawn = || {
+        command
+            .spawn()
+            .expect("the program is installed: run scripts/setup.sh test")
+    };
+    let mut daemon = Daemon {
+        child: spawn(),
         address,
         _folder: folder,
     };
 
-    eventually(async || TcpStream::connect(address).await, Result::is_ok)
+    let connect = async || {
+        // A client of another test may have had the port for a moment, so that the program ended.
+        if daemon.child.try_wait().expect("a child").is_some() {
+            daemon.child = spawn();
+        }
+        TcpStream::connect(address).await
+    };
+    eventually(connect, Result::is_ok)
         .await
         .expect("it listens");
 
