@@ -88,7 +88,7 @@ test('the log follows what one says, though the input shrinks back to one line',
   }
 });
 
-test('whoever reads further up is not moved by new messages', async ({ visit }) => {
+test('a user who reads further up is not moved by new messages', async ({ visit }) => {
   const room = freshRoom();
   const page = await live(await visit(room));
   const other = await live(await visit(room));

@@ -104,7 +104,7 @@ pub struct RoomLifeRequest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RoomExpiry {
-    /// It has none of its own. A rule of the settings file may set one.
+    /// No expiry of its own. A rule of the settings file may set one.
     Never,
     /// The time without reads and writes, in seconds.
     Ttl(u64),

@@ -332,7 +332,7 @@ enum SubscriptionBegins {
     First,
     /// There are others, to other rooms.
     Further,
-    /// It replaces one to the same room or pattern.
+    /// A replacement of the one to the same room or pattern.
     Again,
 }
 

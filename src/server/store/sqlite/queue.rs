@@ -26,7 +26,7 @@ const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// A call that waits for its transaction, and then for its result to be sent.
 pub(super) struct PendingWrite<W, T> {
     pub(super) call: Call<T>,
-    /// What is to be written; empty when it is written.
+    /// The content to write; empty once it is written.
     write: W,
     /// The time of the call, in milliseconds since 1970 UTC.
     pub(super) at: u64,

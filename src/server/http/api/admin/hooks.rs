@@ -56,8 +56,8 @@ pub(super) async fn pause(
 
 /// Resume a hook.
 ///
-/// It continues after the last message that was delivered, at once. This also enables a hook whose receiver has answered
-/// 410. For operators of every room.
+/// The hook continues after the last message that was delivered, at once. This also enables a hook whose receiver has
+/// answered 410. For operators of every room.
 #[utoipa::path(
     post,
     path = "/api/v1/admin/hooks/{hook}/resume",
