@@ -258,6 +258,8 @@ impl HookRunner {
 
         loop {
             tokio::select! {
+                // A node that has the lease executes a command that waits already.
+                biased;
                 () = self.lease.held() => return !self.is_stopping(),
                 Some((_, result)) = self.commands.recv() => {
                     // Sending fails if the operator has gone.
