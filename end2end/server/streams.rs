@@ -10,16 +10,15 @@ use serde_json::{Value, json};
 use crate::client::{Events, Lines, get, publish};
 use crate::eventually::{eventually, soon};
 use crate::harness::{Server, program};
-use crate::nats::Nats;
 use crate::typed::{find, join, next, say};
 
 /// The settings of a stream of text.
-const TEXT: &[(&str, &str)] = &[("content-type", "text/plain")];
-const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
-const CLOSE: &[(&str, &str)] = &[("stream-closed", "true")];
+pub(crate) const TEXT: &[(&str, &str)] = &[("content-type", "text/plain")];
+pub(crate) const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
+pub(crate) const CLOSE: &[(&str, &str)] = &[("stream-closed", "true")];
 
 /// Sends a request about the stream `name`.
-async fn request(
+pub(crate) async fn request(
     server: &Server,
     method: Method,
     name: &str,
@@ -34,23 +33,23 @@ async fn request(
     soon(request.send()).await.expect("an answer")
 }
 
-async fn put(server: &Server, name: &str, headers: &[(&str, &str)], body: &str) -> u16 {
+pub(crate) async fn put(server: &Server, name: &str, headers: &[(&str, &str)], body: &str) -> u16 {
     let response = request(server, Method::PUT, name, headers, body).await;
     response.status().as_u16()
 }
 
-async fn post(server: &Server, name: &str, headers: &[(&str, &str)], body: &str) -> u16 {
+pub(crate) async fn post(server: &Server, name: &str, headers: &[(&str, &str)], body: &str) -> u16 {
     let response = request(server, Method::POST, name, headers, body).await;
     response.status().as_u16()
 }
 
-async fn delete(server: &Server, name: &str) -> u16 {
+pub(crate) async fn delete(server: &Server, name: &str) -> u16 {
     let response = request(server, Method::DELETE, name, &[], "").await;
     response.status().as_u16()
 }
 
 /// Returns the status, the code of the error if there is one, and the body.
-async fn read(server: &Server, name: &str) -> (u16, String) {
+pub(crate) async fn read(server: &Server, name: &str) -> (u16, String) {
     let response = request(server, Method::GET, name, &[], "").await;
     let status = response.status().as_u16();
     (status, soon(response.text()).await.expect("text"))
@@ -196,22 +195,6 @@ async fn what_is_not_supported_has_a_clear_error() {
 }
 
 #[tokio::test]
-async fn with_nats_rooms_can_be_read_as_streams_but_not_created() {
-    let nats = Nats::start().await;
-    let [server] = nats.nodes();
-    publish(&server, "lobby", "hello").await;
-
-    let (status, body) = read(&server, "lobby").await;
-    assert_eq!(status, 200);
-    assert!(body.contains("hello"), "{body}");
-    for (method, name) in [(Method::PUT, "s"), (Method::POST, "lobby")] {
-        let response = request(&server, method, name, JSON, "{}").await;
-        assert_eq!(response.status().as_u16(), 501);
-        assert_eq!(code(response).await, "not_implemented");
-    }
-}
-
-#[tokio::test]
 async fn a_command_that_listens_ends_with_the_stream() {
     let server = Server::start(&[]);
     put(&server, "job", TEXT, "").await;
@@ -241,7 +224,7 @@ async fn an_unused_stream_expires_and_its_readers_are_told() {
 }
 
 /// Appends batches as one producer until the server is gone. Returns the number of batches that were accepted.
-async fn produce(server: &Server, from: u64) -> u64 {
+pub(crate) async fn produce(server: &Server, from: u64) -> u64 {
     let mut seq = from;
     loop {
         let url = server.url("/streams/s");
@@ -301,9 +284,6 @@ async fn the_batches_of_a_producer_are_stored_exactly_once_whenever_the_server_i
     assert_eq!(stored.len() % 10, 0, "a batch is stored whole");
 }
 
-/// The flags of each store that has streams.
-const STORES: [&[&str]; 2] = [&[], &["--store", "memory"]];
-
 /// Appends numbers from `first` on, in steps of 100, until the stream is closed. Returns those that were accepted, each with
 /// the offset after it. While the stream does not exist, numbers are refused.
 async fn append_until_closed(server: &Server, first: u64) -> Vec<(u64, String)> {
@@ -320,13 +300,13 @@ async fn append_until_closed(server: &Server, first: u64) -> Vec<(u64, String)> 
     accepted
 }
 
-fn next_offset(response: &Response) -> String {
+pub(crate) fn next_offset(response: &Response) -> String {
     let offset = &response.headers()["stream-next-offset"];
     offset.to_str().expect("text").to_owned()
 }
 
 /// Returns all numbers of the stream.
-async fn numbers(server: &Server) -> Vec<u64> {
+pub(crate) async fn numbers(server: &Server) -> Vec<u64> {
     let (mut numbers, mut offset) = (Vec::new(), "-1".to_owned());
     loop {
         let name = format!("s?offset={offset}");
@@ -340,45 +320,52 @@ async fn numbers(server: &Server) -> Vec<u64> {
     }
 }
 
-#[tokio::test]
-async fn an_append_that_races_with_deletions_and_the_end_is_stored_if_it_was_accepted() {
-    for flags in STORES {
-        let server = Server::start(flags);
-        let appending = join_all((0..8).map(|first| append_until_closed(&server, first)));
+/// Appends at all of `servers`, which share a store, while the stream is deleted and created many times and closed at the end.
+/// Checks that exactly the accepted messages of the last stream are stored.
+pub(crate) async fn race_with_the_end(servers: &[&Server]) {
+    let appending = servers.iter().cycle().take(8).enumerate();
+    let appending =
+        join_all(appending.map(|(first, server)| append_until_closed(server, first as u64)));
 
-        let ending = async {
-            let mut created = String::new();
-            for _ in 0..20 {
-                let response = request(&server, Method::PUT, "s", JSON, "").await;
-                assert_eq!(response.status().as_u16(), 201);
-                created = next_offset(&response);
-                eventually(
-                    async || get(&server, "/api/v1/rooms/s").await,
-                    |room| room["first"] != 0,
-                )
-                .await;
-                assert_eq!(delete(&server, "s").await, 204);
-            }
-            let response = request(&server, Method::PUT, "s", JSON, "").await;
+    let ending = async {
+        let server = servers[0];
+        let mut created = String::new();
+        for round in 0..=20 {
+            let response = request(server, Method::PUT, "s", JSON, "").await;
+            assert_eq!(response.status().as_u16(), 201);
             created = created.max(next_offset(&response));
             eventually(
-                async || get(&server, "/api/v1/rooms/s").await,
+                async || get(server, "/api/v1/rooms/s").await,
                 |room| room["first"] != 0,
             )
             .await;
-            assert_eq!(post(&server, "s", CLOSE, "").await, 204);
-            created
-        };
-        let (accepted, created) = futures::join!(appending, ending);
+            if round < 20 {
+                assert_eq!(delete(server, "s").await, 204);
+            }
+        }
+        assert_eq!(post(server, "s", CLOSE, "").await, 204);
+        created
+    };
+    let (accepted, created) = futures::join!(appending, ending);
 
-        let last = accepted.into_iter().flatten();
-        let mut last: Vec<u64> = last
-            .filter(|(_, offset)| *offset > created)
-            .map(|(number, _)| number)
-            .collect();
-        let mut stored = numbers(&server).await;
-        last.sort_unstable();
+    let last = accepted.into_iter().flatten();
+    let mut last: Vec<u64> = last
+        .filter(|(_, offset)| *offset > created)
+        .map(|(number, _)| number)
+        .collect();
+    last.sort_unstable();
+    for server in servers {
+        let mut stored = numbers(server).await;
         stored.sort_unstable();
-        assert_eq!(stored, last, "{flags:?}");
+        assert_eq!(stored, last);
+    }
+}
+
+#[tokio::test]
+async fn an_append_that_races_with_deletions_and_the_end_is_stored_if_it_was_accepted() {
+    let stores: [&[&str]; 2] = [&[], &["--store", "memory"]];
+    for flags in stores {
+        let server = Server::start(flags);
+        race_with_the_end(&[&server]).await;
     }
 }

@@ -1,17 +1,16 @@
 // The protocol's own conformance suite, on a new server.
 import { runConformanceTests } from "@durable-streams/server-conformance-tests";
 import { afterAll, beforeAll } from "vitest";
-import { Server } from "./server.js";
 
 /** The time after which a long poll of the server ends, and a margin. */
 const LONG_POLL_MS = 30_000;
 
-/** Runs the suite on a server with `flags`. */
-export function runSuite(...flags) {
+/** Runs the suite on the server that `start` starts. */
+export function runSuite(start) {
   const options = { baseUrl: "", longPollTimeoutMs: LONG_POLL_MS };
   let server;
   beforeAll(async () => {
-    server = await Server.start(...flags);
+    server = await start();
     options.baseUrl = server.streams;
   });
   afterAll(() => server?.stop());

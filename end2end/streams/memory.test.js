@@ -1,3 +1,4 @@
 import { runSuite } from "./conformance.js";
+import { Server } from "./server.js";
 
-runSuite("--store", "memory");
+runSuite(() => Server.start("--store", "memory"));

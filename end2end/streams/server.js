@@ -6,6 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { Nats } from "./nats.js";
 
 const PROGRAM =
   process.env.FANFARE_PROGRAM ??
@@ -18,6 +19,14 @@ export class Server {
     server.flags = flags;
     server.data = await mkdtemp(join(tmpdir(), "fanfare-streams-"));
     await server.run("127.0.0.1:0");
+    return server;
+  }
+
+  /** Starts a server that stores its messages in a NATS of its own. */
+  static async startOnNats() {
+    const nats = await Nats.start();
+    const server = await Server.start("--store", nats.url);
+    server.nats = nats;
     return server;
   }
 
@@ -38,6 +47,7 @@ export class Server {
     this.child.kill("SIGTERM");
     await once(this.child, "exit");
     await rm(this.data, { recursive: true });
+    await this.nats?.stop();
   }
 
   async run(listen) {

@@ -27,6 +27,8 @@ mod login;
 mod rolling;
 /// Hooks of several nodes.
 mod hooks;
+/// Durable Streams over all nodes.
+mod streams;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -310,9 +310,6 @@ impl ApiError {
                 (StatusCode::SERVICE_UNAVAILABLE, "too_many_rooms")
             }
             Self::Store(StoreError::RoomClosed) => (StatusCode::CONFLICT, "stream_closed"),
-            Self::Store(StoreError::Unsupported(_)) => {
-                (StatusCode::NOT_IMPLEMENTED, "not_implemented")
-            }
             Self::Refused(Refusal::StoreUnavailable)
             | Self::Store(_)
             | Self::Delete(DeleteError::Store(_)) => {
@@ -415,7 +412,7 @@ impl ApiError {
             Self::TooFast(RateLimited { wait, .. }) | Self::ConnectsTooFast { wait, .. } => {
                 Some(*wait)
             }
-            Self::Store(StoreError::RoomClosed | StoreError::Unsupported(_)) => None,
+            Self::Store(StoreError::RoomClosed) => None,
             Self::Refused(_) | Self::Store(_) | Self::Delete(DeleteError::Store(_)) => {
                 Some(RETRY_AFTER)
             }

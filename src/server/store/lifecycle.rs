@@ -4,6 +4,8 @@
 //! until it expires or is deleted. A closed room accepts no more messages. The name of a deleted or expired room can be used
 //! again, with larger offsets.
 
+use serde::{Deserialize, Serialize};
+
 use crate::protocol::Offset;
 use crate::protocol::admin::RoomExpiry;
 use crate::server::room::Draft;
@@ -12,7 +14,7 @@ use crate::server::room::Draft;
 const DEFAULT_CONTENT_TYPE: &str = "application/json";
 
 /// The settings of a created room, and the expiry of any other for which one was set.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoomSettings {
     /// The media type of the content; `None` for a room that began with a message, whose expiry was set later.
     pub content_type: Option<String>,
@@ -23,7 +25,7 @@ pub struct RoomSettings {
 }
 
 /// The state of a room besides its messages. The default is that of a room that began with its first message.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lifecycle {
     /// The settings, if the room has some.
     pub settings: Option<RoomSettings>,

@@ -218,15 +218,7 @@ pub enum StoreError {
     /// Another node has stored a state of the hook since this node has loaded it.
     #[error("another node has moved the hook")]
     HookMoved,
-    /// The store has no such function.
-    #[error("{0}")]
-    Unsupported(&'static str),
 }
-
-/// The error of a store that does not keep the lifecycle of rooms.
-const NO_LIFECYCLE: StoreError = StoreError::Unsupported(
-    "this server stores messages in NATS, where rooms cannot be created, closed or deleted yet; use SQLite (--store)",
-);
 
 /// The health of a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -367,63 +359,50 @@ pub trait Store: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     /// If the store cannot be reached.
-    fn lifecycle(&self, room: &RoomName) -> Result<Option<Lifecycle>, StoreError> {
-        let bounds = self.bounds(room)?;
-        Ok(bounds.is_known.then(Lifecycle::default))
-    }
+    fn lifecycle(&self, room: &RoomName) -> Result<Option<Lifecycle>, StoreError>;
 
     /// Creates `room`, or compares it with the existing one. `at` is the current time, in milliseconds since 1970 UTC.
     ///
     /// # Errors
-    /// If the store cannot create rooms, or not now.
-    fn create_room(&self, _room: &RoomName, _new: NewRoom, _at: u64) -> StoreFuture<CreateResult> {
-        ready(Err(NO_LIFECYCLE)).boxed()
-    }
+    /// If the store cannot create rooms now.
+    fn create_room(&self, room: &RoomName, new: NewRoom, at: u64) -> StoreFuture<CreateResult>;
 
     /// Stores `drafts` consecutively in `room`, which must exist, if `conditions` are met. The conditions are checked and
-    /// the messages are stored in one transaction.
+    /// the messages are stored in one transaction. A store without transactions completes an append that was stored in
+    /// part when its producer repeats it.
     ///
     /// # Errors
-    /// If the store cannot check conditions, or cannot store the messages now.
+    /// If the store cannot store the messages now.
     fn append_if(
         &self,
-        _room: &RoomName,
-        _drafts: Vec<Draft>,
-        _conditions: AppendConditions,
-        _at: u64,
-    ) -> StoreFuture<AppendResult> {
-        ready(Err(NO_LIFECYCLE)).boxed()
-    }
+        room: &RoomName,
+        drafts: Vec<Draft>,
+        conditions: AppendConditions,
+        at: u64,
+    ) -> StoreFuture<AppendResult>;
 
     /// Deletes `room` with all its messages. Returns false if the room does not exist. The payloads are removed from all
     /// files of the store, immediately or shortly afterwards.
     ///
     /// # Errors
-    /// If the store cannot delete rooms, or not now.
-    fn delete_room(&self, _room: &RoomName) -> StoreFuture<bool> {
-        ready(Err(NO_LIFECYCLE)).boxed()
-    }
+    /// If the store cannot delete rooms now.
+    fn delete_room(&self, room: &RoomName) -> StoreFuture<bool>;
 
     /// Changes the life of `room`, and returns it; `None` if the room does not exist.
     ///
     /// # Errors
-    /// If the store cannot change rooms, or not now.
-    fn change_room(&self, _room: &RoomName, _change: RoomChange) -> StoreFuture<Option<Lifecycle>> {
-        ready(Err(NO_LIFECYCLE)).boxed()
-    }
+    /// If the store cannot change rooms now.
+    fn change_room(&self, room: &RoomName, change: RoomChange) -> StoreFuture<Option<Lifecycle>>;
 
     /// Returns the time at which `room` expires if it is not used until then, in milliseconds since 1970 UTC; `None` if it
     /// does not expire.
     ///
     /// # Errors
     /// If the store cannot be reached.
-    fn expires_at(&self, room: &RoomName) -> Result<Option<u64>, StoreError> {
-        let settings = self.lifecycle(room)?.and_then(|state| state.settings);
-        Ok(settings.and_then(|settings| settings.expires_at))
-    }
+    fn expires_at(&self, room: &RoomName) -> Result<Option<u64>, StoreError>;
 
     /// Records a read of `room`, which delays its expiry if it has a time to live.
-    fn touch(&self, _room: &RoomName) {}
+    fn touch(&self, room: &RoomName);
 
     /// Deletes the rooms that have expired, unless the store does so itself. Call this at intervals.
     fn expire_rooms(&self) {}

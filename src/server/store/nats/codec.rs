@@ -12,13 +12,14 @@ use std::fmt;
 
 use async_nats::HeaderMap;
 use async_nats::header::NATS_MESSAGE_ID;
-use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::message::{PublishMessage, StreamMessage};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};
 
+use super::room_life::LifeEvent;
 use crate::protocol::{Epoch, Json, MessageFields, Offset, RoomName, UserId};
 use crate::server::room::{Content, Draft, Frame, Payload};
 
@@ -73,6 +74,9 @@ pub(super) struct StreamEntry {
     /// The next offset of the room at the time of the deletion, if there was one; only tombstones have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) next: Option<Offset>,
+    /// The change of the room's life by the message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) life: Option<Box<LifeEvent>>,
 }
 
 impl StreamEntry {
@@ -101,7 +105,29 @@ impl StreamEntry {
             seen: None,
             deleted: None,
             next: None,
+            life: None,
         }
+    }
+
+    /// Creates the entry of a mark, published at `at` (milliseconds since 1970 UTC) with the id `by`, in a room whose newest
+    /// offset is `head`.
+    pub(super) fn mark(event: LifeEvent, head: u64, at: u64, by: PublishId) -> Self {
+        Self {
+            by: Some(by),
+            seen: Some(Offset(head)),
+            life: Some(Box::new(event)),
+            ..Self::anonymous(at)
+        }
+    }
+
+    /// Creates the entry of a use of a room at `at`, in milliseconds since 1970 UTC.
+    pub(super) fn used(at: u64) -> Self {
+        Self::anonymous(at)
+    }
+
+    /// Returns true if the message is a mark, which is not one of its room.
+    pub(super) fn is_mark(&self) -> bool {
+        self.life.as_ref().is_some_and(|life| life.is_mark)
     }
 
     /// Converts the entry into its tombstone, published with the id `by`. `deleted` is the time of the deletion in
@@ -124,24 +150,35 @@ impl StreamEntry {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// Returns the headers. Those of a message with a key include the id by which NATS detects duplicates; those of a
-    /// tombstone do not, so that NATS does not treat it as a duplicate of its message.
-    pub(super) fn headers(&self, room: &RoomName) -> HeaderMap {
+    /// Returns the headers of a message of `room`, which begins after `base`. Those of a message with a key include the id
+    /// by which NATS detects duplicates; those of a tombstone do not, so that NATS does not treat it as a duplicate of its
+    /// message.
+    pub(super) fn headers(&self, room: &RoomName, base: u64) -> HeaderMap {
         let mut headers = HeaderMap::new();
         headers.insert(HEADER, self.to_json());
         if self.fields.key.is_some() && self.deleted.is_none() {
-            headers.insert(NATS_MESSAGE_ID, self.message_id(room));
+            headers.insert(NATS_MESSAGE_ID, self.message_id(room, base));
         }
         headers
     }
 
-    /// Returns an id for NATS that no other message has, except one with the same room, sender and key.
-    pub(super) fn message_id(&self, room: &RoomName) -> String {
+    /// Returns the message with `payload` in `room`, which begins after `base`.
+    pub(super) fn to_message(&self, room: &RoomName, base: u64, payload: Bytes) -> PublishMessage {
+        let headers = self.headers(room, base);
+        PublishMessage::build().payload(payload).headers(headers)
+    }
+
+    /// Returns an id for NATS that no other message has, except one with the same room, sender and key. `base` is the offset
+    /// after which the room begins: the keys of a deleted room are free again.
+    pub(super) fn message_id(&self, room: &RoomName, base: u64) -> String {
         match (&self.fields.key, self.by) {
             // NUL is a safe separator: neither a room name nor a user id may contain it.
             (Some(key), _) => {
-                let digest = Sha1::digest(format!("{room}\0{}\0{}", self.from, key.as_str()));
-                STANDARD_NO_PAD.encode(digest)
+                let mut text = format!("{room}\0{}\0{}", self.from, key.as_str());
+                if base > 0 {
+                    text = format!("{base}\0{text}");
+                }
+                STANDARD_NO_PAD.encode(Sha1::digest(text))
             }
             (None, Some(by)) => by.to_string(),
             (None, None) => String::new(),
@@ -244,6 +281,10 @@ const HOOK: &str = "hook";
 pub(super) const COMMANDS: &str = "order";
 /// The first token of rules; the name follows.
 pub(super) const RULES: &str = "rule";
+/// The token after [`HEADS`] and the room's token in the subject of the life of a room.
+const LIFE: &str = "life";
+/// The token after [`COMMANDS`] in the subject of the uses of a room; the room's token follows.
+const USES: &str = "used";
 
 /// The subjects of one service, below the name of its stream.
 #[derive(Clone, Debug)]
@@ -259,6 +300,8 @@ pub(super) enum StreamSubject<'a> {
     Message(&'a str),
     /// A tombstone in the room with this token, for the message at this offset.
     Tombstone(&'a str, u64),
+    /// A use of the room with this token.
+    Use(&'a str),
     /// A command for every node.
     Command,
 }
@@ -305,6 +348,28 @@ impl Subjects {
         self.subject(HEADS, token(room))
     }
 
+    /// Returns the subject of the life of `room`.
+    pub(super) fn life(&self, room: &RoomName) -> String {
+        self.subject(HEADS, format_args!("{}.{LIFE}", token(room)))
+    }
+
+    /// Returns the wildcard for the lives of all rooms.
+    pub(super) fn lives(&self) -> String {
+        self.subject(HEADS, format_args!("*.{LIFE}"))
+    }
+
+    /// Returns the room whose life has `subject`.
+    pub(super) fn room_of_life(&self, subject: &str) -> Option<RoomName> {
+        let (kind, rest) = subject.strip_prefix(&self.prefix)?.split_once('.')?;
+        let (token, life) = rest.split_once('.')?;
+        (kind == HEADS && life == LIFE).then(|| room_of(token))?
+    }
+
+    /// Returns the subject of the uses of `room`.
+    pub(super) fn uses(&self, room: &RoomName) -> String {
+        self.subject(COMMANDS, format_args!("{USES}.{}", token(room)))
+    }
+
     /// Returns the subject of a command with a unique number.
     pub(super) fn command(&self, number: u64) -> String {
         self.subject(COMMANDS, format_args!("{number:016x}"))
@@ -329,7 +394,10 @@ impl Subjects {
                 let (token, offset) = rest.rsplit_once('.')?;
                 Some(StreamSubject::Tombstone(token, offset.parse().ok()?))
             }
-            COMMANDS => Some(StreamSubject::Command),
+            COMMANDS => match rest.split_once('.') {
+                Some((USES, token)) => Some(StreamSubject::Use(token)),
+                _ => Some(StreamSubject::Command),
+            },
             _ => None,
         }
     }
@@ -389,7 +457,7 @@ mod tests {
             let draft = Draft::new(from, content, fields);
             let entry = StreamEntry::new(&draft, at, ID);
 
-            let headers = entry.headers(&RoomName::lobby());
+            let headers = entry.headers(&RoomName::lobby(), 0);
             prop_assert_eq!(headers.get(NATS_MESSAGE_ID).is_some(), draft.key().is_some());
             let record = Record::parse(&message(headers, payload(&draft)));
             prop_assert_eq!(&record.entry, &entry);
@@ -425,6 +493,12 @@ mod tests {
             subjects.parse(&subjects.command(1)),
             Some(StreamSubject::Command)
         );
+        let lobby = RoomName::lobby();
+        let used = subjects.uses(&lobby);
+        assert_eq!(subjects.parse(&used), Some(StreamSubject::Use("lobby")));
+        let life = subjects.life(&lobby);
+        assert_eq!(subjects.room_of_life(&life), Some(lobby));
+        assert_eq!(subjects.parse(&life), None);
 
         for subject in [
             "fanfare.gone.lobby",
@@ -440,11 +514,11 @@ mod tests {
     fn a_tombstone_has_the_header_of_its_message_and_no_payload() {
         let draft = Draft::text(UserId::guest(1), Key::parse("k").ok(), "a secret");
         let entry = StreamEntry::new(&draft, 5, ID);
-        let headers = entry.headers(&RoomName::lobby());
+        let headers = entry.headers(&RoomName::lobby(), 0);
         let deleted = Record::parse(&message(headers, payload(&draft)));
 
         let tombstone = entry.into_tombstone(9, Some(Offset(8)), ID);
-        let headers = tombstone.headers(&RoomName::lobby());
+        let headers = tombstone.headers(&RoomName::lobby(), 0);
         assert!(headers.get(NATS_MESSAGE_ID).is_none());
         let parsed = Record::tombstone(&message(headers, Bytes::new()), 7).expect("a tombstone");
         assert_eq!(parsed.entry, tombstone);
@@ -478,20 +552,21 @@ mod tests {
     }
 
     #[test]
-    fn another_room_sender_or_key_makes_another_message_id() {
-        let id = |room: &str, from: &str, key: &str| {
+    fn another_room_life_sender_or_key_makes_another_message_id() {
+        let id = |base: u64, room: &str, from: &str, key: &str| {
             let room = RoomName::parse(room).expect("a name");
             let from = UserId::parse(from).expect("an id");
             let draft = Draft::text(from, Key::parse(key).ok(), "");
-            StreamEntry::new(&draft, 5, ID).message_id(&room)
+            StreamEntry::new(&draft, 5, ID).message_id(&room, base)
         };
 
-        assert_eq!(id("a", "b", "c"), id("a", "b", "c"));
+        assert_eq!(id(0, "a", "b", "c"), id(0, "a", "b", "c"));
         let ids = [
-            id("a", "b", "c"),
-            id("ab", "b", "c"),
-            id("a", "bc", "c"),
-            id("a", "b", "\0c"),
+            id(0, "a", "b", "c"),
+            id(7, "a", "b", "c"),
+            id(0, "ab", "b", "c"),
+            id(0, "a", "bc", "c"),
+            id(0, "a", "b", "\0c"),
         ];
         for (at, one) in ids.iter().enumerate() {
             assert!(ids.iter().skip(at + 1).all(|other| other != one));

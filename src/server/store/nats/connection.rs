@@ -208,6 +208,9 @@ pub enum NatsError {
     /// A call that is rejected for another reason.
     #[error("{0}")]
     Rejected(String),
+    /// A message for a room that accepts no more.
+    #[error("the room is closed: it accepts no more messages")]
+    Closed,
     /// A room that was released in the meantime.
     #[error("the room is not open; try again")]
     NotOpen,
@@ -251,7 +254,10 @@ impl From<PublishError> for NatsError {
 
 impl From<NatsError> for StoreError {
     fn from(error: NatsError) -> Self {
-        Self::Unavailable(error.to_string())
+        match error {
+            NatsError::Closed => Self::RoomClosed,
+            error => Self::Unavailable(error.to_string()),
+        }
     }
 }
 

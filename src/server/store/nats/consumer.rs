@@ -166,10 +166,10 @@ impl Consumer {
 
         let mut changes = Vec::new();
         let id = rooms.process(&message, subject, &mut changes);
-        let frame = match changes.last() {
-            Some(LogChange::Appended(_, frames)) => frames.first().cloned(),
+        let frame = changes.iter().find_map(|change| match change {
+            LogChange::Appended(_, frames) => frames.first().cloned(),
             _ => None,
-        };
+        });
         batch.delivered.extend(id.map(|id| (id, frame)));
 
         for change in changes {

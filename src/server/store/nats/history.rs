@@ -209,7 +209,8 @@ impl HistoryReader {
         for message in messages {
             let sequence = message.sequence;
             if deleted.binary_search(&sequence).is_err() {
-                records.push(Record::parse(&message));
+                let record = Record::parse(&message);
+                records.extend((!record.entry.is_mark()).then_some(record));
             } else if let Err(error) = self.rooms.streams.erase(sequence).await {
                 warn!(%room, sequence, %error, "could not remove a deleted message from the stream; the next reader tries again");
             }

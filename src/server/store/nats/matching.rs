@@ -18,12 +18,13 @@ use parking_lot::Mutex;
 use super::codec::{Record, StreamSubject, room_of};
 use super::connection::NatsError;
 use super::history::{HistoryReader, LANES, next_width};
+use super::streams::LoadedLife;
 use crate::protocol::{Offset, RoomName, RoomSelector};
 use crate::server::room::Frame;
 use crate::server::store::matching::{
     MatchingPage, MatchingRange, Oldest, RoomSummary, is_selected,
 };
-use crate::server::store::{Bounds, Limit};
+use crate::server::store::{Bounds, Limit, now_millis};
 
 /// The number of requests for messages of all rooms before the matching rooms are requested one by one.
 const MAX_SCANNED: usize = 1024;
@@ -249,8 +250,35 @@ impl HistoryReader {
         filter: impl Fn(&RoomName) -> bool,
         limit: usize,
     ) -> Result<Vec<RoomSummary>, NatsError> {
-        let streams = &self.rooms.streams;
-        let mut subjects = streams.room_subjects().await?;
+        let mut found = Vec::new();
+        let mut after: Option<RoomName> = None;
+        loop {
+            let is_next = |room: &RoomName| Some(room) > after.as_ref() && filter(room);
+            let wanted = limit - found.len();
+            let rooms = self.first_rooms(is_next, wanted).await?;
+            let is_last = rooms.len() < wanted;
+            after = rooms.keys().next_back().cloned();
+
+            let summaries = rooms
+                .into_iter()
+                .map(|(room, count)| self.summary(room, count));
+            let summaries = stream::iter(summaries).buffered(LANES as usize);
+            let summaries: Vec<_> = summaries.try_collect().await?;
+            // Rooms that were deleted may still have a message in the stream.
+            found.extend(summaries.into_iter().flatten());
+            if is_last || found.len() >= limit {
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Returns the first `limit` rooms by name that `filter` selects, each with the number of its messages in the stream.
+    async fn first_rooms(
+        &self,
+        filter: impl Fn(&RoomName) -> bool,
+        limit: usize,
+    ) -> Result<BTreeMap<RoomName, usize>, NatsError> {
+        let mut subjects = self.rooms.streams.room_subjects().await?;
         let mut rooms = BTreeMap::new();
         while let Some((subject, count)) = subjects.try_next().await.map_err(NatsError::request)? {
             if let Some(room) = self.room_of_subject(&subject).filter(&filter) {
@@ -260,20 +288,28 @@ impl HistoryReader {
                 }
             }
         }
+        Ok(rooms)
+    }
 
-        let summaries = rooms.into_iter().map(|(room, count)| async move {
-            let (first, head) = futures::try_join!(streams.next(&room, 1), streams.head(&room))?;
-            Ok::<_, NatsError>(RoomSummary {
-                first: Offset(first.map_or(0, |first| first.sequence)),
-                head: Offset(head),
-                count: Some(count as u64),
-                room,
-            })
-        });
-        stream::iter(summaries)
-            .buffered(LANES as usize)
-            .try_collect()
-            .await
+    /// Returns the summary of `room`, which has `count` messages in the stream; `None` if it was deleted or has expired.
+    async fn summary(
+        &self,
+        room: RoomName,
+        count: usize,
+    ) -> Result<Option<RoomSummary>, NatsError> {
+        let LoadedLife { life, head, .. } = self.rooms.streams.life(&room).await?;
+        let is_known = head > life.base || life.is_known();
+        if !is_known || life.is_expired(now_millis()) {
+            return Ok(None);
+        }
+
+        let first = self.rooms.first_message(&room, life.base + 1).await?;
+        Ok(Some(RoomSummary {
+            first: Offset(first.map_or(0, |first| first.offset)),
+            head: Offset(head),
+            count: Some(count as u64),
+            room,
+        }))
     }
 
     fn room_of(&self, message: &StreamMessage) -> Option<RoomName> {
@@ -284,7 +320,7 @@ impl HistoryReader {
     fn room_of_subject(&self, subject: &str) -> Option<RoomName> {
         match self.rooms.streams.subjects.parse(subject)? {
             StreamSubject::Message(token) => room_of(token),
-            StreamSubject::Tombstone(..) | StreamSubject::Command => None,
+            StreamSubject::Tombstone(..) | StreamSubject::Use(_) | StreamSubject::Command => None,
         }
     }
 }
@@ -301,8 +337,11 @@ fn removed(first: u64, records: &[(RoomName, Record)]) -> u64 {
     removed
 }
 
-/// Adds `record` of `room`. Breaks if no later record fits.
+/// Adds `record` of `room`, unless it is a mark. Breaks if no later record fits.
 fn add(oldest: &mut OldestRecords, room: RoomName, record: Record) -> ControlFlow<()> {
+    if record.entry.is_mark() {
+        return ControlFlow::Continue(());
+    }
     let size = size_of::<Frame>() + record.payload.len();
     oldest.add(record.offset, size, (room, record))
 }

@@ -14,6 +14,8 @@
 //!   of the stream.
 //! - A room waits only for its own responses from NATS, never for those of other rooms ([`publisher`]).
 //! - A batch is stored without a gap, but it may be stored only in part ([`publisher`]).
+//! - The life of a room is part of its messages, so the order of the stream is also the order of its creation, its end and
+//!   the appends of its producers ([`room_life`], [`room_writer`]).
 //! - An ack is the ack of JetStream: as durable as the replicas and the `sync_interval` of the stream make it.
 //! - A message contains the newest offset of its room that its node had seen. A node that reads the stream therefore
 //!   detects removed messages just as a node that consumed the stream does ([`history`]).
@@ -32,8 +34,11 @@ mod consumer;
 mod history;
 mod hooks;
 mod matching;
+mod pending;
 mod publisher;
+mod room_life;
 mod room_state;
+mod room_writer;
 mod rooms;
 mod streams;
 mod watched;
@@ -48,14 +53,16 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
+use tracing::debug;
 
 use crate::protocol::{Epoch, Offset, RoomName, RoomPattern, RoomSelector};
 use crate::server::room::Draft;
-use crate::server::store::changes::{Changes, LogChange, StoreFuture};
+use crate::server::store::changes::{Call, Changes, LogChange, StoreFuture};
 use crate::server::store::panic_guard;
 use crate::server::store::{
-    Backend, Bounds, ClusterBackend, Deleted, Health, HookState, Limit, MatchingPage,
-    MatchingRange, Page, RoomFilter, RoomSummary, Span, Store, StoreError, Stored,
+    AppendConditions, AppendResult, Backend, Bounds, ClusterBackend, CreateResult, Deleted, Health,
+    HookState, Lifecycle, Limit, MatchingPage, MatchingRange, NewRoom, Page, RoomChange,
+    RoomFilter, RoomSummary, Span, Store, StoreError, Stored, now_millis,
 };
 
 pub use connection::{NatsError, NatsLogin, NatsServers, NatsSettings};
@@ -66,6 +73,7 @@ use consumer::Consumer;
 use history::HistoryReader;
 use hooks::NatsHooks;
 use publisher::Publisher;
+use room_writer::RoomWriter;
 use rooms::Rooms;
 use streams::Streams;
 
@@ -112,6 +120,8 @@ impl NatsStore {
         tasks.spawn(guarded(health(), "consumer", consumer.run()));
         tasks.spawn(guarded(health(), "bus", bus_task));
         tasks.spawn(guarded(health(), "rule", rules.clone().run(received)));
+        tasks.spawn(guarded(health(), "saving", rooms.clone().save_lives()));
+        tasks.spawn(guarded(health(), "expiry", rooms.clone().load_expiring()));
 
         let cluster = ClusterBackend {
             bus,
@@ -195,6 +205,90 @@ impl Store for NatsStore {
             publisher.changes.send(vec![finished]);
         });
         result
+    }
+
+    fn lifecycle(&self, room: &RoomName) -> Result<Option<Lifecycle>, StoreError> {
+        let lifecycle = self.rooms.with(room, |state| {
+            state.head?;
+            let exists = state.is_known() && !state.is_expired();
+            Some(exists.then(|| state.life.lifecycle.clone()))
+        });
+        Ok(lifecycle.flatten().ok_or(NatsError::NotOpen)?)
+    }
+
+    fn create_room(&self, room: &RoomName, mut new: NewRoom, at: u64) -> StoreFuture<CreateResult> {
+        let drafts = std::mem::take(&mut new.drafts);
+        let create = move |writer: Arc<RoomWriter>, room, drafts| async move {
+            let new = NewRoom { drafts, ..new };
+            writer.create(&room, &new, at).await
+        };
+        self.publisher.change(room, drafts, create, Call::finish)
+    }
+
+    fn append_if(
+        &self,
+        room: &RoomName,
+        drafts: Vec<Draft>,
+        conditions: AppendConditions,
+        at: u64,
+    ) -> StoreFuture<AppendResult> {
+        let append = move |writer: Arc<RoomWriter>, room, drafts: Vec<Draft>| async move {
+            let appended = writer.append(&room, &drafts, &conditions, at).await;
+            appended.map(|(result, _)| result)
+        };
+        self.publisher
+            .change(room, drafts, append, Call::finish_append)
+    }
+
+    fn delete_room(&self, room: &RoomName) -> StoreFuture<bool> {
+        let delete =
+            |writer: Arc<RoomWriter>, room, _drafts| async move { writer.delete(&room).await };
+        self.publisher
+            .change(room, Vec::new(), delete, Call::finish)
+    }
+
+    fn change_room(&self, room: &RoomName, change: RoomChange) -> StoreFuture<Option<Lifecycle>> {
+        let apply = move |writer: Arc<RoomWriter>, room, _drafts| async move {
+            writer.change(&room, &change).await
+        };
+        self.publisher.change(room, Vec::new(), apply, Call::finish)
+    }
+
+    fn expires_at(&self, room: &RoomName) -> Result<Option<u64>, StoreError> {
+        let expires_at = self.rooms.with(room, |state| state.life.expires_at());
+        Ok(expires_at.ok_or(NatsError::NotOpen)?)
+    }
+
+    fn touch(&self, room: &RoomName) {
+        let now = now_millis();
+        let is_due = self.rooms.with(room, |state| {
+            let interval = state.life.touch_interval()?;
+            let next = state.life.lifecycle.used.saturating_add(interval);
+            if now < next || state.is_expired() {
+                return None;
+            }
+            state.life.touch(now);
+            Some(())
+        });
+        if is_due.flatten().is_none() {
+            return;
+        }
+
+        let (rooms, room) = (self.rooms.clone(), room.clone());
+        self.runtime.spawn(async move {
+            rooms.save_later(&room);
+            if let Err(error) = rooms.streams.publish_use(&room, now).await {
+                debug!(%room, %error, "could not record the use of a room on the other nodes");
+            }
+        });
+    }
+
+    fn expire_rooms(&self) {
+        let due = self.rooms.take_expiring(now_millis());
+        if !due.is_empty() {
+            let writer = self.publisher.writer.clone();
+            self.runtime.spawn(async move { writer.expire(due).await });
+        }
     }
 
     fn flush(&self) -> BoxFuture<'static, ()> {

@@ -23,10 +23,8 @@ use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::future::{Ready, ready};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::publish::PublishAck;
 use bytes::Bytes;
 use futures::future::{BoxFuture, Join, join};
@@ -34,32 +32,29 @@ use futures::stream::{FuturesUnordered, iter};
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, sleep};
 use tracing::warn;
 
-use super::codec::{PublishId, Record, StreamEntry, payload};
+use super::codec::{Record, StreamEntry, payload};
 use super::connection::NatsError;
+use super::pending::{PendingPublish, PendingPublishes};
 use super::room_state::RoomState;
+use super::room_writer::{PreparedMessage, RoomWriter};
 use super::rooms::Rooms;
 use super::streams::Streams;
 use crate::protocol::{Offset, RoomName};
 use crate::server::metrics;
-use crate::server::room::{Draft, Frame};
+use crate::server::room::Draft;
 use crate::server::store::changes::{Call, ChangeSender, LogChange, StoreFuture};
-use crate::server::store::{Deleted, Health, StoreError, Stored};
+use crate::server::store::{
+    AppendConditions, AppendOutcome, AppendRefusal, Deleted, Health, StoreError, Stored,
+};
 
-/// The timeout of the delivery of an acknowledged message.
-const DELIVERY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The interval of test writes while writes fail.
 const TEST_INTERVAL: Duration = Duration::from_millis(500);
 /// The maximum number of bytes of unfinished appends; further appends are rejected.
 const MAX_PENDING_BYTES: usize = 64 * 1024 * 1024;
-/// The initial number of messages of a batch that are sent before the first ack. It doubles while no other message
-/// comes between them.
-const FIRST_RUN: usize = 16;
-/// The maximum number of messages of a batch that are sent before the first ack.
-const LONGEST_RUN: usize = 256;
 /// The maximum number of concurrent lookups of duplicates in one append.
 const MAX_LOOKUPS: usize = 64;
 
@@ -67,10 +62,11 @@ const MAX_LOOKUPS: usize = 64;
 #[derive(Debug)]
 pub(super) struct Publisher {
     pub(super) rooms: Arc<Rooms>,
-    pub(super) changes: ChangeSender,
+    pub(super) changes: Arc<ChangeSender>,
     pub(super) pending: Arc<PendingPublishes>,
-    /// The queue of appends; `None` after the store is closed.
-    queue: Mutex<Option<UnboundedSender<Append>>>,
+    pub(super) writer: Arc<RoomWriter>,
+    /// The queue of appends and changes; `None` after the store is closed.
+    queue: Mutex<Option<UnboundedSender<PublishJob>>>,
     /// A permit for each byte that unfinished appends may have.
     bytes: Arc<Semaphore>,
 }
@@ -87,6 +83,22 @@ struct Append {
     _bytes: OwnedSemaphorePermit,
 }
 
+/// A job of the publisher. The jobs of a room run in order.
+enum PublishJob {
+    Append(Append),
+    /// A change of a room under conditions.
+    Change(RoomName, BoxFuture<'static, ()>),
+}
+
+impl PublishJob {
+    const fn room(&self) -> &RoomName {
+        match self {
+            Self::Append(append) => &append.call.room,
+            Self::Change(room, _) => room,
+        }
+    }
+}
+
 /// An [`Append`] that was published.
 struct SentAppend<'a> {
     append: Append,
@@ -99,23 +111,21 @@ struct SentAppend<'a> {
 
 type Results<'a> = Vec<BoxFuture<'a, Result<Stored, NatsError>>>;
 
-/// A message of an append.
-struct OutgoingMessage {
-    pending: PendingPublish,
-    /// The id by which NATS recognizes it in a batch.
-    id: String,
-    message: PublishMessage,
-}
-
 impl Publisher {
     /// Creates a publisher. The returned task publishes and finishes appends until [`Publisher::close`] was called and
     /// all of them are finished.
     pub(super) fn start(rooms: Arc<Rooms>) -> (Arc<Self>, impl Future<Output = ()>) {
         let (queue, queued) = mpsc::unbounded_channel();
+        let pending = Arc::new(PendingPublishes::new());
+        let writer = Arc::new(RoomWriter {
+            rooms: rooms.clone(),
+            pending: pending.clone(),
+        });
         let publisher = Arc::new(Self {
             rooms,
-            changes: ChangeSender::default(),
-            pending: Arc::new(PendingPublishes::new()),
+            changes: Arc::default(),
+            pending,
+            writer,
             queue: Mutex::new(Some(queue)),
             bytes: Arc::new(Semaphore::new(MAX_PENDING_BYTES)),
         });
@@ -148,12 +158,48 @@ impl Publisher {
                     _bytes: bytes,
                 };
                 // Sending fails only after a panic of the publisher. The call is dropped, so its result is an error.
-                let _ = queue.send(append);
+                let _ = queue.send(PublishJob::Append(append));
             }
             // The store is closed; the call is dropped, so its result is an error.
             (Ok(_), None) => {}
         }
 
+        result
+    }
+
+    /// Runs `change` of `room` with `drafts`, after the appends and changes that began before it. `finish` returns the
+    /// change with its result.
+    pub(super) fn change<T, F>(
+        &self,
+        room: &RoomName,
+        drafts: Vec<Draft>,
+        change: impl FnOnce(Arc<RoomWriter>, RoomName, Vec<Draft>) -> F,
+        finish: fn(Call<T>, Result<T, StoreError>) -> LogChange,
+    ) -> StoreFuture<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, NatsError>> + Send + 'static,
+    {
+        let (call, result) = self.changes.begin(room, drafts.len());
+        let reserved = match self.reserve(&drafts) {
+            Ok(reserved) => reserved,
+            Err(error) => {
+                self.changes.send(vec![finish(call, Err(error.into()))]);
+                return result;
+            }
+        };
+
+        let change = change(self.writer.clone(), room.clone(), drafts);
+        let changes = self.changes.clone();
+        let run = async move {
+            let result = change.await.map_err(StoreError::from);
+            changes.send(vec![finish(call, result)]);
+            drop(reserved);
+        };
+        if let Some(queue) = &*self.queue.lock() {
+            // Sending fails only after a panic of the publisher. The call is dropped, so its result is an error.
+            let _ = queue.send(PublishJob::Change(room.clone(), run.boxed()));
+        }
         result
     }
 
@@ -180,24 +226,30 @@ impl Publisher {
         self.queue.lock().take();
     }
 
-    async fn run(self: Arc<Self>, queue: UnboundedReceiver<Append>) {
+    async fn run(self: Arc<Self>, queue: UnboundedReceiver<PublishJob>) {
         tokio::select! {
             () = self.publish_all(queue) => {}
             () = self.test_writes() => {}
         }
     }
 
-    async fn publish_all(&self, mut queue: UnboundedReceiver<Append>) {
-        let mut publishing = RoomQueues::new(async |append: Append| self.publish(append).await);
+    async fn publish_all(&self, mut queue: UnboundedReceiver<PublishJob>) {
+        let mut publishing = RoomQueues::new(async |job: PublishJob| match job {
+            PublishJob::Append(append) => Some(self.publish(append).await),
+            PublishJob::Change(_, change) => {
+                change.await;
+                None
+            }
+        });
         let mut finishing = RoomQueues::new(async |sent: SentAppend<'_>| self.finish(sent).await);
 
         loop {
             tokio::select! {
-                Some(append) = queue.recv() => {
-                    publishing.push(append.call.room.clone(), append);
-                }
+                Some(job) = queue.recv() => publishing.push(job.room().clone(), job),
                 Some(sent) = publishing.next() => {
-                    finishing.push(sent.append.call.room.clone(), sent);
+                    if let Some(sent) = sent {
+                        finishing.push(sent.append.call.room.clone(), sent);
+                    }
                 }
                 Some(()) = finishing.next() => {}
                 else => return,
@@ -240,6 +292,13 @@ impl Publisher {
     ) -> Result<(), NatsError> {
         self.streams().health.check_writable()?;
         let (room, at) = (&append.call.room, append.at);
+        let has_conditions = self.rooms.with(room, |room| room.life.has_conditions());
+        if has_conditions == Some(true)
+            && let Some(stored) = self.append_to_created(append).await?
+        {
+            results.extend(stored.into_iter().map(|stored| ready(Ok(stored)).boxed()));
+            return Ok(());
+        }
         let mut messages = self.messages(append)?;
 
         // After a duplicate the room is still empty, so the next message may be the first.
@@ -255,7 +314,7 @@ impl Publisher {
         }
 
         let subject = self.streams().subjects.room(room);
-        for OutgoingMessage {
+        for PreparedMessage {
             pending, message, ..
         } in messages
         {
@@ -265,24 +324,39 @@ impl Publisher {
         Ok(())
     }
 
+    /// Stores the messages of `append` in a room that was created or closed. Returns `None` if the room was deleted.
+    async fn append_to_created(&self, append: &Append) -> Result<Option<Vec<Stored>>, NatsError> {
+        let (room, conditions) = (&append.call.room, AppendConditions::default());
+        let appended = self
+            .writer
+            .append(room, &append.drafts, &conditions, append.at);
+        let (result, stored) = appended.await?;
+        match result.outcome {
+            AppendOutcome::Refused(AppendRefusal::NoRoom) => Ok(None),
+            AppendOutcome::Refused(_) => Err(NatsError::Closed),
+            AppendOutcome::Stored | AppendOutcome::Duplicate { .. } => Ok(Some(stored)),
+        }
+    }
+
     /// Creates the messages of `append`. Checks that NATS accepts the sizes of those of a batch.
-    fn messages(&self, append: &Append) -> Result<VecDeque<OutgoingMessage>, NatsError> {
+    fn messages(&self, append: &Append) -> Result<VecDeque<PreparedMessage>, NatsError> {
         let room = &append.call.room;
         let seen = self.rooms.with(room, |room| room.newest_kept()).flatten();
+        let base = self.base(room);
 
         let message = |(index, draft): (usize, &Draft)| {
             let pending = self.pending.begin();
             let mut entry = StreamEntry::new(draft, append.at, pending.id);
             entry.seen = seen;
 
-            let id = entry.message_id(room);
-            let mut message = message(room, &entry, payload(draft));
+            let id = entry.message_id(room, base);
+            let mut message = entry.to_message(room, base, payload(draft));
             if append.is_batch {
                 let size = entry.to_json().len() + payload(draft).len();
                 self.streams().check_size(index + 1, size)?;
                 message = message.message_id(&id);
             }
-            Ok(OutgoingMessage {
+            Ok(PreparedMessage {
                 pending,
                 id,
                 message,
@@ -295,12 +369,13 @@ impl Publisher {
     async fn publish_batch<'a>(
         &'a self,
         append: &Append,
-        messages: VecDeque<OutgoingMessage>,
+        messages: VecDeque<PreparedMessage>,
         results: &mut Results<'a>,
     ) -> Result<(), NatsError> {
         let (room, at) = (&append.call.room, append.at);
         let mut acked = Vec::new();
-        let sent = self.publish_runs(room, messages, &mut acked).await;
+        let sent = self.writer.publish_runs(room, messages, None, &mut acked);
+        let sent = sent.await;
         // This is necessary after an error too, because the messages before it are stored.
         if let Some((_, newest)) = acked.last() {
             self.record_head(room, newest.sequence).await;
@@ -316,43 +391,6 @@ impl Publisher {
                 "the first {stored} of {messages} messages are stored, then: {error}"
             )),
         })
-    }
-
-    /// Sends `messages` in runs, and moves those that are stored to `acked`. Each message is stored only directly after
-    /// the previous one. If a message of another node or a duplicate interrupts a run, the rest of it is sent again.
-    async fn publish_runs(
-        &self,
-        room: &RoomName,
-        mut messages: VecDeque<OutgoingMessage>,
-        acked: &mut Vec<(PendingPublish, PublishAck)>,
-    ) -> Result<(), NatsError> {
-        let subject = self.streams().subjects.room(room);
-        let mut longest = FIRST_RUN;
-
-        while !messages.is_empty() {
-            let mut acks = Vec::new();
-            let mut previous: Option<&str> = None;
-            for OutgoingMessage { id, message, .. } in messages.iter().take(longest) {
-                let mut message = message.clone();
-                if let Some(previous) = previous.replace(id) {
-                    message = message.expected_last_message_id(previous);
-                }
-                acks.push(self.streams().send(subject.clone(), message).await?);
-            }
-
-            let mut stored = 0;
-            for ack in acks {
-                let ack = match ack.await {
-                    Err(NatsError::Conflict) if stored > 0 => break,
-                    ack => ack?,
-                };
-                acked.extend(messages.pop_front().map(|message| (message.pending, ack)));
-                stored += 1;
-            }
-            // The factor of two limits the number of messages that are sent in vain.
-            longest = (stored * 2).clamp(2, LONGEST_RUN);
-        }
-        Ok(())
     }
 
     /// Publishes `draft` if `room` is empty, and returns `None` if it is not. The first message of a room contains the
@@ -373,7 +411,12 @@ impl Publisher {
         let pending = self.pending.begin();
         let mut entry = StreamEntry::new(draft, at, pending.id);
         entry.prev = Some(head);
-        let message = message(room, &entry, payload(draft)).expected_last_subject_sequence(0);
+        // After the deletion of the room before it, the last message is the mark of that.
+        let last =
+            |room: &mut RoomState| Some(room.life.base).filter(|base| *base == room.life.applied);
+        let last = self.rooms.with(room, last).flatten().unwrap_or_default();
+        let message = entry.to_message(room, self.base(room), payload(draft));
+        let message = message.expected_last_subject_sequence(last);
 
         let subject = self.streams().subjects.room(room);
         let ack = match self.streams().send(subject, message).await?.await {
@@ -384,8 +427,14 @@ impl Publisher {
         if !ack.duplicate {
             self.record_head(room, ack.sequence).await;
         }
-        let stored = self.confirm(room.clone(), at, pending, ready(Ok(ack)));
-        stored.await.map(Some)
+        let stored = self.writer.confirm(room, at, pending, ack).await?;
+        Ok(Some(stored))
+    }
+
+    /// Returns the offset after which `room` begins.
+    fn base(&self, room: &RoomName) -> u64 {
+        let base = self.rooms.with(room, |room| room.life.base);
+        base.unwrap_or_default()
     }
 
     /// Records that the newest offset of `room` is `head`, for a message whose headers state conditions.
@@ -395,7 +444,7 @@ impl Publisher {
         }
     }
 
-    /// Waits until NATS has acknowledged the publish `pending` and the consumer has delivered it.
+    /// Waits until the publish `pending` is acknowledged, and the consumer has delivered it.
     async fn confirm(
         &self,
         room: RoomName,
@@ -403,24 +452,7 @@ impl Publisher {
         pending: PendingPublish,
         ack: impl Future<Output = Result<PublishAck, NatsError>>,
     ) -> Result<Stored, NatsError> {
-        let ack = ack.await?;
-        if ack.duplicate {
-            let at = self.time_of(&room, ack.sequence).await.unwrap_or(at);
-            let offset = Offset(ack.sequence);
-            return Ok(Stored::Duplicate { offset, at });
-        }
-        let frame = pending.delivered().await?;
-        frame.map(Stored::New).ok_or(NatsError::Unconfirmed)
-    }
-
-    /// Returns the time of the message at `sequence`, in milliseconds since 1970 UTC; `None` if it is no longer kept.
-    async fn time_of(&self, room: &RoomName, sequence: u64) -> Option<u64> {
-        let cached = self.rooms.with(room, |room| room.time_of(sequence));
-        if let Some(cached) = cached.flatten() {
-            return Some(cached);
-        }
-        let message = self.streams().get(sequence).await.ok()??;
-        Some(Record::parse(&message).entry.at)
+        self.writer.confirm(&room, at, pending, ack.await?).await
     }
 
     /// Waits for the outcome of `sent` and finishes its append.
@@ -439,6 +471,7 @@ impl Publisher {
 
         match &result {
             Ok(stored) => metrics::record_commit(began.elapsed(), stored.len()),
+            Err(NatsError::Closed) => {}
             Err(_) => metrics::count_store_failure(),
         }
         self.finish_call(append.call, result.map_err(StoreError::from));
@@ -489,93 +522,23 @@ impl Publisher {
 
         let pending = self.pending.begin();
         let entry = Record::parse(&message).entry;
-        let entry = entry.into_tombstone(at, next, pending.id);
+        let tombstone = entry.clone().into_tombstone(at, next, pending.id);
         let subject = self.streams().subjects.tombstone(room, sequence);
         // The id makes exactly one of several concurrent deletions of the message succeed.
-        let tombstone = self::message(room, &entry, Bytes::new()).message_id(&subject);
+        let tombstone = tombstone.to_message(room, 0, Bytes::new());
+        let tombstone = tombstone.message_id(&subject);
 
         let ack = self.streams().send(subject, tombstone).await?.await?;
         if !ack.duplicate {
             pending.delivered().await?;
         }
+        self.writer.mark_removal(room, sequence, &entry).await?;
         self.streams().erase(sequence).await?;
         Ok(if ack.duplicate {
             Deleted::Before
         } else {
             Deleted::Now
         })
-    }
-}
-
-fn message(room: &RoomName, entry: &StreamEntry, payload: Bytes) -> PublishMessage {
-    let headers = entry.headers(room);
-    PublishMessage::build().payload(payload).headers(headers)
-}
-
-/// The publishes of this node that the consumer has not delivered yet. Each publish has a [`PublishId`], by which the
-/// consumer finds the task that waits for it.
-#[derive(Debug)]
-pub(super) struct PendingPublishes {
-    node: u64,
-    newest: AtomicU64,
-    waiting: Mutex<HashMap<PublishId, oneshot::Sender<Option<Arc<Frame>>>>>,
-}
-
-/// A publish whose delivery is awaited. Dropping it cancels the wait.
-#[derive(Debug)]
-pub(super) struct PendingPublish {
-    id: PublishId,
-    delivery: oneshot::Receiver<Option<Arc<Frame>>>,
-    publishes: Arc<PendingPublishes>,
-}
-
-impl PendingPublishes {
-    fn new() -> Self {
-        Self {
-            node: fastrand::u64(..),
-            newest: AtomicU64::new(0),
-            waiting: Mutex::default(),
-        }
-    }
-
-    /// Registers a new publish and returns it.
-    fn begin(self: &Arc<Self>) -> PendingPublish {
-        let id = PublishId {
-            node: self.node,
-            number: self.newest.fetch_add(1, Ordering::Relaxed) + 1,
-        };
-        let (sender, delivery) = oneshot::channel();
-        self.waiting.lock().insert(id, sender);
-
-        PendingPublish {
-            id,
-            delivery,
-            publishes: self.clone(),
-        }
-    }
-
-    /// Completes the publish `id` with its `frame`, `None` for a tombstone; does nothing if another node published it.
-    pub(super) fn deliver(&self, id: PublishId, frame: Option<Arc<Frame>>) {
-        if let Some(waiting) = self.waiting.lock().remove(&id) {
-            // The receiver has been dropped if the publish timed out.
-            let _ = waiting.send(frame);
-        }
-    }
-}
-
-impl PendingPublish {
-    /// Waits for the delivery. A late one is reported by the consumer, so it is not recorded as a failed write.
-    async fn delivered(mut self) -> Result<Option<Arc<Frame>>, NatsError> {
-        match timeout(DELIVERY_TIMEOUT, &mut self.delivery).await {
-            Ok(Ok(frame)) => Ok(frame),
-            _ => Err(NatsError::Unconfirmed),
-        }
-    }
-}
-
-impl Drop for PendingPublish {
-    fn drop(&mut self) {
-        self.publishes.waiting.lock().remove(&self.id);
     }
 }
 

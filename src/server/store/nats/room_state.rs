@@ -1,10 +1,12 @@
-//! The state of one open room: its bounds, its tombstones and a cache of its newest messages. Pure.
+//! The state of one open room: its bounds, its life, its tombstones and a cache of its newest messages. Pure.
 //!
 //! # Invariants
 //!
 //! - The head of a room is the offset of its newest message, or the value that NATS returned when the room was opened
 //!   and the consumer was at `opened_at`. The messages after the head are new, and only those.
 //! - The cached messages have no gap. The consumer appends new ones, and readers prepend older ones.
+//! - The messages of a deleted room, up to its base, belong to no room. Marks and refused messages ([`room_life`]) have no
+//!   place in the room.
 //! - A tombstone is a message of its own, under a separate subject, because a stream can only remove a message as a
 //!   whole. Readers put it in the place of the deleted message.
 
@@ -14,11 +16,12 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::codec::Record;
+use super::room_life::{LoggedLife, MessageRole};
 use crate::protocol::{Epoch, Offset, RoomName};
 use crate::server::memory::Memory;
 use crate::server::room::Frame;
 use crate::server::store::changes::LogChange;
-use crate::server::store::{Bounds, Limit, Page, Span};
+use crate::server::store::{Bounds, Limit, Page, Span, now_millis};
 
 /// The maximum number of cached messages per room.
 const MAX_MESSAGES: usize = 256;
@@ -36,6 +39,11 @@ pub(super) struct RoomState {
     pub(super) head: Option<u64>,
     /// The first and the last sequence number that the consumer delivered before the head was known.
     early: Option<(u64, u64)>,
+    /// The newest number of the stream that must be part of a life that is read from NATS.
+    expected: u64,
+    pub(super) life: LoggedLife,
+    /// The position of the consumer when the life was read.
+    pub(super) life_read_at: u64,
     /// The position of the consumer when the room was opened.
     opened_at: u64,
     /// The oldest offset that is kept; 0 if none is.
@@ -61,6 +69,9 @@ impl RoomState {
             name,
             head: None,
             early: None,
+            expected: 0,
+            life: LoggedLife::default(),
+            life_read_at: opened_at,
             opened_at,
             first: 0,
             gone: 0,
@@ -83,8 +94,46 @@ impl RoomState {
             head: Offset(head),
             gone: Offset(gone),
             newest: Offset(head.max(position)),
-            is_known: head > 0,
+            is_known: self.is_known(),
         })
+    }
+
+    /// Returns its name.
+    pub(super) const fn name(&self) -> &RoomName {
+        &self.name
+    }
+
+    /// Returns true if the room has expired.
+    pub(super) fn is_expired(&self) -> bool {
+        self.life.is_expired(now_millis())
+    }
+
+    /// Returns true if the room has, or had, messages, or was created.
+    pub(super) fn is_known(&self) -> bool {
+        self.head.is_some_and(|head| head > self.life.base) || self.life.is_known()
+    }
+
+    /// Sets the life that was read from NATS when the consumer was at `position`. Returns false if the consumer has
+    /// received events that it does not include: it must be read again. A life that is newer is kept meanwhile.
+    pub(super) fn set_life(&mut self, life: LoggedLife, position: u64) -> bool {
+        self.life_read_at = position;
+        let early = self.early.map_or(0, |(_, last)| last);
+        let expected = match self.head {
+            Some(_) => self.life.applied,
+            // Some of the early messages may have come after the end.
+            None if life.lifecycle.is_closed => self.expected.max(early),
+            None => self.expected,
+        };
+        if self.head.is_some() && life.applied < expected {
+            return false;
+        }
+
+        if life.lifecycle.is_closed {
+            self.early = None;
+        }
+        let is_complete = life.applied >= expected;
+        self.life = life;
+        is_complete
     }
 
     /// Returns the newest offset; `None` if no message is kept.
@@ -106,6 +155,8 @@ impl RoomState {
 
     /// Records that NATS returned `head` and `oldest`; `oldest` is `None` if no message is kept.
     pub(super) fn set_bounds(&mut self, head: u64, oldest: Option<Record>) {
+        // The room may have been deleted meanwhile.
+        let oldest = oldest.filter(|oldest| oldest.offset > self.life.base);
         let oldest = oldest.map(|oldest| (oldest.offset, oldest.before()));
         self.loaded = Some(Instant::now());
 
@@ -121,6 +172,8 @@ impl RoomState {
                 let last_early = self.early.map_or(0, |(_, last)| last);
                 let head = head.max(self.first).max(last_early);
                 self.head = Some(head);
+                self.life.head = self.life.head.max(head);
+                self.life.applied = self.life.applied.max(last_early);
                 self.recent = RecentMessages::new(head);
             }
         }
@@ -134,41 +187,66 @@ impl RoomState {
         self.tombstones.trim(first);
     }
 
-    /// Reports whether message `sequence` is new. Before the head is known, the message is only noted.
-    pub(super) fn is_new(&mut self, sequence: u64) -> bool {
+    /// Reports whether `record` is a new message or any tombstone. Before the head is known, a message is only noted.
+    pub(super) fn is_new(&mut self, record: &Record) -> bool {
+        if record.entry.deleted.is_some() {
+            return record.offset > self.life.base;
+        }
+
+        let sequence = record.offset;
         let Some(head) = self.head else {
-            let first = self.early.map_or(sequence, |(first, _)| first);
-            self.early = Some((first, sequence));
+            if record.entry.life.is_some() {
+                self.expected = sequence;
+            }
+            if !record.entry.is_mark() {
+                let first = self.early.map_or(sequence, |(first, _)| first);
+                self.early = Some((first, sequence));
+            }
             return false;
         };
-        sequence > head
+        sequence > head.max(self.life.applied)
     }
 
-    /// Applies `record`, a new message or any tombstone, and returns the change; `None` if nothing changes. `hole` is
-    /// the newest number of the stream that the consumer did not receive.
+    /// Applies `record`, a new message or any tombstone, and returns the changes. `hole` is the newest number of the stream
+    /// that the consumer did not receive.
     pub(super) fn apply(
         &mut self,
         mut record: Record,
         hole: u64,
         epoch: Epoch,
         quota: CacheQuota,
-    ) -> Option<LogChange> {
+    ) -> Vec<LogChange> {
+        let Some(head) = self.head else {
+            // A tombstone of a room that is being opened.
+            self.tombstones.insert(record);
+            return Vec::new();
+        };
+
         let offset = record.offset;
+        let was_closed = self.life.lifecycle.is_closed;
         if let Some(at) = record.entry.deleted {
             if !self.tombstones.insert(record.clone()) {
-                return None;
+                return Vec::new();
             }
-            if offset <= self.head? {
+            if offset <= head {
                 self.recent.redact(offset);
-                return Some(LogChange::Deleted(self.name.clone(), Offset(offset), at));
+                return vec![LogChange::Deleted(self.name.clone(), Offset(offset), at)];
             }
             // The message was removed from the stream before the consumer received it.
-        } else if let Some(tombstone) = self.tombstones.get(offset) {
-            // The message was deleted in the meantime.
-            record = tombstone.clone();
+        } else {
+            let event = record.entry.life.as_deref();
+            match self.life.apply(offset, record.entry.at, event) {
+                MessageRole::Message => {}
+                MessageRole::Mark => return self.closed(was_closed).into_iter().collect(),
+                MessageRole::Refused => return Vec::new(),
+                MessageRole::Deletion => return vec![self.clear(offset)],
+            }
+            if let Some(tombstone) = self.tombstones.get(offset) {
+                // The message was deleted in the meantime.
+                record = tombstone.clone();
+            }
         }
 
-        let head = self.head?;
         let prev = if hole > head.max(self.opened_at) {
             hole.min(offset - 1)
         } else {
@@ -177,7 +255,27 @@ impl RoomState {
 
         let frame = Arc::new(record.into_frame(self.name.clone(), epoch, prev));
         self.push(frame.clone(), quota);
-        Some(LogChange::Appended(self.name.clone(), vec![frame]))
+        let appended = LogChange::Appended(self.name.clone(), vec![frame]);
+        [appended]
+            .into_iter()
+            .chain(self.closed(was_closed))
+            .collect()
+    }
+
+    /// Returns the change if the room is closed now and was not before.
+    fn closed(&self, was_closed: bool) -> Option<LogChange> {
+        let is_new = self.life.lifecycle.is_closed && !was_closed;
+        let head = Offset(self.head.unwrap_or_default());
+        is_new.then(|| LogChange::Closed(self.name.clone(), head))
+    }
+
+    /// Removes everything up to `offset`, because the room was deleted there.
+    fn clear(&mut self, offset: u64) -> LogChange {
+        self.head = Some(offset);
+        (self.first, self.gone) = (0, offset);
+        self.recent = RecentMessages::new(offset);
+        self.tombstones.trim(offset + 1);
+        LogChange::RoomDeleted(self.name.clone(), Offset(offset))
     }
 
     /// Adds the newest entry.
@@ -404,7 +502,7 @@ impl Tombstones {
     }
 
     /// Removes the tombstones before `first`.
-    fn trim(&mut self, first: u64) {
+    pub(super) fn trim(&mut self, first: u64) {
         self.0 = self.0.split_off(&first);
     }
 

@@ -8,19 +8,22 @@
 //! - If the consumer does not receive some numbers of the stream, because those messages were removed first, the next
 //!   message of each room that was open shows the gap: its `prev` is the newest number that may be missing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::message::StreamMessage;
+use futures::{StreamExt, TryStreamExt, stream};
 use parking_lot::Mutex;
-use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::sync::{Notify, watch};
+use tokio::time::{sleep, timeout};
+use tracing::debug;
 
-use super::codec::{PublishId, Record, StreamSubject, token};
+use super::codec::{PublishId, Record, StreamSubject, room_of, token};
 use super::connection::{NatsError, REQUEST_TIMEOUT};
+use super::room_life::LoggedLife;
 use super::room_state::{CacheQuota, RoomState};
-use super::streams::Streams;
+use super::streams::{LoadedLife, Streams};
 use super::watched::WatchedPatterns;
 use crate::protocol::{Offset, RoomName, RoomPattern};
 use crate::server::room::Frame;
@@ -29,6 +32,15 @@ use crate::server::store::changes::LogChange;
 
 /// The time for which the oldest message is cached: NATS sends no notification when a message is removed.
 const BOUNDS_MAX_AGE: Duration = Duration::from_secs(1);
+
+/// The time between two saves of the life of a room, unless it must be saved at once.
+const SAVE_INTERVAL: Duration = Duration::from_millis(100);
+/// The pause before the rooms that expire are read again after a failure.
+const LOAD_AGAIN: Duration = Duration::from_secs(1);
+/// The maximum number of times that the life of a room is read because the consumer has received a newer message.
+const LIFE_ATTEMPTS: usize = 5;
+/// The maximum number of lives that are saved or read at the same time.
+const SAVES_AT_ONCE: usize = 16;
 
 /// The open rooms. See the [module docs](self).
 #[derive(Debug)]
@@ -39,6 +51,10 @@ pub(super) struct Rooms {
     inner: Mutex<OpenRooms>,
     /// The last processed number of the stream, for tasks that wait for one.
     reached: watch::Sender<u64>,
+    /// The rooms whose lives this node has changed and not saved.
+    unsaved: Mutex<HashSet<RoomName>>,
+    /// A notification that is sent when there are some.
+    has_unsaved: Notify,
 }
 
 #[derive(Debug)]
@@ -50,6 +66,8 @@ struct OpenRooms {
     position: u64,
     /// The newest number that the consumer did not receive.
     hole: u64,
+    /// The rooms that expire, by subject token, each with a time before which it does not: in milliseconds since 1970 UTC.
+    expiring: HashMap<String, u64>,
 }
 
 impl OpenRooms {
@@ -71,12 +89,15 @@ impl Rooms {
             watched: WatchedPatterns::default(),
             position,
             hole: 0,
+            expiring: HashMap::new(),
         };
         Self {
             streams,
             kept,
             inner: Mutex::new(inner),
             reached: watch::Sender::new(position),
+            unsaved: Mutex::default(),
+            has_unsaved: Notify::new(),
         }
     }
 
@@ -129,8 +150,11 @@ impl Rooms {
 
     /// Requests the oldest kept entry of `room`, whose newest offset is `head`; `None` if no entry is kept.
     async fn oldest(&self, room: &RoomName, head: u64) -> Result<Option<Record>, NatsError> {
-        let message = self.streams.next(room, 1).await?;
-        let message = message.as_ref().map(Record::parse);
+        let bounds = |room: &mut RoomState| (room.life.base + 1, room.life.lifecycle.is_closed);
+        let (first, is_closed) = self.with(room, bounds).unwrap_or((1, false));
+        let message = self.first_message(room, first).await?;
+        // Messages after the end are not of the room.
+        let message = message.filter(|message| !is_closed || message.offset <= head);
         let tombstone = |messages: usize| {
             let places = self.kept.saturating_sub(messages);
             let oldest = |room: &mut RoomState| {
@@ -147,6 +171,22 @@ impl Rooms {
             return Ok(Some(tombstone));
         }
         Ok(message)
+    }
+
+    /// Requests the first message of `room` at or after `sequence`.
+    pub(super) async fn first_message(
+        &self,
+        room: &RoomName,
+        mut sequence: u64,
+    ) -> Result<Option<Record>, NatsError> {
+        while let Some(message) = self.streams.next(room, sequence).await? {
+            let record = Record::parse(&message);
+            if !record.entry.is_mark() {
+                return Ok(Some(record));
+            }
+            sequence = record.offset + 1;
+        }
+        Ok(None)
     }
 
     /// Caches `frames`: all entries of `room` after `floor`, up to `until`, if that is still the floor of the cache.
@@ -169,6 +209,94 @@ impl Rooms {
     /// Ends one [`Rooms::watch`] of `pattern`.
     pub(super) fn unwatch(&self, pattern: &RoomPattern) {
         self.inner.lock().watched.remove(pattern);
+    }
+
+    /// Returns the life of `room` and its newest offset, which must be open. Expired rooms are returned too.
+    pub(super) fn life(&self, room: &RoomName) -> Result<(LoggedLife, Offset), NatsError> {
+        let life = self.with(room, |room| Some((room.life.clone(), Offset(room.head?))));
+        life.flatten().ok_or(NatsError::NotOpen)
+    }
+
+    /// Returns true if the consumer has received everything after `position` of the stream.
+    fn has_all_since(&self, position: u64) -> bool {
+        self.inner.lock().hole <= position
+    }
+
+    /// Saves the life of `room`, which must be open.
+    pub(super) async fn save(&self, room: &RoomName) -> Result<(), NatsError> {
+        let (mut life, head) = self.life(room)?;
+        life.head = head.0;
+        self.streams.save_life(room, &life).await
+    }
+
+    /// Saves the life of `room` soon. If the node stops before, the next one that opens the room derives it from the messages.
+    pub(super) fn save_later(&self, room: &RoomName) {
+        self.unsaved.lock().insert(room.clone());
+        self.has_unsaved.notify_one();
+    }
+
+    /// Saves the lives of rooms at intervals, until dropped.
+    pub(super) async fn save_lives(self: Arc<Self>) {
+        loop {
+            self.has_unsaved.notified().await;
+            sleep(SAVE_INTERVAL).await;
+
+            let rooms = std::mem::take(&mut *self.unsaved.lock());
+            let saves = rooms.into_iter().map(|room| {
+                let rooms = &self;
+                async move {
+                    match rooms.save(&room).await {
+                        // A room that was released is saved when it is opened again.
+                        Ok(()) | Err(NatsError::NotOpen) => {}
+                        Err(error) => {
+                            debug!(%room, %error, "could not save the state of a room; trying again");
+                            rooms.save_later(&room);
+                        }
+                    }
+                }
+            });
+            let mut saves = stream::iter(saves).buffer_unordered(SAVES_AT_ONCE);
+            while saves.next().await.is_some() {}
+        }
+    }
+
+    /// Loads the rooms that expire, which no node may have used since.
+    pub(super) async fn load_expiring(self: Arc<Self>) {
+        while let Err(error) = self.load_expiring_once().await {
+            debug!(%error, "could not read which rooms expire; trying again");
+            sleep(LOAD_AGAIN).await;
+        }
+    }
+
+    async fn load_expiring_once(&self) -> Result<(), NatsError> {
+        let rooms = self.streams.rooms_with_life().await?;
+        let loads = rooms.into_iter().map(|room| async move {
+            if let Some(at) = self.streams.saved_expiry(&room).await? {
+                let mut inner = self.inner.lock();
+                inner.expiring.entry(token(&room)).or_insert(at);
+            }
+            Ok::<_, NatsError>(())
+        });
+        stream::iter(loads)
+            .buffer_unordered(SAVES_AT_ONCE)
+            .try_collect()
+            .await
+    }
+
+    /// Records that `room` does not expire before `at`, in milliseconds since 1970 UTC; `None` if it does not expire.
+    pub(super) fn set_expiry(&self, room: &RoomName, at: Option<u64>) {
+        let mut inner = self.inner.lock();
+        match at {
+            Some(at) => inner.expiring.insert(token(room), at),
+            None => inner.expiring.remove(&token(room)),
+        };
+    }
+
+    /// Removes and returns the rooms that may have expired at `now`, in milliseconds since 1970 UTC.
+    pub(super) fn take_expiring(&self, now: u64) -> Vec<RoomName> {
+        let mut inner = self.inner.lock();
+        let due = inner.expiring.extract_if(|_, at| *at <= now);
+        due.filter_map(|(token, _)| room_of(&token)).collect()
     }
 
     /// Processes `message` of the stream, which has this `subject`. Returns the id of its publish if the room is open,
@@ -195,6 +323,12 @@ impl Rooms {
         let (token, deleted) = match subject {
             Some(StreamSubject::Message(token)) => (token, None),
             Some(StreamSubject::Tombstone(token, offset)) => (token, Some(offset)),
+            Some(StreamSubject::Use(token)) => {
+                if let Some(room) = inner.open.get_mut(token) {
+                    room.life.touch(Record::parse(message).entry.at);
+                }
+                return None;
+            }
             Some(StreamSubject::Command) | None => return None,
         };
         let parse = || match deleted {
@@ -203,25 +337,33 @@ impl Rooms {
         };
         let epoch = || self.streams.epoch.clone();
 
-        let mut by = None;
-        let mut change = None;
-        if let Some(room) = inner.open.get_mut(token)
-            && (deleted.is_some() || room.is_new(sequence))
-            && let Some(record) = parse()
-        {
-            by = record.entry.by;
-            change = room.apply(record, hole, epoch(), quota);
+        if let Some(room) = inner.open.get_mut(token) {
+            let record = parse()?;
+            let by = record.entry.by;
+            if room.is_new(&record) {
+                let applied = room.apply(record, hole, epoch(), quota);
+                for change in &applied {
+                    if let LogChange::Appended(_, frames) = change {
+                        let head = frames.last().map_or(sequence, |frame| frame.offset().0);
+                        inner.watched.set_head(token, head);
+                    }
+                }
+                if let Some(at) = room.life.expires_at() {
+                    let known = inner.expiring.entry(token.to_owned()).or_insert(at);
+                    *known = at.min(*known);
+                }
+                changes.extend(applied);
+                if room.head.is_some() {
+                    return by;
+                }
+            }
         }
 
-        if let Some(LogChange::Appended(_, frames)) = &change {
-            let head = frames.last().map_or(sequence, |frame| frame.offset().0);
-            inner.watched.set_head(token, head);
-        } else if change.is_none() && !inner.watched.is_empty() {
-            // The room is not open, or is being opened and its bounds include the message.
-            change = parse().and_then(|record| inner.watched.apply(token, record, epoch()));
+        // The room is not open, or is being opened and its bounds include the message.
+        if !inner.watched.is_empty() {
+            changes.extend(inner.watched.apply(token, parse()?, epoch()));
         }
-        changes.extend(change);
-        by
+        None
     }
 
     /// Returns the last number that the consumer has processed.
@@ -279,6 +421,13 @@ pub(super) struct Opening {
 impl Opening {
     /// Loads the bounds of the room if they are out of date, and keeps the room until [`Rooms::release`].
     pub(super) async fn finish(self) -> Result<(), NatsError> {
+        self.load_if_needed().await?;
+        self.rooms.with(&self.room, |room| room.is_kept = true);
+        Ok(())
+    }
+
+    /// Loads the bounds of the room if they are out of date.
+    pub(super) async fn load_if_needed(&self) -> Result<(), NatsError> {
         if !self.is_fresh() {
             let _turn = self.turn.lock().await;
             if !self.is_fresh() {
@@ -290,41 +439,68 @@ impl Opening {
                 }
             }
         }
-
-        self.rooms.with(&self.room, |room| room.is_kept = true);
         Ok(())
     }
 
     /// Reports whether the bounds are known and not out of date.
     fn is_fresh(&self) -> bool {
-        let loaded = self.rooms.with(&self.room, |room| room.loaded).flatten();
-        loaded.is_some_and(|loaded| loaded.elapsed() < BOUNDS_MAX_AGE)
+        let loaded = |room: &mut RoomState| Some((room.loaded?, room.life_read_at));
+        let loaded = self.rooms.with(&self.room, loaded).flatten();
+        loaded.is_some_and(|(loaded, life_read_at)| {
+            loaded.elapsed() < BOUNDS_MAX_AGE && self.rooms.has_all_since(life_read_at)
+        })
     }
 
     /// Requests the bounds of the room, whose newest offset is `head` if it is known.
     async fn load(&self, head: Option<u64>) -> Result<(), NatsError> {
         self.rooms.streams.health.check_readable()?;
+        let read_at = self.rooms.with(&self.room, |room| room.life_read_at);
+        let has_all = read_at.is_some_and(|read_at| self.rooms.has_all_since(read_at));
         let head = match head {
-            Some(head) => head,
-            None => self.load_head().await?,
+            Some(head) if has_all => head,
+            _ => self.load_life().await?,
         };
+
         let oldest = self.rooms.oldest(&self.room, head).await?;
         self.rooms
             .with(&self.room, |room| room.set_bounds(head, oldest));
         Ok(())
     }
 
-    /// Requests the tombstones of the room, and returns its newest offset.
-    async fn load_head(&self) -> Result<u64, NatsError> {
-        let tombstones = self.rooms.streams.tombstones(&self.room).await?;
+    /// Requests the life and the tombstones of the room, and returns its newest offset.
+    async fn load_life(&self) -> Result<u64, NatsError> {
+        let streams = &self.rooms.streams;
+        let tombstones = streams.tombstones(&self.room).await?;
+        let mut attempts = 0;
+        let (head, unsaved) = loop {
+            let position = self.rooms.position();
+            let LoadedLife {
+                life,
+                head,
+                unsaved,
+            } = streams.life(&self.room).await?;
+            let expires_at = life.expires_at();
+            let is_set = self
+                .rooms
+                .with(&self.room, |room| room.set_life(life, position));
+            attempts += 1;
+            // A message that is missing each time was removed from the stream.
+            if is_set != Some(false) || attempts == LIFE_ATTEMPTS {
+                self.rooms.set_expiry(&self.room, expires_at);
+                break (head, unsaved);
+            }
+        };
+        if unsaved > 0 {
+            self.rooms.save_later(&self.room);
+        }
+
         let newest = self.rooms.with(&self.room, |room| {
             for tombstone in tombstones {
                 room.tombstones.insert(tombstone);
             }
+            room.tombstones.trim(room.life.base + 1);
             room.tombstones.newest()
         });
-
-        let head = self.rooms.streams.head(&self.room).await?;
         Ok(head.max(newest.unwrap_or_default()))
     }
 }

@@ -3,7 +3,8 @@
 //! Messages expire by their number in the room and by age. The newest offset of a room must survive the expiry of all
 //! its messages. The NATS server therefore copies the headers of each message to the second stream (`NAME-heads`),
 //! which keeps the newest copy per room without expiry, about 300 bytes each. The second stream also holds the rules
-//! of all nodes.
+//! of all nodes, and the lives of rooms that were created, closed or deleted, or have producers. A life is derived from the
+//! messages of the room, and stored so that it survives their expiry and need not be derived from all of them.
 
 use std::num::Wrapping;
 use std::sync::Arc;
@@ -23,10 +24,13 @@ use async_nats::jetstream::stream::{
 };
 use async_nats::jetstream::{Context, ErrorCode};
 use bytes::Bytes;
-use futures::TryStreamExt;
+use futures::{TryStreamExt, stream};
 
-use super::codec::{COMMANDS, HEADS, ROOMS, RULES, Record, StreamSubject, Subjects, TOMBSTONES};
+use super::codec::{
+    COMMANDS, HEADS, ROOMS, RULES, Record, StreamEntry, StreamSubject, Subjects, TOMBSTONES,
+};
 use super::connection::{HealthTracker, NatsError, NatsSettings, REQUEST_TIMEOUT};
+use super::room_life::LoggedLife;
 use crate::protocol::{Epoch, RoomName};
 
 /// The prefix of the stream's description. The number of times that the stream has lost messages follows.
@@ -36,9 +40,21 @@ const DESCRIPTION: &str = "Fanfare's rooms, life ";
 const MIN_DUPLICATE_WINDOW: Duration = Duration::from_millis(100);
 /// The maximum number of publishes without an ack; further ones wait.
 const MAX_UNACKED: usize = 8192;
+/// The maximum number of messages of a deleted room that are removed at the same time.
+const ERASED_AT_ONCE: usize = 16;
 /// The size in bytes that is reserved for the headers of a message of a batch, in addition to its entry: the version
 /// line, the message id and the expected message id.
 const ADDED_HEADERS: usize = 150;
+
+/// The life of a room in both streams.
+#[derive(Debug)]
+pub(super) struct LoadedLife {
+    pub(super) life: LoggedLife,
+    /// The newest offset of the room, even if that message is no longer in the stream; 0 if the room never had a message.
+    pub(super) head: u64,
+    /// The number of messages that were applied to the saved life.
+    pub(super) unsaved: usize,
+}
 
 /// Both streams, and the health of the connection to them.
 #[derive(Debug)]
@@ -196,19 +212,118 @@ impl Streams {
         fetch(self.rooms.raw_message_builder().sequence(sequence)).await
     }
 
-    /// Returns the newest offset of `room`, even if that message is no longer in the stream; 0 if the room never had a
-    /// message.
-    pub(super) async fn head(&self, room: &RoomName) -> Result<u64, NatsError> {
-        let kept = self.rooms.raw_message_builder();
+    /// Returns the last message under the subject of `room`, which may be a mark.
+    pub(super) async fn last(&self, room: &RoomName) -> Result<Option<StreamMessage>, NatsError> {
+        let last = self.rooms.raw_message_builder();
+        fetch(last.last_by_subject(self.subjects.room(room))).await
+    }
+
+    /// Returns the life of `room`: the saved one, and the messages after it.
+    pub(super) async fn life(&self, room: &RoomName) -> Result<LoadedLife, NatsError> {
         let recorded = self.heads.raw_message_builder();
-        let (kept, recorded) = futures::try_join!(
-            fetch(kept.last_by_subject(self.subjects.room(room))),
+        let saved = self.heads.raw_message_builder();
+        let used = self.rooms.raw_message_builder();
+        let (last, recorded, saved, used) = futures::try_join!(
+            self.last(room),
             fetch(recorded.last_by_subject(self.subjects.head(room))),
+            fetch(saved.last_by_subject(self.subjects.life(room))),
+            fetch(used.last_by_subject(self.subjects.uses(room))),
         )?;
 
-        let kept = kept.map_or(0, |kept| kept.sequence);
+        let saved = saved.and_then(|saved| self.saved_life(&saved));
+        let last = last.as_ref().map(Record::parse);
+        let has_event = |last: &Record| last.entry.life.is_some();
+        // All messages after an event that is not saved yet have events, except those of an ordinary room.
+        let is_ordinary = saved.is_none() && !last.as_ref().is_some_and(has_event);
+        let mut life = saved.unwrap_or_default();
+        let mut unsaved = 0;
+        if let Some(last) = last.filter(|last| last.offset > life.applied) {
+            if is_ordinary {
+                life.apply(last.offset, last.entry.at, None);
+            } else {
+                unsaved = self.apply_after(room, &mut life, last.offset).await?;
+            }
+        }
+        if let Some(used) = used {
+            life.touch(Record::parse(&used).entry.at);
+        }
+
         let recorded = recorded.and_then(|head| self.head_in(&head));
-        Ok(kept.max(recorded.unwrap_or_default()))
+        let recorded = recorded.filter(|_| !life.lifecycle.is_closed);
+        let head = life.head.max(recorded.unwrap_or_default());
+        Ok(LoadedLife {
+            life,
+            head,
+            unsaved,
+        })
+    }
+
+    /// Applies the messages of `room` up to `last` that `life` does not include. Returns their number.
+    async fn apply_after(
+        &self,
+        room: &RoomName,
+        life: &mut LoggedLife,
+        last: u64,
+    ) -> Result<usize, NatsError> {
+        let mut applied = 0;
+        while life.applied < last
+            && let Some(message) = self.next(room, life.applied + 1).await?
+        {
+            let Record { offset, entry, .. } = Record::parse(&message);
+            life.apply(offset, entry.at, entry.life.as_deref());
+            applied += 1;
+        }
+        Ok(applied)
+    }
+
+    /// Returns the life in `message` of the second stream; `None` if it is of another epoch.
+    fn saved_life(&self, message: &StreamMessage) -> Option<LoggedLife> {
+        let (epoch, life): (Epoch, LoggedLife) = serde_json::from_slice(&message.payload).ok()?;
+        (epoch == self.epoch).then_some(life)
+    }
+
+    /// Saves `life` of `room` in the second stream, unless a newer one is there.
+    pub(super) async fn save_life(
+        &self,
+        room: &RoomName,
+        life: &LoggedLife,
+    ) -> Result<(), NatsError> {
+        let version = |life: &LoggedLife| (life.applied, life.lifecycle.used);
+        let is_saved = |saved: &StreamMessage| {
+            let saved = self.saved_life(saved);
+            saved.is_some_and(|saved| version(&saved) >= version(life))
+        };
+        let payload = serde_json::to_vec(&(&self.epoch, life)).map_err(NatsError::request)?;
+        let message = PublishMessage::build().payload(payload.into());
+        self.replace(self.subjects.life(room), is_saved, message)
+            .await
+    }
+
+    /// Returns all rooms with a life.
+    pub(super) async fn rooms_with_life(&self) -> Result<Vec<RoomName>, NatsError> {
+        let subjects = self.heads.info_with_subjects(self.subjects.lives()).await;
+        let mut subjects = subjects.map_err(NatsError::request)?;
+        let mut rooms = Vec::new();
+        while let Some((subject, _)) = subjects.try_next().await.map_err(NatsError::request)? {
+            rooms.extend(self.subjects.room_of_life(&subject));
+        }
+        Ok(rooms)
+    }
+
+    /// Returns the time at which the saved life of `room` expires, in milliseconds since 1970 UTC; `None` if it does not.
+    pub(super) async fn saved_expiry(&self, room: &RoomName) -> Result<Option<u64>, NatsError> {
+        let saved = self.heads.raw_message_builder();
+        let saved = fetch(saved.last_by_subject(self.subjects.life(room))).await?;
+        let life = saved.and_then(|saved| self.saved_life(&saved));
+        Ok(life.and_then(|life| life.expires_at()))
+    }
+
+    /// Publishes that `room` was used, to all nodes.
+    pub(super) async fn publish_use(&self, room: &RoomName, at: u64) -> Result<(), NatsError> {
+        let used = StreamEntry::used(at);
+        let message = used.to_message(room, 0, Bytes::new());
+        self.send(self.subjects.uses(room), message).await?.await?;
+        Ok(())
     }
 
     /// Returns the number of messages of `room` in the stream.
@@ -326,6 +441,18 @@ impl Streams {
         Ok(ack.sequence)
     }
 
+    /// Removes the messages of `room` before `end` from the stream and overwrites their bytes.
+    pub(super) async fn erase_before(&self, room: &RoomName, end: u64) -> Result<(), NatsError> {
+        let messages = stream::try_unfold(1, |from| async move {
+            let next = self.next(room, from).await?;
+            let next = next.filter(|next| next.sequence < end);
+            Ok::<_, NatsError>(next.map(|next| (next.sequence, next.sequence + 1)))
+        });
+        messages
+            .try_for_each_concurrent(ERASED_AT_ONCE, |sequence| self.erase(sequence))
+            .await
+    }
+
     /// Removes the message at `sequence` from the stream and overwrites its bytes; does nothing if it is not there.
     pub(super) async fn erase(&self, sequence: u64) -> Result<(), NatsError> {
         match self.rooms.delete_message(sequence).await {
@@ -338,18 +465,29 @@ impl Streams {
     /// Records in the second stream that the newest offset of `room` is at least `head`. This is needed for a message
     /// whose copy the second stream rejects, because its headers state conditions that hold only in the first stream.
     pub(super) async fn record_head(&self, room: &RoomName, head: u64) -> Result<(), NatsError> {
-        let subject = self.subjects.head(room);
+        let is_recorded = |newest: &StreamMessage| self.head_in(newest) >= Some(head);
+        let message = PublishMessage::build().header(NATS_SEQUENCE, head.to_string());
+        self.replace(self.subjects.head(room), is_recorded, message)
+            .await
+    }
+
+    /// Replaces the message under `subject` of the second stream with `message`, unless the one there `is_newer`.
+    async fn replace(
+        &self,
+        subject: String,
+        is_newer: impl Fn(&StreamMessage) -> bool,
+        message: PublishMessage,
+    ) -> Result<(), NatsError> {
         loop {
             let newest = self.heads.raw_message_builder();
             let newest = fetch(newest.last_by_subject(subject.clone())).await?;
-            if newest.as_ref().and_then(|newest| self.head_in(newest)) >= Some(head) {
+            if newest.as_ref().is_some_and(&is_newer) {
                 return Ok(());
             }
 
-            // A copy of a newer message may arrive first and must not be replaced.
-            let message = PublishMessage::build()
-                .header(NATS_SEQUENCE, head.to_string())
-                .expected_last_subject_sequence(newest.map_or(0, |newest| newest.sequence));
+            // A newer one may arrive first and must not be replaced.
+            let sequence = newest.map_or(0, |newest| newest.sequence);
+            let message = message.clone().expected_last_subject_sequence(sequence);
             let sent = self.context.send_publish(subject.clone(), message).await?;
             match sent.await.map_err(NatsError::from) {
                 Err(NatsError::Conflict) => {}
@@ -362,6 +500,10 @@ impl Streams {
     fn head_in(&self, message: &StreamMessage) -> Option<u64> {
         if message.time < self.rooms.cached_info().created {
             return None;
+        }
+        let Record { entry, .. } = Record::parse(message);
+        if entry.is_mark() {
+            return entry.seen.map(|head| head.0);
         }
         message.headers.get(NATS_SEQUENCE)?.as_str().parse().ok()
     }

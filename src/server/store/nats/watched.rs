@@ -70,21 +70,35 @@ impl WatchedPatterns {
         self.patterns.matching(room).next().is_some()
     }
 
-    /// Returns the change by `record`, a message or a tombstone of the room with `token`; `None` if the room is not
-    /// watched.
-    pub(super) fn apply(&mut self, token: &str, record: Record, epoch: Epoch) -> Option<LogChange> {
-        let room = room_of(token)?;
-        if !self.is_watched(&room) {
-            return None;
+    /// Returns the changes by `record`, a message or a tombstone of the room with `token`; none if the room is not watched.
+    pub(super) fn apply(&mut self, token: &str, record: Record, epoch: Epoch) -> Vec<LogChange> {
+        let Some(room) = room_of(token).filter(|room| self.is_watched(room)) else {
+            return Vec::new();
+        };
+
+        let offset = Offset(record.offset);
+        if let Some(at) = record.entry.deleted {
+            return vec![LogChange::Deleted(room, offset, at)];
+        }
+        let life = record.entry.life.clone().unwrap_or_default();
+        if life.deletes {
+            self.heads.remove(token);
+            return vec![LogChange::RoomDeleted(room, offset)];
+        }
+        let last = if life.is_mark {
+            record.entry.seen.unwrap_or_default()
+        } else {
+            offset
+        };
+        let closed = life.closes.then(|| LogChange::Closed(room.clone(), last));
+        if life.is_mark {
+            return closed.into_iter().collect();
         }
 
-        let offset = record.offset;
-        if let Some(at) = record.entry.deleted {
-            return Some(LogChange::Deleted(room, Offset(offset), at));
-        }
-        let known = self.insert_head(token, offset);
+        let known = self.insert_head(token, offset.0);
         let prev = known.unwrap_or_else(|| record.known_before());
         let frame = record.into_frame(room.clone(), epoch, prev);
-        Some(LogChange::Appended(room, vec![Arc::new(frame)]))
+        let appended = LogChange::Appended(room, vec![Arc::new(frame)]);
+        [appended].into_iter().chain(closed).collect()
     }
 }

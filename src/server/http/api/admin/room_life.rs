@@ -31,7 +31,6 @@ use crate::server::store::{RoomChange, RoomSettings};
         OperatorErrors,
         (status = 404, description = "`no_such_room`: or it has expired", body = ErrorBody),
         BodyErrors,
-        (status = 501, description = "`not_implemented`: with NATS", body = ErrorBody),
         (status = 503, description = "`store_unavailable`, `too_many_rooms`", body = ErrorBody),
     ),
 )]
@@ -93,7 +92,6 @@ pub(super) async fn change(
         OperatorErrors,
         (status = 404, description = "`no_such_room`: or it has expired", body = ErrorBody),
         (status = 415, description = "`unsupported_media_type`: send `application/json`", body = ErrorBody),
-        (status = 501, description = "`not_implemented`: with NATS", body = ErrorBody),
         (status = 503, description = "`store_unavailable`, `too_many_rooms`", body = ErrorBody),
     ),
 )]
