@@ -241,3 +241,28 @@ async fn a_restart_of_nats_loses_and_repeats_nothing_for_readers_of_patterns() {
         .collect();
     assert_eq!(received, stored(&nodes[0]).await);
 }
+
+#[tokio::test]
+async fn slow_reads_of_patterns_delay_no_read_of_a_room() {
+    let nats = Nats::start().await;
+    let proxy = NatsProxy::before(nats.port).await;
+    let [first]: [Server; 1] = nats.nodes();
+    publish(&first, "lobby", "hello").await;
+    publish(&first, "runs-1", "hello").await;
+    let node = Nats::node_behind(&proxy).await;
+
+    // A page of a pattern requests the list of tombstones.
+    proxy.hold("$JS.API.STREAM.INFO.fanfare");
+    let mut readers = Vec::new();
+    for _ in 0..20 {
+        readers.push(follow(&node, json!({ "after": 0 })).await);
+    }
+    proxy.holds().await;
+    let read = log(&node, "lobby").await;
+
+    assert_eq!(read.len(), 1);
+    proxy.release();
+    for mut reader in readers {
+        assert_eq!(messages(&mut reader, 1).await[0]["room"], "runs-1");
+    }
+}

@@ -15,9 +15,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{info, warn};
 
@@ -122,8 +123,13 @@ impl Cluster {
         }
     }
 
-    /// Handles the events of the bus, sends heartbeats, and removes nodes without heartbeats, until dropped.
-    pub(super) async fn run(&self, mut events: UnboundedReceiver<BusEvent>) {
+    /// Handles the events of the bus and, when there are none, signals; sends heartbeats, and removes nodes without
+    /// heartbeats, until dropped.
+    pub(super) async fn run(
+        &self,
+        mut events: UnboundedReceiver<BusEvent>,
+        mut signals: Receiver<Bytes>,
+    ) {
         self.request_all();
 
         let mut interval = tokio::time::interval(HEARTBEAT / 2);
@@ -131,7 +137,7 @@ impl Cluster {
         let mut ticks = 0u64;
         loop {
             tokio::select! {
-                Some(event) = events.recv() => self.on_event(event),
+                biased;
                 _ = interval.tick() => {
                     if ticks.is_multiple_of(2) {
                         self.send(ClusterMessage::Heartbeat);
@@ -139,6 +145,8 @@ impl Cluster {
                     ticks += 1;
                     self.remove_silent_nodes();
                 }
+                Some(event) = events.recv() => self.on_event(event),
+                Some(signal) = signals.recv() => self.on_bytes(&signal),
             }
         }
     }
@@ -180,7 +188,7 @@ impl Cluster {
         };
 
         if let Some(message) = encode(&envelope) {
-            self.bus.publish_lossy(message);
+            self.bus.publish_signal(message);
         }
     }
 
@@ -234,10 +242,7 @@ impl Cluster {
 
     fn on_event(&self, event: BusEvent) {
         match event {
-            BusEvent::Message(message) => match serde_json::from_slice(&message) {
-                Ok(envelope) => self.on_message(envelope),
-                Err(error) => warn!(%error, "could not decode a message of another node"),
-            },
+            BusEvent::Message(message) => self.on_bytes(&message),
             // Messages may have been missed during the disconnection.
             BusEvent::Reconnected => {
                 for room in self.rooms.all() {
@@ -247,6 +252,13 @@ impl Cluster {
                 }
                 self.request_all();
             }
+        }
+    }
+
+    fn on_bytes(&self, message: &[u8]) {
+        match serde_json::from_slice(message) {
+            Ok(envelope) => self.on_message(envelope),
+            Err(error) => warn!(%error, "could not decode a message of another node"),
         }
     }
 

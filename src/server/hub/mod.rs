@@ -36,10 +36,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use futures::future::{join, join5};
 use parking_lot::Mutex;
 use tokio::sync::broadcast;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
@@ -132,7 +133,14 @@ struct HubState {
 /// The streams that the tasks of the hub consume.
 struct Inputs {
     changes: Changes,
-    cluster: Option<(UnboundedReceiver<BusEvent>, UnboundedReceiver<RuleEvent>)>,
+    cluster: Option<ClusterInputs>,
+}
+
+/// The streams of messages from other nodes.
+struct ClusterInputs {
+    nodes: UnboundedReceiver<BusEvent>,
+    signals: Receiver<Bytes>,
+    rules: UnboundedReceiver<RuleEvent>,
 }
 
 impl Hub {
@@ -148,9 +156,11 @@ impl Hub {
         let Backend { store, cluster } = backend;
         let inputs = Inputs {
             changes: store.changes(),
-            cluster: cluster
-                .as_ref()
-                .map(|cluster| (cluster.bus.events(), cluster.rules.events())),
+            cluster: cluster.as_ref().map(|cluster| ClusterInputs {
+                nodes: cluster.bus.events(),
+                signals: cluster.bus.signals(),
+                rules: cluster.rules.events(),
+            }),
         };
 
         let shards = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u16);
@@ -230,8 +240,9 @@ impl Hub {
 
         let hub = &*self.0;
         let cluster = async {
-            if let (Some(cluster), Some((nodes, rules))) = (&hub.cluster, inputs.cluster) {
-                join(cluster.run(nodes), hub.moderation.run(rules)).await;
+            if let (Some(cluster), Some(inputs)) = (&hub.cluster, inputs.cluster) {
+                let nodes = cluster.run(inputs.nodes, inputs.signals);
+                join(nodes, hub.moderation.run(inputs.rules)).await;
             }
         };
         let presence =

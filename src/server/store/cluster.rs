@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::{Receiver, UnboundedReceiver};
 
 use crate::server::store::StoreFuture;
 
@@ -23,11 +23,16 @@ pub trait Bus: fmt::Debug + Send + Sync {
     /// Sends `message` to all nodes that are reachable now, this one included.
     fn publish(&self, message: Vec<u8>);
 
-    /// Sends `message` like [`Bus::publish`], but drops it if many such messages wait to be sent.
-    fn publish_lossy(&self, message: Vec<u8>);
+    /// Sends `message` to the receivers of [`Bus::signals`]. Drops it if many such messages wait to be sent, so that it delays
+    /// no other message.
+    fn publish_signal(&self, message: Vec<u8>);
 
     /// Returns the events from now on. Each store has one caller.
     fn events(&self) -> UnboundedReceiver<BusEvent>;
+
+    /// Returns the signals of all nodes from now on. If many of them wait, further ones are dropped. Each store has one
+    /// caller.
+    fn signals(&self) -> Receiver<Bytes>;
 }
 
 /// An event of a [`Bus`].

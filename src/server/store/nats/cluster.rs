@@ -2,7 +2,8 @@
 //!
 //! Messages between the nodes are sent over core NATS to every connected node and are stored nowhere. They are dropped
 //! while NATS cannot be reached. After a reconnect the hub receives [`BusEvent::Reconnected`] and requests the state
-//! of the other nodes again.
+//! of the other nodes again. Signals have a subject and bounded queues of their own, so any number of them delays no other
+//! message.
 //!
 //! The second stream keeps the newest version of each rule without expiry. A command is a message of the first stream,
 //! which every node consumes, so a node that was disconnected receives it later. Each rule is followed by an empty
@@ -21,7 +22,7 @@ use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 use sha1::{Digest, Sha1};
 use tokio::sync::Mutex;
-use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::sync::mpsc::{self, Receiver, UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
 use tracing::warn;
 
@@ -33,60 +34,77 @@ use crate::server::store::{Bus, BusEvent, RuleEvent, RuleStore, StoreFuture};
 /// The pause before new rules are read again after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The number of messages that wait to be sent before further ones are dropped, if they may be lost.
-const MAX_LOSSY: usize = 1024;
+/// The number of signals that wait to be sent, or to be processed here, before further ones are dropped.
+const MAX_SIGNALS: usize = 1024;
 
 /// The channel to the other nodes. See the [module docs](self).
 #[derive(Debug)]
 pub(super) struct NatsBus {
     outgoing: UnboundedSender<Bytes>,
-    /// Messages that may be lost.
-    lossy: mpsc::Sender<Bytes>,
+    outgoing_signals: mpsc::Sender<Bytes>,
     events: OnceLock<UnboundedSender<BusEvent>>,
+    signals: OnceLock<mpsc::Sender<Bytes>>,
 }
 
 impl NatsBus {
-    /// Subscribes to the node messages of the service whose stream is `stream`. The returned task sends and receives
-    /// messages until it is dropped.
+    /// Subscribes to the messages and signals of the service whose stream is `stream`. The returned tasks send and receive
+    /// messages and signals until they are dropped.
     pub(super) async fn subscribe(
         connection: &NatsConnection,
         stream: &str,
-    ) -> Result<(Arc<Self>, impl Future<Output = ()> + use<>), NatsError> {
+    ) -> Result<
+        (
+            Arc<Self>,
+            impl Future<Output = ()> + use<>,
+            impl Future<Output = ()> + use<>,
+        ),
+        NatsError,
+    > {
         let NatsConnection { client, connected } = connection.clone();
-        let subject = Subjects::new(stream).nodes();
-        let incoming = client.subscribe(subject.clone()).await;
-        let incoming = incoming.map_err(NatsError::request)?;
+        let messages = Channel::subscribe(&client, Subjects::new(stream).nodes()).await?;
+        let signals = Channel::subscribe(&client, Subjects::new(stream).signals()).await?;
 
         let (outgoing, queue) = mpsc::unbounded_channel();
-        let (lossy, lossy_queue) = mpsc::channel(MAX_LOSSY);
+        let (outgoing_signals, signal_queue) = mpsc::channel(MAX_SIGNALS);
         let bus = Arc::new(Self {
             outgoing,
-            lossy,
+            outgoing_signals,
             events: OnceLock::new(),
+            signals: OnceLock::new(),
         });
-        let queues = (queue, lossy_queue);
-        let task = bus
-            .clone()
-            .run(client, subject, incoming, queues, connected);
-        Ok((bus, task))
+        let message_task = bus.clone().run(messages, queue, connected);
+        let signal_task = bus.clone().run_signals(signals, signal_queue);
+        Ok((bus, message_task, signal_task))
     }
 
     async fn run(
         self: Arc<Self>,
-        client: Client,
-        subject: String,
-        mut incoming: Subscriber,
-        (mut outgoing, mut lossy): (UnboundedReceiver<Bytes>, mpsc::Receiver<Bytes>),
+        mut channel: Channel,
+        mut outgoing: UnboundedReceiver<Bytes>,
         mut connected: watch::Receiver<u64>,
     ) {
         loop {
             tokio::select! {
-                Some(message) = outgoing.recv() => send(&client, &subject, message).await,
-                Some(message) = lossy.recv() => send(&client, &subject, message).await,
-                Some(message) = incoming.next() => {
+                Some(message) = outgoing.recv() => channel.send(message).await,
+                Some(message) = channel.incoming.next() => {
                     send_event(&self.events, BusEvent::Message(message.payload));
                 }
                 Ok(()) = connected.changed() => send_event(&self.events, BusEvent::Reconnected),
+                else => return,
+            }
+        }
+    }
+
+    async fn run_signals(self: Arc<Self>, mut channel: Channel, mut outgoing: Receiver<Bytes>) {
+        loop {
+            tokio::select! {
+                Some(signal) = outgoing.recv() => channel.send(signal).await,
+                Some(signal) = channel.incoming.next() => {
+                    if let Some(signals) = self.signals.get() {
+                        // Dropped if the queue is full.
+                        let _ = signals.try_send(signal.payload);
+                    }
+                }
                 else => return,
             }
         }
@@ -99,21 +117,46 @@ impl Bus for NatsBus {
         let _ = self.outgoing.send(message.into());
     }
 
-    fn publish_lossy(&self, message: Vec<u8>) {
+    fn publish_signal(&self, message: Vec<u8>) {
         // Dropped if the queue is full.
-        let _ = self.lossy.try_send(message.into());
+        let _ = self.outgoing_signals.try_send(message.into());
     }
 
     fn events(&self) -> UnboundedReceiver<BusEvent> {
         subscribe(&self.events)
     }
+
+    fn signals(&self) -> Receiver<Bytes> {
+        let (sender, receiver) = mpsc::channel(MAX_SIGNALS);
+        // If there already is a subscriber, the new channel is closed.
+        let _ = self.signals.set(sender);
+        receiver
+    }
 }
 
-/// Sends `message` to the other nodes, if NATS is reachable.
-async fn send(client: &Client, subject: &str, message: Bytes) {
-    if client.connection_state() == State::Connected {
-        // An error means that the connection was lost; see the module docs.
-        let _ = client.publish(subject.to_owned(), message).await;
+/// A subject over which the nodes exchange messages that are not stored.
+struct Channel {
+    client: Client,
+    subject: String,
+    incoming: Subscriber,
+}
+
+impl Channel {
+    async fn subscribe(client: &Client, subject: String) -> Result<Self, NatsError> {
+        let incoming = client.subscribe(subject.clone()).await;
+        Ok(Self {
+            client: client.clone(),
+            incoming: incoming.map_err(NatsError::request)?,
+            subject,
+        })
+    }
+
+    /// Sends `message` to the other nodes, if NATS is reachable.
+    async fn send(&self, message: Bytes) {
+        if self.client.connection_state() == State::Connected {
+            // An error means that the connection was lost; see the module docs.
+            let _ = self.client.publish(self.subject.clone(), message).await;
+        }
     }
 }
 

@@ -323,6 +323,11 @@ impl Subjects {
         format!("{}nodes", self.prefix)
     }
 
+    /// Returns the subject of signals between nodes, which are not stored.
+    pub(super) fn signals(&self) -> String {
+        format!("{}signals", self.prefix)
+    }
+
     /// Returns the wildcard for all subjects of `kind`.
     pub(super) fn all(&self, kind: &str) -> String {
         self.subject(kind, ">")
@@ -504,6 +509,7 @@ mod tests {
             "fanfare.gone.lobby",
             "fanfare.gone.lobby.x",
             "fanfare.nodes",
+            "fanfare.signals",
             "other.room.lobby",
         ] {
             assert_eq!(subjects.parse(subject), None, "{subject}");

@@ -24,8 +24,12 @@ use crate::server::store::{Limit, Page, Span};
 
 /// The maximum number of concurrent requests of one reader.
 pub(super) const LANES: u64 = 16;
-/// The maximum number of concurrent readers; further ones wait.
+/// The maximum number of concurrent readers of rooms; further ones wait.
 const READERS: usize = 8;
+/// The maximum number of concurrent readers of patterns; further ones wait.
+const PATTERN_READERS: usize = 4;
+/// The maximum number of lists of rooms that are made at the same time; further ones wait.
+const LISTS: usize = 2;
 /// The maximum factor by which a range may be wider than the previous one.
 const GROWTH: u64 = 16;
 
@@ -33,7 +37,11 @@ const GROWTH: u64 = 16;
 #[derive(Debug)]
 pub(super) struct HistoryReader {
     pub(super) rooms: Arc<Rooms>,
-    pub(super) readers: Semaphore,
+    readers: Semaphore,
+    /// The places of readers of patterns. A page may take many requests, so they do not share the places of others.
+    pub(super) pattern_readers: Semaphore,
+    /// The places of lists of rooms.
+    pub(super) lists: Semaphore,
 }
 
 /// The end of a range at which a read starts.
@@ -48,6 +56,8 @@ impl HistoryReader {
         Self {
             rooms,
             readers: Semaphore::new(READERS),
+            pattern_readers: Semaphore::new(PATTERN_READERS),
+            lists: Semaphore::new(LISTS),
         }
     }
 

@@ -43,7 +43,7 @@ impl HistoryReader {
         range: MatchingRange,
         limit: Limit,
     ) -> Result<MatchingPage, NatsError> {
-        let _reader = self.readers.acquire().await;
+        let _reader = self.pattern_readers.acquire().await;
         let MatchingRange {
             after,
             known,
@@ -250,6 +250,7 @@ impl HistoryReader {
         filter: impl Fn(&RoomName) -> bool,
         limit: usize,
     ) -> Result<Vec<RoomSummary>, NatsError> {
+        let _list = self.lists.acquire().await;
         let mut found = Vec::new();
         let mut after: Option<RoomName> = None;
         loop {

@@ -99,7 +99,8 @@ impl NatsStore {
     /// If NATS cannot be reached, rejects the login, or does not offer JetStream to this account.
     pub async fn connect(settings: &NatsSettings) -> Result<Self, NatsError> {
         let connection = NatsConnection::connect(settings).await?;
-        let (bus, bus_task) = NatsBus::subscribe(&connection, &settings.stream).await?;
+        let (bus, bus_task, signal_task) =
+            NatsBus::subscribe(&connection, &settings.stream).await?;
         let NatsConnection { client, connected } = connection;
         let streams = Arc::new(Streams::open(client, settings).await?);
 
@@ -119,6 +120,7 @@ impl NatsStore {
         let mut tasks = JoinSet::new();
         tasks.spawn(guarded(health(), "consumer", consumer.run()));
         tasks.spawn(guarded(health(), "bus", bus_task));
+        tasks.spawn(guarded(health(), "signal", signal_task));
         tasks.spawn(guarded(health(), "rule", rules.clone().run(received)));
         tasks.spawn(guarded(health(), "saving", rooms.clone().save_lives()));
         tasks.spawn(guarded(health(), "expiry", rooms.clone().load_expiring()));
