@@ -5,8 +5,8 @@
 //! - The head of a room is the offset of its newest message, or the value that NATS returned when the room was opened
 //!   and the consumer was at `opened_at`. The messages after the head are new, and only those.
 //! - The cached messages have no gap. The consumer appends new ones, and readers prepend older ones.
-//! - The messages of a deleted room, up to its base, belong to no room. Marks and refused messages ([`room_life`]) have no
-//!   place in the room.
+//! - The messages of a deleted room, up to its base, belong to no room. Marks and refused messages
+//!   ([`room_life`](super::room_life)) have no place in the room.
 //! - A tombstone is a message of its own, under a separate subject, because a stream can only remove a message as a
 //!   whole. Readers put it in the place of the deleted message.
 
