@@ -39,6 +39,8 @@ mod hooks;
 mod signals;
 /// The states of members.
 mod presence;
+/// Joins and leaves as messages.
+mod presence_log;
 /// Each room of a connection with several.
 mod each_room;
 /// TLS in the program itself.

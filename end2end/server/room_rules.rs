@@ -362,7 +362,7 @@ fn check_config_prints_the_settings_of_a_room_and_where_each_comes_from() {
         max-message = "32KiB"
         [[rooms]]
         match = "*"
-        presence = false
+        presence = "log"
         history-age = "30d"
         [[rooms]]
         match = "ci-*"
@@ -435,7 +435,7 @@ fn all_mistakes_in_rules_are_reported_at_once_with_exit_code_2() {
         message-rate = "5/h"
         anonymous = "write"
         expires = "never"
-        presence = "log"
+        presence = "some"
         history = 1
         [[rooms]]
         match = "ci-*"
@@ -458,7 +458,7 @@ fn all_mistakes_in_rules_are_reported_at_once_with_exit_code_2() {
         "message-rate is \"5/h\"; allowed is",
         "anonymous is \"write\"; allowed is",
         "expires is \"never\"; allowed is",
-        "presence is \"log\"; allowed is true or false",
+        "presence is \"some\"; allowed is true, false or \"log\"",
         "there is no key \"history\"; allowed are match, history-age",
         "rooms \"ci-*\" (file): another rule has the same match",
         "rooms \"ops-*\" (file): the rule sets nothing",

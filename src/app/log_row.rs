@@ -143,7 +143,11 @@ fn message_view(view: RowView, message: Message, row: RowState) -> impl IntoView
     });
     // The focus comes only to a page that is awake.
     let label = live.page.awake.get().then(|| {
-        let words = message.text().unwrap_or(text.deleted);
+        let words = match &message.content {
+            Content::Joined => text.joined,
+            Content::Left => text.left,
+            _ => message.text().unwrap_or(text.deleted),
+        };
         format!("{}, {}: {words}", message.from.shown(), clock.short)
     });
     let actions = move || row.is_active.get().then(|| view! { <MessageActions id/> });
@@ -245,6 +249,8 @@ fn content_view(message: &Message, row: RowState) -> impl IntoView + use<> {
             </div>
         }),
         Content::Deleted => EitherOf4::C(view! { <p class="text deleted">{text.deleted}</p> }),
+        Content::Joined => EitherOf4::C(view! { <p class="text event">{text.joined}</p> }),
+        Content::Left => EitherOf4::C(view! { <p class="text event">{text.left}</p> }),
         Content::Binary { bytes } => {
             EitherOf4::D(view! { <p class="text binary">{(text.binary)(*bytes)}</p> })
         }

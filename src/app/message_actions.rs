@@ -3,7 +3,7 @@
 
 use leptos::prelude::*;
 
-use super::i18n::use_text;
+use super::i18n::{Text, use_text};
 use super::live::{Content, Message, RoomState};
 use crate::browser::dom;
 use crate::protocol::Offset;
@@ -25,9 +25,9 @@ pub fn MessageActions(
     let actions = message
         .filter(|message| message.content != Content::Deleted)
         .map(|message| {
-            let is_mine = live.may_change(&message);
+            let is_mine = live.may_change(&message) && !message.content.is_presence();
             let is_text = matches!(message.content, Content::Text(_));
-            let words = copied_text(&message, text.binary);
+            let words = copied_text(&message, text);
             view! {
                 <CopyButton label=text.copy words/>
                 {offset.map(|offset| view! {
@@ -91,9 +91,11 @@ fn CopyButton(
     }
 }
 
-fn copied_text(message: &Message, binary: fn(usize) -> String) -> String {
+fn copied_text(message: &Message, text: &Text) -> String {
     match &message.content {
-        Content::Binary { bytes } => binary(*bytes),
+        Content::Binary { bytes } => (text.binary)(*bytes),
+        Content::Joined => text.joined.to_owned(),
+        Content::Left => text.left.to_owned(),
         _ => message.text().unwrap_or_default().to_owned(),
     }
 }

@@ -24,13 +24,21 @@ pub(super) enum Style {
 
 /// Returns `publication` as a line with its newline.
 pub(super) fn message(publication: &Publication, style: Style) -> String {
-    let Publication { at, from, body, .. } = publication;
+    let Publication {
+        at,
+        from,
+        body,
+        fields,
+        ..
+    } = publication;
     let (time, from) = (utc(*at), from.shown());
-    let words = match body {
-        Body::Text(text) => escape(text),
-        Body::Json(json) => escape_json(json.as_str()),
-        Body::Deleted(_) => "(deleted)".to_owned(),
-        Body::Data(data) => match STANDARD.decode(data) {
+    let words = match (body, &fields.kind) {
+        (_, Some(kind)) if kind.is_join() => "(joined)".to_owned(),
+        (_, Some(kind)) if kind.is_leave() => "(left)".to_owned(),
+        (Body::Text(text), _) => escape(text),
+        (Body::Json(json), _) => escape_json(json.as_str()),
+        (Body::Deleted(_), _) => "(deleted)".to_owned(),
+        (Body::Data(data), _) => match STANDARD.decode(data) {
             Ok(bytes) => format!("({} bytes in base64) {data}", bytes.len()),
             Err(_) => escape(data),
         },

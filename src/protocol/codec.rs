@@ -173,7 +173,9 @@ impl CommandFields<'_> {
         let text = self.text.map(|field| field.into_string("text"));
         let json = self.json.map(Json::from_raw).transpose();
         let data = self.data.map(|field| field.into_string("data"));
-        let kind = self.kind.map(|field| field.parse("kind", Kind::parse));
+        let kind = self
+            .kind
+            .map(|field| field.parse("kind", Kind::parse_unreserved));
         let reply_to = self.reply_to.map(|field| field.into_offset("reply_to"));
         let edits = self.edits.map(|field| field.into_offset("edits"));
 
@@ -202,7 +204,7 @@ impl CommandFields<'_> {
     fn into_signal(self, room: SelectorField) -> Result<Command, String> {
         Ok(Command::Signal {
             room: one_room(room)?,
-            kind: required("kind", self.kind)?.parse("kind", Kind::parse)?,
+            kind: required("kind", self.kind)?.parse("kind", Kind::parse_unreserved)?,
             json: required_json(self.json)?,
         })
     }

@@ -7,8 +7,15 @@ use serde::{Deserialize, Serialize};
 /// The longest kind, in characters.
 const MAX_KIND_CHARS: usize = 64;
 
+/// The prefix of the kinds of messages that the server writes. Clients cannot use it.
+const RESERVED: &str = "fanfare.";
+/// The kind of the message that a user has joined the room.
+const JOIN: &str = "fanfare.join";
+/// The kind of the message that a user has left the room.
+const LEAVE: &str = "fanfare.leave";
+
 /// The application's own type of a message, 1 to 64 characters of `A-Z a-z 0-9 . _ : -`. The server does not interpret
-/// it.
+/// it. Kinds that begin with `fanfare.` are those of the server.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Kind(Arc<str>);
@@ -31,6 +38,51 @@ impl Kind {
 
         Ok(Self(kind.into()))
     }
+
+    /// Parses the kind of a message of a client.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Kind::parse`] and [`KindError::Reserved`].
+    pub fn parse_unreserved(kind: &str) -> Result<Self, KindError> {
+        Self::parse(kind)?.unreserved()
+    }
+
+    /// Returns the kind, unless it is one of the server.
+    ///
+    /// # Errors
+    /// Returns [`KindError::Reserved`].
+    pub fn unreserved(self) -> Result<Self, KindError> {
+        if self.is_reserved() {
+            Err(KindError::Reserved)
+        } else {
+            Ok(self)
+        }
+    }
+
+    /// Returns the kind of the message that a user has joined the room.
+    pub fn join() -> Self {
+        Self(JOIN.into())
+    }
+
+    /// Returns the kind of the message that a user has left the room.
+    pub fn leave() -> Self {
+        Self(LEAVE.into())
+    }
+
+    /// Returns true if this is [`Kind::join`].
+    pub fn is_join(&self) -> bool {
+        self.as_str() == JOIN
+    }
+
+    /// Returns true if this is [`Kind::leave`].
+    pub fn is_leave(&self) -> bool {
+        self.as_str() == LEAVE
+    }
+
+    /// Returns true if only the server writes messages of this kind.
+    pub fn is_reserved(&self) -> bool {
+        self.as_str().starts_with(RESERVED)
+    }
 }
 
 const fn is_kind_character(c: char) -> bool {
@@ -52,6 +104,9 @@ pub enum KindError {
         /// The first such character.
         found: char,
     },
+    /// The kind is one of the server.
+    #[error("kind begins with {RESERVED}, which is reserved for messages that the server writes")]
+    Reserved,
 }
 
 #[cfg(test)]
@@ -76,5 +131,16 @@ mod tests {
         ] {
             assert_eq!(Kind::parse(&bad), Err(error), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn clients_cannot_use_the_kinds_of_the_server() {
+        for reserved in [Kind::join(), Kind::leave()] {
+            let parsed = Kind::parse_unreserved(reserved.as_str());
+
+            assert_eq!(parsed, Err(KindError::Reserved));
+            assert_eq!(Kind::parse(reserved.as_str()), Ok(reserved));
+        }
+        assert!(Kind::parse_unreserved("fanfare").is_ok());
     }
 }

@@ -92,6 +92,28 @@ impl RoomSelector {
         }
     }
 
+    /// Returns true if every room that `narrow` selects is selected here too.
+    pub fn includes(&self, narrow: &Self) -> bool {
+        match (self, narrow) {
+            (Self::Pattern(wide), Self::Pattern(narrow)) => wide.covers(narrow),
+            (wide, Self::Room(room)) => wide.matches(room),
+            (Self::Room(_), Self::Pattern(_)) => false,
+        }
+    }
+
+    /// Returns `rooms` in order, without those that another one includes.
+    pub fn without_included(mut rooms: Vec<Self>) -> Vec<Self> {
+        rooms.sort_unstable();
+        rooms.dedup();
+
+        let all = rooms.clone();
+        rooms.retain(|room| {
+            !all.iter()
+                .any(|other| other != room && other.includes(room))
+        });
+        rooms
+    }
+
     /// Returns the name or the pattern as text.
     pub fn as_str(&self) -> &str {
         match self {

@@ -25,8 +25,8 @@ pub struct RoomRule {
     pub is_public: Option<bool>,
     /// The time without reads and writes after which a room is deleted.
     pub expires: Option<Duration>,
-    /// True if members are shown.
-    pub has_presence: Option<bool>,
+    /// The use of the room's members.
+    pub presence: Option<PresenceRule>,
 }
 
 /// The limits of stored messages that a rule sets.
@@ -53,8 +53,20 @@ pub struct RoomRules {
     pub is_public: bool,
     /// The time without reads and writes after which the room is deleted, unless it was created with an expiry of its own.
     pub expires: Option<Duration>,
-    /// True if members are shown.
-    pub has_presence: bool,
+    /// The use of the room's members.
+    pub presence: PresenceRule,
+}
+
+/// The use of a room's members.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PresenceRule {
+    /// Members are neither shown nor counted.
+    Hidden,
+    /// Members are shown.
+    #[default]
+    Shown,
+    /// Members are shown, and their joins and leaves are messages.
+    Logged,
 }
 
 /// A message rate that a rule sets. The rooms of the rule share it.
@@ -90,7 +102,7 @@ impl RoomRule {
             message_rate: None,
             is_public: None,
             expires: None,
-            has_presence: None,
+            presence: None,
         }
     }
 
@@ -113,7 +125,7 @@ impl RoomRule {
             message_rate: rate.or(shorter.message_rate),
             is_public: self.is_public.unwrap_or(shorter.is_public),
             expires: self.expires.or(shorter.expires),
-            has_presence: self.has_presence.unwrap_or(shorter.has_presence),
+            presence: self.presence.unwrap_or(shorter.presence),
         }
     }
 }
@@ -126,8 +138,20 @@ impl Default for RoomRules {
             message_rate: None,
             is_public: false,
             expires: None,
-            has_presence: true,
+            presence: PresenceRule::Shown,
         }
+    }
+}
+
+impl RoomRules {
+    /// Returns true if members are shown.
+    pub fn has_presence(&self) -> bool {
+        self.presence != PresenceRule::Hidden
+    }
+
+    /// Returns true if joins and leaves are messages.
+    pub fn is_presence_logged(&self) -> bool {
+        self.presence == PresenceRule::Logged
     }
 }
 
@@ -188,6 +212,20 @@ impl RoomRuleTable {
         self.all().filter_map(|rules| rules.expires)
     }
 
+    /// Returns the rooms and patterns whose joins and leaves are messages, none of which includes another. A longer rule may
+    /// exclude some of their rooms.
+    pub fn presence_logs(&self) -> Vec<RoomSelector> {
+        let patterns = self.patterns.iter();
+        let patterns = patterns.map(|(rooms, rules)| (rooms.clone().into(), rules));
+        let names = self.names.iter();
+        let names = names.map(|(room, rules)| (room.clone().into(), rules));
+
+        let logged = patterns
+            .chain(names)
+            .filter(|(_, rules)| rules.is_presence_logged());
+        RoomSelector::without_included(logged.map(|(rooms, _)| rooms).collect())
+    }
+
     /// Returns true if clients without a token may read every room that `pattern` matches, including future ones.
     pub fn is_all_public(&self, pattern: &RoomPattern) -> bool {
         let mut names = self.names.iter().filter(|(room, _)| pattern.matches(room));
@@ -244,7 +282,7 @@ mod tests {
             ..rule(rooms)
         };
         let unlisted = RoomRule {
-            has_presence: Some(false),
+            presence: Some(PresenceRule::Hidden),
             ..rule("ci-*")
         };
         let rules = [
@@ -264,9 +302,32 @@ mod tests {
         ] {
             let rules = table.of(&room(name));
             assert_eq!(rules.max_message, max_message, "{name}");
-            assert_eq!(rules.has_presence, has_presence, "{name}");
+            assert_eq!(rules.has_presence(), has_presence, "{name}");
         }
         assert_eq!(table.max_message(), 65_536);
+    }
+
+    #[test]
+    fn the_rooms_with_a_log_of_presence_are_those_of_the_widest_rules() {
+        let presence = |rooms, presence| RoomRule {
+            presence: Some(presence),
+            ..rule(rooms)
+        };
+        let rules = [
+            presence("ci-*", PresenceRule::Logged),
+            presence("ci-nightly-*", PresenceRule::Logged),
+            presence("ci-7", PresenceRule::Hidden),
+            presence("lobby", PresenceRule::Logged),
+            rule("lobby-*"),
+        ];
+        let table = RoomRuleTable::new(RoomRules::default(), &rules);
+
+        let logs = table.presence_logs();
+
+        let logs: Vec<&str> = logs.iter().map(RoomSelector::as_str).collect();
+        assert_eq!(logs, ["lobby", "ci-*"]);
+        assert!(table.of(&room("ci-8")).is_presence_logged());
+        assert!(!table.of(&room("ci-7")).is_presence_logged());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::{Guarded, token};
 use crate::admin::call;
 use crate::client::{fetch, publish};
 use crate::harness::Server;
+use crate::presence_log::RULE;
 use crate::typed::{find, join};
 
 /// Publishes `message` over HTTP with `token`. Returns the status, and the offset or the code and message of the error.
@@ -196,4 +197,27 @@ async fn deleting_a_message_deletes_its_edits_and_no_other_message() {
     assert_eq!(search(&guarded, &ann, "secret").await, [] as [Value; 0]);
     let others = search(&guarded, &ann, "other").await;
     assert_eq!(others, ["an edit of other", "an edit of other"]);
+}
+
+#[tokio::test]
+async fn the_message_of_a_join_is_neither_edited_nor_deleted_by_its_user() {
+    let rule = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(rule.path(), RULE).expect("written");
+    let guarded = Guarded::start(&["--config", rule.path().to_str().expect("text")]);
+    let ann = token("ann", json!({ "orders-*": "rw" }));
+    let (mut socket, _) = join(&guarded.server, &format!("token={ann}&room=orders-1")).await;
+    let joined = find(&mut socket, "message").await;
+    assert_eq!(
+        (&joined["kind"], &joined["offset"]),
+        (&json!("fanfare.join"), &json!(1))
+    );
+
+    let edit = guarded.call(Method::POST, "orders-1/messages", &ann);
+    let edit = fetch(edit.json(&json!({ "text": "x", "edits": 1 }))).await;
+    let delete = fetch(guarded.call(Method::DELETE, "orders-1/messages/1", &ann)).await;
+
+    for (status, answer) in [edit, delete] {
+        assert_eq!(status, 403, "{answer}");
+        assert_eq!(answer["error"]["code"], "not_allowed", "{answer}");
+    }
 }

@@ -15,6 +15,7 @@ use crate::admin::call;
 use crate::client::publish;
 use crate::eventually::soon;
 use crate::harness::Server;
+use crate::presence_log::RULE;
 use crate::typed::{join, next, say};
 
 #[tokio::test]
@@ -52,6 +53,20 @@ async fn a_message_is_printed_as_one_line_without_control_characters() {
         assert!(time.ends_with('Z'), "{line}");
         assert!(rest == words, "{line}");
     }
+}
+
+#[tokio::test]
+async fn a_join_that_is_a_message_is_printed_as_words() {
+    let rule = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(rule.path(), RULE).expect("written");
+    let server = Server::start(&["--config", rule.path().to_str().expect("text")]);
+
+    let _ann = server.join_with("id=ann&room=orders-1").await;
+    let url = server.url("");
+    let mut listen = Client::start(&["listen", "orders-1", "--after", "0", "--url", &url]);
+
+    let line = listen.line().await;
+    assert!(line.ends_with(" ann: (joined)"), "{line}");
 }
 
 #[tokio::test]

@@ -9,6 +9,8 @@ mod patterns;
 mod failure;
 /// Presence over all nodes.
 mod presence;
+/// Joins and leaves as messages.
+mod presence_log;
 /// Signals and states over all nodes.
 mod signals;
 /// Publishing: no room waits for another, and batches are whole.

@@ -23,7 +23,7 @@ pub(crate) fn hook(name: &str, url: &str, rooms: &[&str]) -> String {
 }
 
 /// Starts a server with the settings file `settings` in the folder `data`.
-fn start(data: &Path, settings: &str, flags: &[&str]) -> Server {
+pub(crate) fn start(data: &Path, settings: &str, flags: &[&str]) -> Server {
     let file = data.join("settings.toml");
     std::fs::write(&file, settings).expect("written");
 

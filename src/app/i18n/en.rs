@@ -121,6 +121,8 @@ pub(super) const EN: Text = Text {
     older_messages: "Older messages",
     newer_messages: "Newer messages",
     newest_messages: "Newest messages",
+    joined: "joined",
+    left: "left",
     deleted: "message deleted",
     binary: |bytes| match bytes {
         1 => "Binary message, 1 byte".to_owned(),

@@ -150,6 +150,10 @@ pub struct Text {
     pub newer_messages: &'static str,
     /// The link to the newest messages, for browsers without JavaScript.
     pub newest_messages: &'static str,
+    /// The text in the place of a message that its sender has joined the room.
+    pub joined: &'static str,
+    /// The text in the place of a message that its sender has left the room.
+    pub left: &'static str,
     /// The text in the place of a deleted message.
     pub deleted: &'static str,
     /// The row for a known number of missing messages.

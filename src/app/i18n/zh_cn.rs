@@ -92,6 +92,8 @@ pub(super) const ZH_CN: Text = Text {
     older_messages: "更早的消息",
     newer_messages: "较新的消息",
     newest_messages: "最新的消息",
+    joined: "加入了房间",
+    left: "离开了房间",
     deleted: "消息已删除",
     binary: |bytes| format!("二进制消息，{bytes} 字节"),
     missing: |count| format!("此处缺少 {count} 条消息"),

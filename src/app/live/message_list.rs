@@ -521,7 +521,7 @@ impl MessageList {
         self.has_read_mark = true;
         self.unread.restore(mark, newest);
         for (id, offset, message) in self.rows.stored_after(mark) {
-            if !self.is_own(message) {
+            if !self.is_own(message) && !message.content.is_presence() {
                 let is_mention = mentions(message, &self.user);
                 self.unread.add(id, offset, is_mention);
             }

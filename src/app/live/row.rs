@@ -73,6 +73,10 @@ pub enum Content {
         /// The size.
         bytes: usize,
     },
+    /// The sender has joined the room.
+    Joined,
+    /// The sender has left the room.
+    Left,
     /// A deleted message.
     Deleted,
 }
@@ -190,7 +194,7 @@ impl Message {
     pub fn text(&self) -> Option<&str> {
         match &self.content {
             Content::Text(text) | Content::Json(text) => Some(text),
-            Content::Binary { .. } | Content::Deleted => None,
+            Content::Binary { .. } | Content::Joined | Content::Left | Content::Deleted => None,
         }
     }
 }
@@ -223,6 +227,22 @@ impl Row {
     pub(super) fn is_stored(&self) -> bool {
         self.message()
             .is_some_and(|message| message.state == MessageState::Stored)
+    }
+}
+
+impl Content {
+    /// Returns the content of a message of this `kind`.
+    pub(super) fn new(body: Body, kind: Option<&Kind>) -> Self {
+        match kind {
+            Some(kind) if kind.is_join() => Self::Joined,
+            Some(kind) if kind.is_leave() => Self::Left,
+            _ => body.into(),
+        }
+    }
+
+    /// Returns true if the sender has joined or left the room.
+    pub const fn is_presence(&self) -> bool {
+        matches!(self, Self::Joined | Self::Left)
     }
 }
 

@@ -117,14 +117,7 @@ impl<'a> HookTable<'a> {
             }
         }
 
-        rooms.sort_unstable();
-        rooms.dedup();
-        let all = rooms.clone();
-        rooms.retain(|room| {
-            !all.iter()
-                .any(|other| other != room && includes(other, room))
-        });
-        Some(rooms)
+        Some(RoomSelector::without_included(rooms))
     }
 
     /// Reads the events; messages only by default.
@@ -177,15 +170,6 @@ impl<'a> HookTable<'a> {
             _ => "is not valid".to_owned(),
         };
         self.error(&format!("{key} {value}; allowed is {allowed}"));
-    }
-}
-
-/// Returns true if every room that `narrow` matches also matches `wide`.
-fn includes(wide: &RoomSelector, narrow: &RoomSelector) -> bool {
-    match (wide, narrow) {
-        (RoomSelector::Pattern(wide), RoomSelector::Pattern(narrow)) => wide.covers(narrow),
-        (wide, RoomSelector::Room(name)) => wide.matches(name),
-        (RoomSelector::Room(_), RoomSelector::Pattern(_)) => false,
     }
 }
 

@@ -7,7 +7,7 @@ use crate::protocol::{RoomName, RoomSelector};
 use crate::server::config::raw::{ConfigError, RawConfig, RawRoomRule, Source};
 use crate::server::config::reader::ConfigReader;
 use crate::server::config::value;
-use crate::server::room_rules::{RoomRule, RoomRuleTable, RoomRules};
+use crate::server::room_rules::{PresenceRule, RoomRule, RoomRuleTable, RoomRules};
 
 /// The key with the name or the pattern of a rule.
 const MATCH: &str = "match";
@@ -168,7 +168,7 @@ fn rule(raw: &RawRoomRule, rooms: RoomSelector, reject: &mut impl FnMut(String))
             "message-rate" => rule.message_rate = value.parse(value::rate),
             "anonymous" => rule.is_public = value.parse(value::anonymous),
             "expires" => rule.expires = value.parse(value::duration),
-            "presence" => rule.has_presence = value.parse(value::true_or_false),
+            "presence" => rule.presence = value.parse(presence),
             _ => (value.reject)(format!(
                 "there is no key {key:?}; allowed are {MATCH}, {}",
                 KEYS.join(", ")
@@ -176,6 +176,16 @@ fn rule(raw: &RawRoomRule, rooms: RoomSelector, reject: &mut impl FnMut(String))
         }
     }
     rule
+}
+
+/// Parses the value of `presence`.
+fn presence(text: &str) -> Result<PresenceRule, &'static str> {
+    match text {
+        "true" => Ok(PresenceRule::Shown),
+        "false" => Ok(PresenceRule::Hidden),
+        "log" => Ok(PresenceRule::Logged),
+        _ => Err("true, false or \"log\""),
+    }
 }
 
 /// A value of a rule.

@@ -169,10 +169,6 @@ pub(super) fn yes_or_no(text: &str) -> Result<bool, &'static str> {
     }
 }
 
-pub(super) fn true_or_false(text: &str) -> Result<bool, &'static str> {
-    text.parse().map_err(|_| "true or false")
-}
-
 pub(super) fn on_or_off(text: &str) -> Result<bool, &'static str> {
     match text {
         "on" => Ok(true),

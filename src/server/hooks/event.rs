@@ -8,7 +8,7 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 
 use crate::protocol::{Offset, RoomName, RoomSelector, UserId};
-use crate::server::hooks::settings::HookEvent;
+use crate::server::hooks::settings::{HookEvent, HookSettings};
 use crate::server::hub::RoomEvent;
 
 /// The number of events that wait for the receiver; older ones are dropped.
@@ -37,6 +37,8 @@ pub(super) struct EventQueue {
     events: Receiver<RoomEvent>,
     rooms: Vec<RoomSelector>,
     wanted: Vec<HookEvent>,
+    /// True if the hook delivers messages too.
+    has_messages: bool,
     /// The rooms that have members.
     occupied: HashSet<RoomName>,
     waiting: VecDeque<EventFrame>,
@@ -56,21 +58,24 @@ pub(super) struct EventBatch {
 }
 
 impl EventQueue {
-    /// Creates a queue of the `wanted` events of `rooms`.
-    pub(super) fn new(
-        events: Receiver<RoomEvent>,
-        rooms: Vec<RoomSelector>,
-        wanted: Vec<HookEvent>,
-    ) -> Self {
-        Self {
+    /// Creates a queue of the events of the hook; `None` if it delivers only messages.
+    pub(super) fn new(events: Receiver<RoomEvent>, hook: &HookSettings) -> Option<Self> {
+        let mut wanted = hook.events.clone();
+        wanted.retain(|event| *event != HookEvent::Message);
+        if wanted.is_empty() {
+            return None;
+        }
+
+        Some(Self {
             events,
-            rooms,
+            rooms: hook.rooms.clone(),
+            has_messages: hook.events.contains(&HookEvent::Message),
             wanted,
             occupied: HashSet::new(),
             waiting: VecDeque::new(),
             id: fastrand::u32(..),
             deliveries: 0,
-        }
+        })
     }
 
     /// Waits for the next event. `at` returns the time in milliseconds since 1970 UTC. Cancel-safe.
@@ -137,15 +142,19 @@ impl EventQueue {
                 count,
                 joined,
                 left,
+                is_logged,
             } => {
                 if count > 0 && self.occupied.insert(room.clone()) {
                     self.add(HookEvent::Occupied, &room, None, None, at);
                 }
-                for id in left {
-                    self.add(HookEvent::Leave, &room, Some(id), None, at);
-                }
-                for id in joined {
-                    self.add(HookEvent::Join, &room, Some(id), None, at);
+                // A hook gets joins and leaves that are messages once.
+                if !(is_logged && self.has_messages) {
+                    for id in left {
+                        self.add(HookEvent::Leave, &room, Some(id), None, at);
+                    }
+                    for id in joined {
+                        self.add(HookEvent::Join, &room, Some(id), None, at);
+                    }
                 }
                 if count == 0 && self.occupied.remove(&room) {
                     self.add(HookEvent::Vacated, &room, None, None, at);

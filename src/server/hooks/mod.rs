@@ -15,7 +15,6 @@ mod batch;
 mod control;
 mod event;
 mod http_client;
-mod lease;
 mod runner;
 mod settings;
 mod signature;

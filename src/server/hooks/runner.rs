@@ -15,11 +15,10 @@ use crate::server::hooks::batch::HookBatch;
 use crate::server::hooks::control::{HookCommand, HookCommandError, HookProgress, PendingCommand};
 use crate::server::hooks::event::{EventBatch, EventQueue};
 use crate::server::hooks::http_client::{HookClient, HookTls, PostError};
-use crate::server::hooks::lease::HookLease;
 use crate::server::hooks::{HookEvent, HookSettings};
 use crate::server::hub::{Hub, Refusal, Source};
 use crate::server::metrics::{self, HookResult};
-use crate::server::store::{HookState, HookStatus, StoreError, now_millis};
+use crate::server::store::{HookState, HookStatus, Lease, StoreError, now_millis};
 use crate::server::version;
 
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
@@ -47,7 +46,7 @@ pub(super) struct HookRunner {
     /// The progress, which operators see.
     progress: Arc<Mutex<HookProgress>>,
     stopping: watch::Receiver<bool>,
-    lease: HookLease,
+    lease: Lease,
     open: Option<OpenHook>,
 }
 
@@ -102,19 +101,12 @@ impl HookRunner {
         commands: mpsc::Receiver<PendingCommand>,
         stopping: watch::Receiver<bool>,
     ) -> Self {
-        let others = settings.events.iter().copied();
-        let others: Vec<_> = others
-            .filter(|event| *event != HookEvent::Message)
-            .collect();
-        let events = (!others.is_empty())
-            .then(|| EventQueue::new(hub.room_events(), settings.rooms.clone(), others));
-
         Self {
-            events,
+            events: EventQueue::new(hub.room_events(), &settings),
             client: HookClient::new(settings.url.clone(), tls),
             commands,
             progress: Arc::default(),
-            lease: HookLease::start(&hub, &settings.name),
+            lease: hub.lease(&settings.name),
             settings,
             hub,
             stopping,
@@ -130,7 +122,7 @@ impl HookRunner {
     /// Stores the position of a new hook, and loads the state unless several nodes may have the hook. If this fails, it is
     /// done later.
     pub(super) async fn prepare(&mut self) {
-        if !self.hub.store().has_hook_leases() {
+        if !self.hub.store().has_leases() {
             self.try_open().await;
             return;
         }
@@ -243,7 +235,7 @@ impl HookRunner {
         // The lease is not renewed any more, and another node takes it at once.
         drop(lease);
         // If this fails, another node takes it later.
-        let _ = timeout(STOP_TIMEOUT, hub.store().release_hook(&settings.name)).await;
+        let _ = timeout(STOP_TIMEOUT, hub.store().release_lease(&settings.name)).await;
     }
 
     /// Waits until this node may run the hook. Returns false if the server stops.

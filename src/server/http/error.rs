@@ -367,7 +367,9 @@ impl ApiError {
                 (StatusCode::FORBIDDEN, "not_allowed")
             }
             Self::Reference(
-                ReferenceError::Unverified { .. } | ReferenceError::OtherSender { .. },
+                ReferenceError::Unverified { .. }
+                | ReferenceError::OfServer { .. }
+                | ReferenceError::OtherSender { .. },
             ) => (StatusCode::FORBIDDEN, "not_allowed"),
             Self::Delete(DeleteError::NoMessage)
             | Self::Reference(ReferenceError::NoMessage { .. }) => {

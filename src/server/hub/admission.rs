@@ -321,7 +321,9 @@ impl PendingSubscription {
         let Self { source, slot, .. } = self;
         let hub = registration.slot.hub.clone();
         let reader = source.feed().add_reader(subscriber);
-        let has_presence = source.room().is_some_and(|room| room.rules().has_presence);
+        let has_presence = source
+            .room()
+            .is_some_and(|room| room.rules().has_presence());
         let id = registration.id.clone().filter(|_| has_presence);
         if let (Some(id), Some(room)) = (&id, source.room()) {
             room.presence.lock().join(id, now_millis());

@@ -318,10 +318,15 @@ impl Cluster {
 
     /// Applies an update of the members of `node` in the room `name`.
     fn on_presence(&self, node: u64, name: &RoomName, members: PresenceUpdate) {
-        let room = self.rooms.get(name);
-        let Some(room) = room.filter(|room| room.rules().has_presence) else {
+        let Some(room) = self.rooms.get(name) else {
+            if members.members.iter().any(|member| member.connections > 0) {
+                self.dirty_presence.mark_unopened(name);
+            }
             return;
         };
+        if !room.rules().has_presence() {
+            return;
+        }
 
         let is_complete = {
             let mut presence = room.presence.lock();
@@ -394,7 +399,7 @@ impl Cluster {
     }
 
     /// Requests the members of all nodes in all rooms.
-    fn request_all(&self) {
+    pub(super) fn request_all(&self) {
         self.send(ClusterMessage::PresenceRequest {
             node: None,
             room: None,

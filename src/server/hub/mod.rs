@@ -22,6 +22,7 @@ mod pattern_feed;
 mod source;
 mod memory_pressure;
 mod presence;
+mod presence_log;
 mod references;
 mod room;
 mod rooms;
@@ -51,7 +52,9 @@ use crate::server::moderation::Moderation;
 use crate::server::room::{LogLimits, PresentMember, Tick};
 use crate::server::room_rules::RoomRuleTable;
 use crate::server::run_clock::RunClock;
-use crate::server::store::{Backend, BusEvent, Changes, Health, RuleEvent, Store, now_millis};
+use crate::server::store::{
+    Backend, BusEvent, Changes, Health, Lease, RuleEvent, Store, now_millis,
+};
 
 pub use admission::{Admission, Membership, PendingSubscription, Refusal, Registration};
 pub use cluster_moderation::{ClusterModeration, Effect, RuleError};
@@ -73,6 +76,7 @@ use connections::unreachable_notice;
 use fanout::Fanout;
 use pattern_feed::PatternFeeds;
 use presence::DirtyPresence;
+use presence_log::PresenceLog;
 use room_events::RoomEvents;
 use signals::SignalDelivery;
 
@@ -119,6 +123,7 @@ struct HubState {
     fanout: Arc<Fanout>,
     signals: Arc<SignalDelivery>,
     dirty_presence: Arc<DirtyPresence>,
+    presence_log: Arc<PresenceLog>,
     /// The other nodes; `None` for a single node.
     cluster: Option<Cluster>,
     moderation: Arc<ClusterModeration>,
@@ -179,7 +184,8 @@ impl Hub {
             fanout: fanout.clone(),
             clock: clock.clone(),
         });
-        let dirty_presence = Arc::new(DirtyPresence::default());
+        let presence_log = Arc::new(PresenceLog::new(store.clone(), rooms.clone()));
+        let dirty_presence = Arc::new(DirtyPresence::new(presence_log.clone()));
         let rules = cluster.as_ref().map(|cluster| cluster.rules.clone());
         let moderation = ClusterModeration::new(moderation, connections.clone(), rules);
         let memory = MemoryBudget::new(
@@ -210,6 +216,7 @@ impl Hub {
             fanout,
             signals,
             dirty_presence,
+            presence_log,
             cluster,
             moderation: Arc::new(moderation),
             memory: Arc::new(memory),
@@ -248,8 +255,9 @@ impl Hub {
         let presence =
             hub.dirty_presence
                 .announce_all(hub.cluster.as_ref(), &hub.clock, &hub.events);
+        let presence_log = hub.presence_log.run(hub.cluster.as_ref());
         let others = join5(
-            presence,
+            join(presence, presence_log),
             cluster,
             hub.sweep(),
             hub.memory.enforce(),
@@ -429,7 +437,7 @@ impl Hub {
     /// nodes.
     pub async fn present(&self, room: &Room) -> (usize, Option<Vec<PresentMember>>) {
         if let Some(cluster) = &self.0.cluster
-            && room.rules().has_presence
+            && room.rules().has_presence()
         {
             cluster.wait_for_presence(room).await;
         }
@@ -476,6 +484,11 @@ impl Hub {
     /// Returns the rules for rooms.
     pub fn rules(&self) -> &Arc<RoomRuleTable> {
         self.0.rooms.rules()
+    }
+
+    /// Creates the lease `name`: see [`Lease`].
+    pub fn lease(&self, name: &str) -> Lease {
+        Lease::start(self.0.store.clone(), name)
     }
 
     /// Returns the store, for its status and backups.

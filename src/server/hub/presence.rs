@@ -14,8 +14,9 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::protocol::Push;
+use crate::protocol::{Push, RoomName};
 use crate::server::hub::cluster::Cluster;
+use crate::server::hub::presence_log::PresenceLog;
 use crate::server::hub::room_events::{RoomEvent, RoomEvents};
 use crate::server::hub::{Notice, Room};
 use crate::server::run_clock::RunClock;
@@ -28,19 +29,33 @@ const GATHER_PER_READER: Duration = Duration::from_micros(300);
 const MAX_GATHER: Duration = Duration::from_secs(10);
 
 /// The rooms whose members have changed since the last announcement.
-#[derive(Default)]
 pub(super) struct DirtyPresence {
     rooms: Mutex<Vec<Arc<Room>>>,
     wake: Notify,
+    log: Arc<PresenceLog>,
 }
 
 impl DirtyPresence {
+    /// Creates the list of rooms, whose announced changes are those of `log` too.
+    pub(super) fn new(log: Arc<PresenceLog>) -> Self {
+        Self {
+            rooms: Mutex::default(),
+            wake: Notify::new(),
+            log,
+        }
+    }
+
     /// Records that the members of `room` have changed.
     pub(super) fn mark(&self, room: &Arc<Room>) {
         if !room.is_presence_dirty.swap(true, Ordering::AcqRel) {
             self.rooms.lock().push(room.clone());
             self.wake.notify_one();
         }
+    }
+
+    /// Records that `room`, which is not open on this node, has members on another one.
+    pub(super) fn mark_unopened(&self, room: &RoomName) {
+        self.log.mark(room);
     }
 
     /// Announces the changes to the readers of each room and to the other nodes, until dropped.
@@ -85,6 +100,7 @@ impl DirtyPresence {
         if is_dirty {
             self.mark(room);
         }
+        self.log.mark(room.name());
         let Some(change) = change else { return };
 
         events.send(|| RoomEvent::Presence {
@@ -92,6 +108,7 @@ impl DirtyPresence {
             count: change.count,
             joined: change.joined.iter().map(|one| one.id.clone()).collect(),
             left: change.left.clone(),
+            is_logged: room.rules().is_presence_logged(),
         });
         let push = Push::Presence {
             room: room.name().clone(),

@@ -32,6 +32,12 @@ pub enum ReferenceError {
         /// The offset of the edited message.
         edits: Offset,
     },
+    /// The server has written the edited message.
+    #[error("edits is {edits}; the server has written that message, and nobody can edit it")]
+    OfServer {
+        /// The offset of the edited message.
+        edits: Offset,
+    },
     /// Another user sent the edited message.
     #[error("edits is {edits}; another user sent that message, and only that user can edit it")]
     OtherSender {
@@ -55,7 +61,9 @@ impl ReferenceError {
     /// Returns the code of the error frame.
     pub const fn code(&self) -> ErrorCode {
         match self {
-            Self::Unverified { .. } | Self::OtherSender { .. } => ErrorCode::NotAllowed,
+            Self::Unverified { .. } | Self::OfServer { .. } | Self::OtherSender { .. } => {
+                ErrorCode::NotAllowed
+            }
             Self::NoMessage { .. } => ErrorCode::NoSuchMessage,
             Self::NoReplyTarget { .. } | Self::IsEdit { .. } => ErrorCode::BadField,
             Self::Store(_) => ErrorCode::StoreUnavailable,
@@ -88,6 +96,9 @@ pub async fn check_references(
             .filter(|frame| !frame.is_deleted())
             .ok_or(ReferenceError::NoMessage { edits })?;
 
+        if original.is_of_server() {
+            return Err(ReferenceError::OfServer { edits });
+        }
         if original.from() != sender {
             return Err(ReferenceError::OtherSender { edits });
         }

@@ -47,8 +47,10 @@ pub enum DeleteError {
         "ids are not verified on this server (--auth-key-file), so only an operator can delete a message"
     )]
     Unverified,
-    /// Another user sent the message.
-    #[error("another user sent the message; only that user and operators can delete it")]
+    /// Another user sent the message, or the server has written it.
+    #[error(
+        "another user or the server sent the message; only that user and operators can delete it"
+    )]
     OtherSender,
     /// The message does not exist.
     #[error("there is no such message in the room, or it is no longer kept")]
@@ -216,8 +218,8 @@ impl Room {
         sender: Option<&UserId>,
     ) -> Result<Deleted, DeleteError> {
         let sender = sender.ok_or(DeleteError::Unverified)?;
-        let message = self.message(offset).await?;
-        if message.ok_or(DeleteError::NoMessage)?.from() != sender {
+        let message = self.message(offset).await?.ok_or(DeleteError::NoMessage)?;
+        if message.from() != sender || message.is_of_server() {
             return Err(DeleteError::OtherSender);
         }
 
@@ -378,7 +380,7 @@ impl Room {
 
     /// Returns the number of its members, and the members unless they are too many. A room without presence has none.
     pub fn members(&self) -> (usize, Option<Vec<Member>>) {
-        if !self.rules.has_presence {
+        if !self.rules.has_presence() {
             return (0, None);
         }
 
@@ -390,7 +392,7 @@ impl Room {
     /// Returns the number of its members, and unless they are too many, each with its connections and the time of its
     /// arrival. A room without presence has none.
     pub fn present(&self) -> (usize, Option<Vec<PresentMember>>) {
-        if !self.rules.has_presence {
+        if !self.rules.has_presence() {
             return (0, None);
         }
 

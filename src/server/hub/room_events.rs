@@ -21,6 +21,8 @@ pub enum RoomEvent {
         joined: Vec<UserId>,
         /// The users who left; empty in a large room.
         left: Vec<UserId>,
+        /// True if joins and leaves of the room are messages too.
+        is_logged: bool,
     },
     /// The room accepts no more messages.
     Closed {

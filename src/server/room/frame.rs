@@ -6,7 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
 use crate::protocol::{
-    Body, Epoch, Json, Key, MessageFields, Offset, Position, Publication, RoomName, UserId,
+    Body, Epoch, Json, Key, Kind, MessageFields, Offset, Position, Publication, RoomName, UserId,
 };
 use crate::server::memory::Memory;
 
@@ -291,6 +291,11 @@ impl Frame {
     /// Returns the optional fields; a tombstone has only the key.
     pub const fn fields(&self) -> &MessageFields {
         &self.draft.fields
+    }
+
+    /// Returns true if the server has written the message, on behalf of no client.
+    pub fn is_of_server(&self) -> bool {
+        self.fields().kind.as_ref().is_some_and(Kind::is_reserved)
     }
 
     /// Returns the payload; empty for a tombstone.

@@ -12,6 +12,7 @@ mod changes;
 mod clock;
 mod cluster;
 mod hook;
+mod lease;
 mod lifecycle;
 mod matching;
 mod page;
@@ -37,6 +38,7 @@ pub use changes::{Call, Changes, Delivery, LogChange, StoreFuture};
 pub use clock::now_millis;
 pub use cluster::{Bus, BusEvent, ClusterBackend, RuleEvent, RuleStore};
 pub use hook::{HookState, HookStatus};
+pub use lease::Lease;
 pub use lifecycle::{
     AppendConditions, AppendOutcome, AppendRefusal, AppendResult, CreateOutcome, CreateResult,
     Lifecycle, NewRoom, ProducerPosition, RoomChange, RoomSettings,
@@ -498,24 +500,24 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// If the store cannot be written to now, and [`StoreError::HookMoved`].
     fn save_hook(&self, name: &str, state: HookState) -> StoreFuture<()>;
 
-    /// Returns true if several nodes may have the same hook, so that one of them needs a lease to run it.
-    fn has_hook_leases(&self) -> bool {
+    /// Returns true if several nodes may share the store, so that one of them needs a [`Lease`] for what only one may do.
+    fn has_leases(&self) -> bool {
         false
     }
 
-    /// Takes the lease of the hook `name`, or renews it. Returns true if this node has the lease for the next seconds.
+    /// Takes the lease `name`, or renews it. Returns true if this node has the lease for the next seconds.
     ///
     /// # Errors
     /// If the store cannot be reached.
-    fn hold_hook(&self, _name: &str) -> StoreFuture<bool> {
+    fn hold_lease(&self, _name: &str) -> StoreFuture<bool> {
         ready(Ok(true)).boxed()
     }
 
-    /// Returns the lease of the hook `name`, if this node has it.
+    /// Gives up the lease `name`, if this node has it.
     ///
     /// # Errors
     /// If the store cannot be reached.
-    fn release_hook(&self, _name: &str) -> StoreFuture<()> {
+    fn release_lease(&self, _name: &str) -> StoreFuture<()> {
         ready(Ok(())).boxed()
     }
 

@@ -473,7 +473,7 @@ fn set_state(
 ) {
     let room = connection.lock().subscriptions.room(&name).cloned();
     let (code, message) = match room {
-        Some(room) if room.rules().has_presence => {
+        Some(room) if room.rules().has_presence() => {
             return connection.hub.set_state(&room, id, state);
         }
         Some(_) => {

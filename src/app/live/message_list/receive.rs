@@ -319,10 +319,12 @@ impl MessageList {
 
         self.hues.add(&from);
         let is_own = from == self.user || self.is_of_this_browser(browser);
+        let content = Content::new(body, fields.kind.as_ref());
+        let is_presence = content.is_presence();
         let message = Message {
             from,
             at,
-            content: body.into(),
+            content,
             kind: fields.kind,
             reply_to: fields.reply_to,
             edits: None,
@@ -334,7 +336,7 @@ impl MessageList {
             seen_after: self.disconnects,
         };
         let id = self.rows.add(Entry::Message(message), offset.0);
-        if is_own {
+        if is_own || is_presence {
             self.unread.add_own(offset);
         } else {
             let is_mention = self

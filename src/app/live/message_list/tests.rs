@@ -7,7 +7,7 @@ use super::super::row::{Content, Reason};
 use super::super::row_window::{FOLLOWED, WINDOW};
 use super::*;
 use crate::protocol::{
-    Body, Epoch, ErrorCode, GapReason, MessageFields, Publication, Push, Recovery, RoomName,
+    Body, Epoch, ErrorCode, GapReason, Kind, MessageFields, Publication, Push, Recovery, RoomName,
     Subscribed, UnsubscribeCode, Welcome, samples,
 };
 
@@ -165,6 +165,8 @@ fn shown(page: &MessageList) -> Vec<String> {
         }
         Entry::Message(Message { content, state, .. }) => match (content, state) {
             (Content::Deleted, _) => "deleted".to_owned(),
+            (Content::Joined, _) => "joined".to_owned(),
+            (Content::Left, _) => "left".to_owned(),
             (Content::Binary { .. }, _) => "binary".to_owned(),
             (Content::Json(json), _) => json.to_string(),
             (Content::Text(text), MessageState::Stored) => text.to_string(),

@@ -40,7 +40,8 @@ pub(super) struct NewMessage {
     /// of the room. 1 to 64 characters.
     #[schema(value_type = Option<String>, max_length = 64)]
     key: Option<Key>,
-    /// The application's own type of the message: 1 to 64 characters of `A-Z a-z 0-9 . _ : -`.
+    /// The application's own type of the message: 1 to 64 characters of `A-Z a-z 0-9 . _ : -`. Kinds that begin with
+    /// `fanfare.` are reserved for the server.
     #[schema(value_type = Option<String>, max_length = 64, pattern = "^[A-Za-z0-9._:-]+$")]
     kind: Option<Kind>,
     /// The offset of the message that this one answers.
@@ -149,11 +150,12 @@ impl ParsedMessage {
         let body = Body::from_fields(message.text, message.json, message.data)
             .map_err(|error| ApiError::Body(error.to_string()))?;
         let content = Content::try_from(body).map_err(|error| ApiError::Body(error.to_string()))?;
+        let kind = message.kind.map(Kind::unreserved).transpose();
 
         Ok(Self {
             from: message.from,
             fields: MessageFields {
-                kind: message.kind,
+                kind: kind.map_err(|error| ApiError::Body(error.to_string()))?,
                 key: message.key,
                 reply_to: message.reply_to,
                 edits: message.edits,

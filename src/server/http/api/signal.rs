@@ -19,7 +19,8 @@ use crate::server::session::max_publish_bytes;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewSignal {
-    /// The application's own type of the signal: 1 to 64 characters of `A-Z a-z 0-9 . _ : -`.
+    /// The application's own type of the signal: 1 to 64 characters of `A-Z a-z 0-9 . _ : -`. Kinds that begin with
+    /// `fanfare.` are reserved for the server.
     #[schema(value_type = String, max_length = 64, pattern = "^[A-Za-z0-9._:-]+$")]
     kind: Kind,
     /// Any JSON value, at most 4096 bytes without whitespace and 120 levels deep.
@@ -92,9 +93,11 @@ pub(super) async fn signal(
 }
 
 fn parse(body: &[u8]) -> Result<NewSignal, ApiError> {
-    let signal: NewSignal = serde_json::from_slice(without_bom(body)).map_err(|error| {
+    let mut signal: NewSignal = serde_json::from_slice(without_bom(body)).map_err(|error| {
         ApiError::Body(format!("the JSON is not a signal: {}", shorten(&error)))
     })?;
+    let kind = signal.kind.unreserved();
+    signal.kind = kind.map_err(|error| ApiError::Body(error.to_string()))?;
 
     if signal.json.as_str().len() > MAX_SIGNAL_BYTES {
         return Err(ApiError::TooBig {

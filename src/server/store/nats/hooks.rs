@@ -1,7 +1,7 @@
-//! The states of hooks, and the leases that decide which node runs one.
+//! The states of hooks, and leases: one decides which node runs a hook.
 //!
 //! Both are messages of the second stream. Each is replaced only if its number is the expected one, so of two nodes that
-//! write at the same time, one fails. A node renews the lease of a hook that it runs. A lease whose number does not change
+//! write at the same time, one fails. A node renews the leases that it has. A lease whose number does not change
 //! for [`LEASE_TIMEOUT`], by the clock of the observer, is taken over: clocks of different nodes are never compared.
 
 use std::collections::HashMap;
@@ -98,7 +98,7 @@ impl NatsHooks {
         }
     }
 
-    /// Takes or renews the lease of the hook `name`. Returns true if this node has it.
+    /// Takes or renews the lease `name`. Returns true if this node has it.
     pub(super) async fn hold(&self, name: &str) -> Result<bool, StoreError> {
         let subject = lease_of(name);
         let found = self.streams.hook(&subject).await?;
@@ -122,7 +122,7 @@ impl NatsHooks {
         }
     }
 
-    /// Returns the lease of the hook `name`, if this node has it, so that another node takes it at once.
+    /// Gives up the lease `name`, if this node has it, so that another node takes it at once.
     pub(super) async fn release(&self, name: &str) -> Result<(), StoreError> {
         let subject = lease_of(name);
         let found = self.streams.hook(&subject).await?;
@@ -167,7 +167,7 @@ fn state_of(name: &str) -> String {
     format!("{name}.state")
 }
 
-/// Returns the name of the message with the lease of the hook `name`.
+/// Returns the name of the message with the lease `name`.
 fn lease_of(name: &str) -> String {
     format!("{name}.lease")
 }

@@ -366,16 +366,16 @@ impl Store for NatsStore {
         async move { hooks.save(&name, state).await }.boxed()
     }
 
-    fn has_hook_leases(&self) -> bool {
+    fn has_leases(&self) -> bool {
         true
     }
 
-    fn hold_hook(&self, name: &str) -> StoreFuture<bool> {
+    fn hold_lease(&self, name: &str) -> StoreFuture<bool> {
         let (hooks, name) = (self.hooks.clone(), name.to_owned());
         async move { hooks.hold(&name).await }.boxed()
     }
 
-    fn release_hook(&self, name: &str) -> StoreFuture<()> {
+    fn release_lease(&self, name: &str) -> StoreFuture<()> {
         let (hooks, name) = (self.hooks.clone(), name.to_owned());
         async move { hooks.release(&name).await }.boxed()
     }

@@ -334,6 +334,27 @@ fn messages_of_others_are_unread_while_nobody_sees_the_end() {
 }
 
 #[test]
+fn joins_and_leaves_are_shown_and_never_unread() {
+    let mut page = joined();
+    page.set_attended(false);
+    let of_kind = |offset, from, kind| {
+        let mut publication = publication(offset, from, "{}", None);
+        publication.fields.kind = Some(kind);
+        Push::Message(publication)
+    };
+
+    let pushes = vec![
+        message(1, "a"),
+        of_kind(2, "bob", Kind::join()),
+        of_kind(3, "me", Kind::leave()),
+    ];
+    receive(&mut page, pushes);
+
+    assert_eq!(shown(&page), ["a", "joined", "left"]);
+    assert_eq!(page.unread().count, 1);
+}
+
+#[test]
 fn the_messages_after_the_read_mark_of_an_earlier_visit_are_loaded_and_counted() {
     let mut page = MessageList::in_background();
     page.restore_read_mark(Some(position(1, 240)));

@@ -1,4 +1,4 @@
-//! The lease of a hook: of several nodes with the same hook, one runs it.
+//! A lease: of several nodes with the same store, one runs a hook, or writes joins and leaves.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::debug;
 
-use crate::server::hub::Hub;
+use crate::server::store::Store;
 
 /// The time between two renewals.
 const RENEW_EVERY: Duration = Duration::from_secs(2);
@@ -17,28 +17,27 @@ const RENEW_TIMEOUT: Duration = Duration::from_secs(2);
 /// The time for which a lease holds after a renewal began: less than that after which another node takes it over.
 const VALID_FOR: Duration = Duration::from_secs(7);
 
-/// The lease of one hook, which is renewed until it is dropped.
+/// A lease, which is renewed until it is dropped.
 #[derive(Debug)]
-pub(super) struct HookLease {
+pub struct Lease {
     /// The time at which the last renewal began; `None` if another node has the lease. The sender is gone if the store has
     /// a single node.
     renewed: watch::Receiver<Option<Instant>>,
     renewing: Option<JoinHandle<()>>,
 }
 
-impl HookLease {
-    /// Creates a lease of the hook `name`. On a store with a single node, it always holds.
-    pub(super) fn start(hub: &Hub, name: &str) -> Self {
+impl Lease {
+    /// Creates the lease `name`, and begins to take it. On a store with a single node, it always holds.
+    pub fn start(store: Arc<dyn Store>, name: &str) -> Self {
         let (sender, renewed) = watch::channel(None);
-        let renewing = hub.store().has_hook_leases().then(|| {
-            let (hub, name) = (hub.clone(), Arc::<str>::from(name));
-            tokio::spawn(renew(hub, name, sender))
-        });
+        let renewing = store
+            .has_leases()
+            .then(|| tokio::spawn(renew(store, name.into(), sender)));
         Self { renewed, renewing }
     }
 
-    /// Returns true if this node may run the hook now.
-    pub(super) fn is_held(&self) -> bool {
+    /// Returns true if this node has the lease now.
+    pub fn is_held(&self) -> bool {
         self.renewing.is_none()
             || self
                 .renewed
@@ -47,7 +46,7 @@ impl HookLease {
     }
 
     /// Waits until the lease is held.
-    pub(super) async fn held(&mut self) {
+    pub async fn held(&mut self) {
         while !self.is_held() {
             // The task renews for ever.
             if self.renewed.changed().await.is_err() {
@@ -57,7 +56,7 @@ impl HookLease {
     }
 
     /// Waits until the lease is no longer held.
-    pub(super) async fn lost(&self) {
+    pub async fn lost(&self) {
         if self.renewing.is_none() {
             std::future::pending().await
         }
@@ -72,7 +71,7 @@ impl HookLease {
     }
 }
 
-impl Drop for HookLease {
+impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(renewing) = &self.renewing {
             renewing.abort();
@@ -80,20 +79,17 @@ impl Drop for HookLease {
     }
 }
 
-/// Takes or renews the lease of the hook `name` at intervals, until the future is dropped.
-async fn renew(hub: Hub, name: Arc<str>, renewed: watch::Sender<Option<Instant>>) {
+/// Takes or renews the lease `name` at intervals, until the future is dropped.
+async fn renew(store: Arc<dyn Store>, name: Box<str>, renewed: watch::Sender<Option<Instant>>) {
     loop {
         let began = Instant::now();
-        match timeout(RENEW_TIMEOUT, hub.store().hold_hook(&name)).await {
+        match timeout(RENEW_TIMEOUT, store.hold_lease(&name)).await {
             Ok(Ok(is_held)) => {
                 renewed.send_replace(is_held.then_some(began));
             }
             // It holds for a while without renewals.
-            Ok(Err(error)) => debug!(hook = &*name, %error, "cannot renew the lease of the hook"),
-            Err(_elapsed) => debug!(
-                hook = &*name,
-                "the lease of the hook was not renewed in time"
-            ),
+            Ok(Err(error)) => debug!(lease = &*name, %error, "cannot renew the lease"),
+            Err(_elapsed) => debug!(lease = &*name, "the lease was not renewed in time"),
         }
         sleep(RENEW_EVERY).await;
     }
