@@ -1,5 +1,6 @@
 //! The states of the hooks as operators see them, and their commands. The runner of a hook executes them, between two
-//! attempts or instead of one.
+//! attempts or instead of one. On a node that does not run the hook, it changes the stored state, which the node that does
+//! loads again.
 
 use std::sync::Arc;
 
@@ -39,18 +40,16 @@ pub enum HookCommandError {
         /// The newest offset.
         newest: Offset,
     },
-    /// Another node runs the hook.
-    #[error(
-        "another node runs the hook: send the command to the node on which it is not `standby`"
-    )]
-    Standby,
     /// The state of the hook cannot be stored now.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// A command, and the sender of its result.
-pub(super) type PendingCommand = (HookCommand, oneshot::Sender<Result<(), HookCommandError>>);
+/// A command, and the sender of its result: the new state.
+pub(super) type PendingCommand = (
+    HookCommand,
+    oneshot::Sender<Result<HookState, HookCommandError>>,
+);
 
 /// The progress of a hook, set by its runner.
 #[derive(Debug, Default)]
@@ -92,7 +91,7 @@ impl HookControls {
 
     /// Returns the states of all hooks, in the order of the settings.
     pub async fn list(&self) -> Vec<HookSummary> {
-        join_all(self.hooks.iter().map(|hook| self.summary(hook))).await
+        join_all(self.hooks.iter().map(|hook| self.summary(hook, None))).await
     }
 
     /// Sets the metrics of all hooks.
@@ -120,11 +119,12 @@ impl HookControls {
         let (result, executed) = oneshot::channel();
         let sent = hook.commands.send((command, result)).await;
         sent.map_err(|_| stopped())?;
-        executed.await.map_err(|_| stopped())??;
-        Ok(self.summary(hook).await)
+        let state = executed.await.map_err(|_| stopped())??;
+        Ok(self.summary(hook, Some(state)).await)
     }
 
-    async fn summary(&self, hook: &HookControl) -> HookSummary {
+    /// Returns the `hook` as operators see it. After a command, `state` is the new one, which another node may run.
+    async fn summary(&self, hook: &HookControl, state: Option<HookState>) -> HookSummary {
         let HookSettings {
             name,
             url,
@@ -134,20 +134,15 @@ impl HookControls {
         } = &hook.settings;
         let (state, behind, failures, error, is_standby) = {
             let progress = hook.progress.lock();
-            let behind = progress.state.as_ref().map(|state| {
+            let (failures, error) = (progress.failures, progress.error.clone());
+            let is_standby = progress.is_standby;
+            let state = state.or_else(|| progress.state.clone());
+            let behind = state.as_ref().filter(|_| !is_standby).map(|state| {
                 let sources = progress.sources.iter();
                 let counts = sources.map(|source| source.feed().count_after(state.position.offset));
                 counts.sum::<Option<u64>>()
             });
-            let (failures, error) = (progress.failures, progress.error.clone());
-            let is_standby = progress.is_standby;
-            (
-                progress.state.clone(),
-                behind.flatten(),
-                failures,
-                error,
-                is_standby,
-            )
+            (state, behind.flatten(), failures, error, is_standby)
         };
         let offset = state
             .as_ref()

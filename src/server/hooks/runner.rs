@@ -31,6 +31,10 @@ const STORE_PAUSE: Duration = Duration::from_secs(1);
 const BEHIND_PAUSE: Duration = Duration::from_millis(50);
 /// The time between two saves of a position that moves only past messages of other rooms.
 const SAVE_EVERY: Duration = Duration::from_secs(30);
+/// The time between two checks if a command on another node has changed the state.
+const MOVED_EVERY: Duration = Duration::from_secs(1);
+/// The number of times a command is tried while another node stores states.
+const COMMAND_ATTEMPTS: usize = 5;
 /// The time in which a delivery may end while the server stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -88,7 +92,7 @@ enum Step {
     Failed(Duration),
     /// An operator has sent a command in the meantime. The attempt counts as not made.
     Interrupted(PendingCommand),
-    /// The server stops, or another node runs the hook.
+    /// The server stops, or another node runs the hook or has changed its state.
     Ended,
 }
 
@@ -253,16 +257,14 @@ impl HookRunner {
                 // A node that has the lease executes a command that waits already.
                 biased;
                 () = self.lease.held() => return !self.is_stopping(),
-                Some((_, result)) = self.commands.recv() => {
-                    // Sending fails if the operator has gone.
-                    let _ = result.send(Err(HookCommandError::Standby));
-                }
+                Some(command) = self.commands.recv() => self.execute(command).await,
                 () = stopped(&mut stopping) => return false,
             }
         }
     }
 
-    /// Delivers messages until the server stops, or this node may not run the hook any more.
+    /// Delivers messages until the server stops, this node may not run the hook any more, or a command on another node has
+    /// changed its state.
     async fn deliver_while_held(&mut self) {
         let hub = self.hub.clone();
         let mut stopping = self.stopping.clone();
@@ -287,7 +289,7 @@ impl HookRunner {
                 () = sleep(pause.unwrap_or(SAVE_EVERY)) => {}
                 () = applied, if pause.is_none() => {}
                 () = next_event(&mut self.events), if pause.is_none() => {}
-                () = self.lease.lost() => return,
+                () = superseded(&self.lease, &self.hub, &self.settings.name) => return,
                 Some(command) = self.commands.recv() => self.execute(command).await,
                 () = stopped(&mut stopping) => return,
             }
@@ -332,6 +334,7 @@ impl HookRunner {
         match self.read().await {
             Ok(Some(batch)) => self.deliver(batch).await,
             Ok(None) => Step::Idle,
+            Err(StoreError::HookMoved) => Step::Ended,
             Err(error) => {
                 let hook = self.settings.name.as_str();
                 warn!(hook, %error, "cannot read the messages of the hook now; trying again");
@@ -384,7 +387,7 @@ impl HookRunner {
             posted = self.client.post(headers, body.into()) => posted,
             Some(command) = self.commands.recv() => return Some(Step::Interrupted(command)),
             () = stopped(&mut stopping) => return Some(Step::Ended),
-            () = self.lease.lost() => return Some(Step::Ended),
+            () = superseded(&self.lease, &self.hub, hook) => return Some(Step::Ended),
         };
 
         metrics::count_hook_deliveries(hook, result_of(&posted), 1);
@@ -396,6 +399,11 @@ impl HookRunner {
 
     /// Posts `batch`, and moves the position if the receiver accepts it.
     async fn deliver(&mut self, batch: HookBatch) -> Step {
+        // The process may have been suspended while the batch was read.
+        if !self.lease.is_held() {
+            return Step::Ended;
+        }
+
         let hook = self.settings.name.clone();
         let headers = self.headers(&batch.last.to_string(), &batch.body);
         let mut stopping = self.stopping.clone();
@@ -406,7 +414,7 @@ impl HookRunner {
         let posted = tokio::select! {
             posted = self.client.post(headers, batch.body.clone()) => posted,
             Some(command) = self.commands.recv() => return Step::Interrupted(command),
-            () = self.lease.lost() => return Step::Ended,
+            () = superseded(&self.lease, &self.hub, &hook) => return Step::Ended,
             () = stopped => return Step::Ended,
         };
         metrics::count_hook_deliveries(&hook, result_of(&posted), 1);
@@ -456,14 +464,41 @@ impl HookRunner {
         let _ = result.send(executed);
     }
 
-    async fn try_execute(&mut self, command: HookCommand) -> Result<(), HookCommandError> {
-        let store = self.hub.store();
-        let Some(open) = &mut self.open else {
-            let reason = "the hook is not open yet".to_owned();
-            return Err(StoreError::Unavailable(reason).into());
+    /// Changes the stored state by `command`, on any node. Returns the new state.
+    async fn try_execute(&mut self, command: HookCommand) -> Result<HookState, HookCommandError> {
+        let mut attempts = 0;
+        let state = loop {
+            attempts += 1;
+            let state = self.commanded(command).await?;
+            let saving = self
+                .hub
+                .store()
+                .save_hook(&self.settings.name, state.clone());
+            match saving.await {
+                Ok(()) => break state,
+                // Another node has moved the position in the meantime.
+                Err(StoreError::HookMoved) if attempts < COMMAND_ATTEMPTS => {}
+                Err(error) => return Err(error.into()),
+            }
         };
 
-        let mut state = open.state.clone();
+        if let Some(open) = &mut self.open {
+            open.saved = state.position.clone();
+            open.state = state.clone();
+            open.failures = 0;
+            open.error = None;
+            open.retry_until = None;
+        }
+        Ok(state)
+    }
+
+    /// Loads the stored state, and returns what `command` makes of it.
+    async fn commanded(&self, command: HookCommand) -> Result<HookState, HookCommandError> {
+        let store = self.hub.store();
+        let stored = store.load_hook(&self.settings.name).await?;
+        let mut state =
+            stored.ok_or_else(|| StoreError::Unavailable("the hook is not open yet".to_owned()))?;
+
         match command {
             HookCommand::Pause => state.status = HookStatus::Paused,
             HookCommand::Resume => state.status = HookStatus::Active,
@@ -479,14 +514,7 @@ impl HookRunner {
                 };
             }
         }
-        store.save_hook(&self.settings.name, state.clone()).await?;
-
-        open.saved = state.position.clone();
-        open.state = state;
-        open.failures = 0;
-        open.error = None;
-        open.retry_until = None;
-        Ok(())
+        Ok(state)
     }
 
     /// Returns the headers of a delivery of `body` with this `id`.
@@ -553,6 +581,26 @@ impl HookRunner {
 async fn stopped(stopping: &mut watch::Receiver<bool>) {
     // An error means that the server has ended.
     let _ = stopping.wait_for(|is_stopping| *is_stopping).await;
+}
+
+/// Waits until this node may not run the hook `name` any more, or a command on another node has changed its state.
+async fn superseded(lease: &Lease, hub: &Hub, name: &str) {
+    let moved = async {
+        if !hub.store().has_leases() {
+            std::future::pending().await
+        }
+        loop {
+            sleep(MOVED_EVERY).await;
+            // After a failure, the next check or the lease decides.
+            if hub.store().has_hook_moved(name).await == Ok(true) {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = lease.lost() => {}
+        () = moved => {}
+    }
 }
 
 /// Waits for an event of `queue`; for ever if there is none.

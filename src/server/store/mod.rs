@@ -500,6 +500,14 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// If the store cannot be written to now, and [`StoreError::HookMoved`].
     fn save_hook(&self, name: &str, state: HookState) -> StoreFuture<()>;
 
+    /// Returns true if another node has stored a state of the hook `name` since this node has loaded or stored it.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    fn has_hook_moved(&self, _name: &str) -> StoreFuture<bool> {
+        ready(Ok(false)).boxed()
+    }
+
     /// Returns true if several nodes may share the store, so that one of them needs a [`Lease`] for what only one may do.
     fn has_leases(&self) -> bool {
         false

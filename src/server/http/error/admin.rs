@@ -78,7 +78,6 @@ impl From<HookCommandError> for AdminError {
         match error {
             HookCommandError::NoHook(name) => Self::NoHook(name),
             HookCommandError::NoOffset { from, newest } => Self::NoOffset { from, newest },
-            error @ HookCommandError::Standby => Self::NotKept(error.to_string()),
             HookCommandError::Store(error) => Self::NotKept(error.to_string()),
         }
     }

@@ -98,6 +98,12 @@ impl NatsHooks {
         }
     }
 
+    /// Returns true if another node has stored a state of the hook `name` since this node has loaded or stored it.
+    pub(super) async fn has_moved(&self, name: &str) -> Result<bool, StoreError> {
+        let found = self.streams.hook(&state_of(name)).await?;
+        Ok(found.map_or(0, |found| found.sequence) != self.known(name).state)
+    }
+
     /// Takes or renews the lease `name`. Returns true if this node has it.
     pub(super) async fn hold(&self, name: &str) -> Result<bool, StoreError> {
         let subject = lease_of(name);

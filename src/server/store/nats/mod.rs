@@ -366,6 +366,11 @@ impl Store for NatsStore {
         async move { hooks.save(&name, state).await }.boxed()
     }
 
+    fn has_hook_moved(&self, name: &str) -> StoreFuture<bool> {
+        let (hooks, name) = (self.hooks.clone(), name.to_owned());
+        async move { hooks.has_moved(&name).await }.boxed()
+    }
+
     fn has_leases(&self) -> bool {
         true
     }
