@@ -31,7 +31,7 @@ pub(super) fn run(args: CheckConfigArgs, matches: &ArgMatches) -> Result<(), Fai
         Some(room) => of_room(&raw, &room),
         None => {
             let hooks: String = config.hooks.iter().map(describe).collect();
-            of_server(&raw, &config) + &room_rules(&raw) + &hooks
+            of_server(&raw, &config) + &room_rules(&raw) + &grants(&raw) + &hooks
         }
     };
     Ok(output::print(out)?)
@@ -74,6 +74,18 @@ fn room_rules(raw: &RawConfig) -> String {
         out.push_str("\n[[rooms]] # file\n");
         for (key, text) in &rule.values {
             out.push_str(&format!("{key} = {text:?}\n"));
+        }
+    }
+    out
+}
+
+/// Returns the grants of groups, as in the file.
+fn grants(raw: &RawConfig) -> String {
+    let mut out = String::new();
+    for grant in raw.grants() {
+        out.push_str("\n[[grant]] # file\n");
+        for (key, value) in grant {
+            out.push_str(&format!("{key} = {value}\n"));
         }
     }
     out

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// The longest file of settings, keys, certificates or credentials, in bytes.
@@ -22,6 +23,12 @@ pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     }
 
     Ok(bytes)
+}
+
+/// Returns true if all users of the machine can read the file at `path`.
+pub fn is_world_readable(path: &Path) -> bool {
+    let metadata = std::fs::metadata(path);
+    metadata.is_ok_and(|metadata| metadata.permissions().mode() & 0o004 != 0)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The settings of hooks.
 
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 
 use super::{SECRET, hook};
@@ -112,4 +113,40 @@ fn every_mistake_in_a_hook_prevents_the_start() {
         assert_eq!(errors.lines().count(), 1, "{errors}");
         assert!(errors.contains(words), "{words} in {errors}");
     }
+}
+
+#[test]
+fn a_secret_that_all_users_of_the_machine_can_read_is_a_warning() {
+    let secret = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(secret.path(), SECRET).expect("written");
+    let settings = format!(
+        "[[hook]]\nname = \"a\"\nurl = \"http://127.0.0.1:9/\"\nrooms = [\"*\"]\nsecret-file = {:?}\n",
+        secret.path()
+    );
+    let warnings = |mode| {
+        let permissions = std::fs::Permissions::from_mode(mode);
+        std::fs::set_permissions(secret.path(), permissions).expect("permitted");
+        let output = check_config(&settings);
+        assert_eq!(output.status.code(), Some(0));
+        text(&output.stderr).to_owned()
+    };
+
+    assert!(warnings(0o644).contains("all users of this machine can read the secret"));
+    assert_eq!(warnings(0o640), "");
+}
+
+#[test]
+fn check_config_prints_the_grants_of_groups_as_valid_settings() {
+    let settings = "auth-header = \"remote-user\"\ntrusted-proxy = [\"127.0.0.1\"]\n\
+        [[grant]]\nrooms = { lobby = \"r\" }\n\
+        [[grant]]\ngroup = \"staff\"\nrooms = { \"orders-*\" = \"rw\", lobby = \"admin\" }\n";
+
+    let output = check_config(settings);
+
+    let printed = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let (_, grants) = printed.split_once("[[grant]] # file").expect("grants");
+    let parsed: toml::Table = format!("[[grant]]{grants}").parse().expect("TOML");
+    let given: toml::Table = settings.parse().expect("TOML");
+    assert_eq!(parsed["grant"], given["grant"], "{printed}");
 }

@@ -34,6 +34,23 @@ pub(super) fn read(reader: &mut ConfigReader<'_>) -> Vec<HookSettings> {
     hooks
 }
 
+/// Returns a sentence for each of `hooks` whose secret all users of the machine can read.
+pub(super) fn warnings(hooks: &[toml::Table]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (index, table) in hooks.iter().enumerate() {
+        let file = table.get("secret-file").and_then(toml::Value::as_str);
+        if let Some(file) = file
+            && small_file::is_world_readable(Path::new(file))
+        {
+            let title = HookTable::new(index, table).title;
+            warnings.push(format!(
+                "{title} (file): all users of this machine can read the secret in {file:?}; run: chmod 600 {file:?}"
+            ));
+        }
+    }
+    warnings
+}
+
 /// One table `[[hook]]`, and its errors.
 struct HookTable<'a> {
     /// The name of the hook in errors: its position if it has no name.

@@ -122,7 +122,8 @@ impl Config {
         let store = storage::read(reader, &data, &limits);
         let (verifier, key_file, jwks) = access::verifier(reader, &limits.hub.rules);
         let is_shared = matches!(store, StoreSettings::Nats(_));
-        let warnings = rooms::warnings(reader.raw(), is_shared, verifier.is_open());
+        let mut warnings = rooms::warnings(reader.raw(), is_shared, verifier.is_open());
+        warnings.extend(hooks::warnings(reader.hooks()));
         let hooks = hooks::read(reader);
         let Limits {
             hub,

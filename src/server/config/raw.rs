@@ -151,7 +151,7 @@ impl RawConfig {
     }
 
     /// Returns the tables `[[grant]]` of the file.
-    pub(super) fn grants(&self) -> &[toml::Table] {
+    pub fn grants(&self) -> &[toml::Table] {
         &self.grants
     }
 
