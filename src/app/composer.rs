@@ -8,13 +8,14 @@
 //! Without JavaScript the form is posted, and the server responds with the page.
 
 use leptos::ev::{self, KeyboardEvent, SubmitEvent};
-use leptos::html::{Input, Textarea};
+use leptos::html::Textarea;
 use leptos::prelude::*;
 
 use super::i18n::use_text;
 use super::live::{Composing, ConnectionStatus, Refusal, RoomAccess, RoomState, SendResult};
+use super::sign_in::SignInForm;
 use super::snapshot::Form;
-use crate::browser::{dom, token};
+use crate::browser::dom;
 use crate::protocol::UserId;
 
 /// The maximum number of visible lines. Longer text scrolls.
@@ -106,8 +107,7 @@ pub fn Composer(
             (!names.is_empty()).then(|| (text.typing)(&names))
         })
     };
-    let needs_token =
-        move || live.page.connection.get() == ConnectionStatus::Refused(Refusal::NoToken);
+    let needs_token = move || live.page.connection.get().needs_token();
     // The form takes its room, and is not seen until the page knows whether the user may write.
     let is_unknown = Memo::new(move |_| live.access.get() == RoomAccess::Unknown && !needs_token());
     let is_refused = Memo::new(move |_| needs_token() || !(live.is_writable() || is_unknown.get()));
@@ -197,9 +197,12 @@ pub fn Composer(
         </div>
         <form class="compose" class:unknown=is_unknown method="post" action=address hidden=is_hidden on:submit=on_submit>
             <input type="hidden" name="key" value=form.key/>
-            <label class="unscripted as">
-                {text.your_name} " " <input name="from" maxlength="64" value=form.name/>
-            </label>
+            // Where names are verified, the server knows the name.
+            {live.page.is_open.then(|| view! {
+                <label class="unscripted as">
+                    {text.your_name} " " <input name="from" maxlength="64" value=form.name/>
+                </label>
+            })}
             <p class="composing" hidden=move || live.composing.get() == Composing::New>
                 {move || match live.composing.get() {
                     Composing::New => String::new(),
@@ -234,33 +237,42 @@ pub fn Composer(
     }
 }
 
-/// The reason why the user cannot write, in the place of the form. Without a token, there is a field for one.
+/// The reason why the user cannot write, in the place of the form, and the ways to sign in if that helps.
 #[component]
 fn RefusalNotice() -> impl IntoView {
     let text = use_text();
     let live = expect_context::<RoomState>();
-    let field = NodeRef::<Input>::new();
+    let page = live.page;
 
-    let needs_token =
-        move || live.page.connection.get() == ConnectionStatus::Refused(Refusal::NoToken);
     let is_deleted = move || live.access.get() == RoomAccess::Deleted;
-    let words = move || match live.access.get() {
-        _ if needs_token() => text.needs_token,
-        RoomAccess::Ended => text.ended,
-        RoomAccess::Deleted => text.room_deleted,
-        RoomAccess::ReadOnly => text.read_only,
-        RoomAccess::Unknown if !live.page.is_open => text.token_needs_script,
-        RoomAccess::Unknown | RoomAccess::Granted | RoomAccess::Refused { .. } => text.no_access,
+    let is_guest = move || !page.is_open && page.sign_in.user.with(Option::is_none);
+    let can_sign_in = move || {
+        let is_read_only = matches!(
+            live.access.get(),
+            RoomAccess::ReadOnly | RoomAccess::Unknown
+        );
+        page.connection.get().needs_token() || (is_guest() && is_read_only)
+    };
+    let words = move || match (page.connection.get(), live.access.get()) {
+        (ConnectionStatus::Refused(Refusal::NoToken), _) if page.sign_in.accepts_tokens() => {
+            text.needs_token
+        }
+        (ConnectionStatus::Refused(Refusal::NoToken), _) => text.not_signed_in,
+        (ConnectionStatus::Refused(Refusal::TokenExpired), _) => text.token_expired,
+        (ConnectionStatus::Refused(Refusal::TokenRefused), _) => text.token_refused,
+        (_, RoomAccess::Ended) => text.ended,
+        (_, RoomAccess::Deleted) => text.room_deleted,
+        (_, RoomAccess::ReadOnly) if is_guest() => text.read_only_guest,
+        (_, RoomAccess::ReadOnly) => text.read_only,
+        (_, RoomAccess::Unknown) if page.sign_in.accepts_tokens() => text.token_needs_script,
+        (_, RoomAccess::Unknown) if !page.is_open => text.not_signed_in,
+        (_, RoomAccess::Unknown | RoomAccess::Granted | RoomAccess::Refused { .. }) => {
+            text.no_access
+        }
     };
     let reason = move || match live.access.get() {
         RoomAccess::Refused { message, .. } => message,
         _ => String::new(),
-    };
-    let join = move |event: SubmitEvent| {
-        event.prevent_default();
-        if let Some(field) = field.get_untracked() {
-            token::enter(field.value().trim());
-        }
     };
 
     view! {
@@ -268,11 +280,7 @@ fn RefusalNotice() -> impl IntoView {
         <button class="tool" type="button" hidden=move || !is_deleted() on:click=move |_| live.reopen()>
             {text.reopen}
         </button>
-        <form class="own" hidden=move || !needs_token() on:submit=join>
-            <label for="token">{text.token}</label>
-            <input id="token" type="password" required autocomplete="off" node_ref=field/>
-            <button class="tool" type="submit">{text.join}</button>
-        </form>
+        <div hidden=move || !can_sign_in()><SignInForm/></div>
     }
 }
 

@@ -14,6 +14,7 @@ use super::presence::{PresenceCount, Roster};
 use super::rooms::Rooms;
 use super::search::{self, SearchPanel};
 use super::share::{self, Share};
+use super::sign_in::Identity;
 use super::snapshot::Form;
 use super::status::StatusBadge;
 use super::theme::{Theme, ThemeSwitch};
@@ -64,6 +65,8 @@ pub fn Home(
                 <ShownRoom>
                     <Roster/>
                 </ShownRoom>
+                // Where names are verified, users cannot choose theirs.
+                {(!page.is_open).then(|| view! { <Identity/> })}
                 <div class="tools">
                     <button class="tool scripted" type="button" popovertarget=share::PANEL>{text.share}</button>
                     <button

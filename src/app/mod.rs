@@ -5,7 +5,7 @@
 //! ```text
 //! App                     reads the Snapshot, provides PageState, Locale and BasePath as contexts
 //! └─ Home                 the layout
-//!    ├─ Rooms, Alerts, ThemeSwitch     once for the page
+//!    ├─ Rooms, Identity, Alerts, ThemeSwitch     once for the page
 //!    └─ ShownRoom         provides the RoomState of the shown room to its children, which are built for each room
 //!       ├─ PresenceCount, StatusBadge, Roster
 //!       ├─ Timeline       the log: a window of its rows
@@ -64,6 +64,7 @@ pub mod search;
 pub mod close_panel;
 pub mod share;
 pub mod health;
+pub mod sign_in;
 pub mod status;
 pub mod theme;
 /// Only the server renders this page.
@@ -74,7 +75,7 @@ pub use error_page::document as problem_document;
 pub use error_page::{Problem, ProblemKind, suggest_room};
 pub use i18n::Locale;
 pub use live::{Reason, RoomAccess};
-pub use snapshot::{Form, HistoryPage, Snapshot};
+pub use snapshot::{Form, HistoryPage, SignIn, Snapshot};
 pub use theme::Theme;
 
 use leptos::hydration::{AutoReload, HydrationScripts};
@@ -141,18 +142,15 @@ pub fn shell(options: LeptosOptions, snapshot: Snapshot) -> impl IntoView {
 /// The content of `<body>`, on both sides.
 #[component]
 pub fn App() -> impl IntoView {
+    let snapshot = Snapshot::of_page();
+    let page = PageState::new(&snapshot);
     let Snapshot {
         base,
-        room,
         locale,
         theme,
-        is_open,
-        access,
-        past,
-        at,
         form,
-    } = Snapshot::of_page();
-    let page = PageState::new(base.clone(), room, is_open, access, past, at);
+        ..
+    } = snapshot;
 
     provide_context(base);
     provide_context(locale);

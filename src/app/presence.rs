@@ -45,7 +45,6 @@ pub fn Roster() -> impl IntoView {
                     </li>
                 </For>
             </ul>
-            // With tokens, the name is fixed.
             {live.page.is_open.then(|| view! { <OwnName/> })}
         </section>
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::i18n::Locale;
 use super::live::{Reason, RoomAccess};
 use super::theme::Theme;
-use crate::protocol::{BasePath, Epoch, Offset, Publication, RoomName};
+use crate::protocol::{BasePath, Epoch, Offset, Publication, RoomName, UserId};
 
 /// The id of the element that contains the snapshot.
 pub(super) const ELEMENT: &str = "snapshot";
@@ -25,8 +25,12 @@ pub struct Snapshot {
     pub locale: Locale,
     /// The theme of the page.
     pub theme: Theme,
-    /// True if users choose their names; otherwise a token fixes the name.
+    /// True if users choose their names; otherwise a token or a proxy fixes the name.
     pub is_open: bool,
+    /// The user, if the request of the page was authenticated, such as by a proxy.
+    pub user: Option<UserId>,
+    /// The settings of the sign-in.
+    pub sign_in: SignIn,
     /// The access to the room.
     pub access: RoomAccess,
     /// The newest messages, or those around `at`; `None` if the store failed or the user has no right to read them.
@@ -35,6 +39,19 @@ pub struct Snapshot {
     pub at: Option<Offset>,
     /// The initial values of the form.
     pub form: Form,
+}
+
+/// The settings of the sign-in, where users do not choose their names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignIn {
+    /// The endpoint that answers with a token of the user.
+    pub token_url: Option<String>,
+    /// The page at which users sign in.
+    pub page_url: Option<String>,
+    /// True if tokens are accepted, and not only the names of a proxy.
+    pub accepts_tokens: bool,
+    /// True if the claim `rooms` of a token has all rights of its user.
+    pub has_rights_in_tokens: bool,
 }
 
 /// A part of a room's log, as the API returns it.
@@ -105,6 +122,8 @@ mod tests {
             locale: Locale::ZhCn,
             theme: Theme::System,
             is_open: true,
+            user: Some(UserId::anonymous()),
+            sign_in: SignIn::default(),
             access: RoomAccess::Ended,
             past: Some(past),
             at: None,

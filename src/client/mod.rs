@@ -8,6 +8,7 @@
 //! - [`Cursor`] is the position of a reader in a room's log: what to request after a reconnect, which messages are new,
 //!   which are missing.
 //! - [`Outbox`] holds the messages that a client sends until the server has stored each of them once.
+//! - [`TokenSchedule`] decides when to renew a token.
 //!
 //! One [`Connection`] can carry several rooms: each has its own cursor and outbox.
 //!
@@ -59,9 +60,11 @@ mod connection;
 mod cursor;
 mod send_rate;
 mod outbox;
+mod token_schedule;
 
 pub use backoff::Backoff;
 pub use connection::{Action, Connection, NO_CLOSE_FRAME, OPEN_TIMEOUT};
 pub use cursor::{Cursor, ReadPosition, ReadPositionError, Update};
 pub use outbox::{Outbox, OutgoingMessage, SendMode, SendOutcome, SendStep, Settled};
+pub use token_schedule::TokenSchedule;
 pub use watchdog::{Watchdog, WatchdogAction};

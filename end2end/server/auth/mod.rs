@@ -26,6 +26,8 @@ mod rates;
 mod keys;
 /// Users whom a proxy names.
 mod proxy_users;
+/// The sign-in of the page.
+mod sign_in;
 /// Tokens of an OpenID provider.
 mod provider;
 /// Tokens that expire on an open connection, and their renewal.

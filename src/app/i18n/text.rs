@@ -36,6 +36,12 @@ pub struct Text {
     pub here: fn(usize) -> String,
     /// The mark after the user's own name.
     pub you: &'static str,
+    /// The text before the verified name of the user.
+    pub you_are: &'static str,
+    /// The note that the user is not signed in, where names are verified.
+    pub not_signed_in: &'static str,
+    /// The link to the page at which users sign in.
+    pub sign_in: &'static str,
     /// The label of the user's own name.
     pub your_name: &'static str,
     /// The button that changes the name.
@@ -215,12 +221,18 @@ pub struct Text {
     pub message_to: fn(&RoomName) -> String,
     /// The users who are typing.
     pub typing: fn(&[String]) -> String,
-    /// The note that the server needs a token.
+    /// The note that the server needs a token, and the page has none.
     pub needs_token: &'static str,
-    /// The same note for browsers without JavaScript, which cannot send one.
+    /// The note that the user's token has expired.
+    pub token_expired: &'static str,
+    /// The note that the server does not accept the user's token.
+    pub token_refused: &'static str,
+    /// The note for browsers without JavaScript, which cannot send a token.
     pub token_needs_script: &'static str,
     /// The note in the place of the input that the user's token does not let the user write.
     pub read_only: &'static str,
+    /// The same note for a user who is not signed in.
+    pub read_only_guest: &'static str,
     /// The label of the field for a token.
     pub token: &'static str,
     /// The button that joins with the token.

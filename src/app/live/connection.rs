@@ -6,6 +6,7 @@
 //! There is one socket at a time: the old one is closed before a new one opens. The task ends with the page, or when the
 //! server forbids a reconnect.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use futures::channel::mpsc::UnboundedReceiver;
@@ -18,12 +19,13 @@ use super::connection_status::ConnectionStatus;
 use super::page_state::PageState;
 use super::room_presence::RoomPresence;
 use super::room_state::RoomAccess;
+use super::token_renewal::TokenRenewal;
 use crate::browser::clock;
 use crate::browser::socket::{self, Socket};
 use crate::client::{Action, Connection, NO_CLOSE_FRAME};
 use crate::protocol::{
     CloseCode, Command, ErrorCode, Member, Push, Recovery, RoomName, RoomSelector, Subscribed,
-    Token, UnsubscribeCode, UserId, Welcome,
+    UnsubscribeCode, UserId, Welcome,
 };
 
 /// The minimum time between two batches: messages are drawn at most twenty times a second.
@@ -49,17 +51,16 @@ pub(super) enum ConnectionCommand {
     Disconnect,
 }
 
-/// Keeps `page` connected, with `token` if there is one, and executes `commands`.
+/// Keeps `page` connected, and executes `commands`.
 pub(super) async fn keep_connected(
     page: PageState,
-    token: Option<Token>,
     commands: UnboundedReceiver<ConnectionCommand>,
 ) {
     let mut task = Task {
         page,
-        token,
         commands,
         connection: Connection::new(clock::since_start()),
+        renewal: TokenRenewal::new(page),
         batch_due: Duration::ZERO,
         first_room: None,
         retry_due: None,
@@ -98,11 +99,25 @@ pub(super) async fn keep_connected(
     }
 }
 
+/// An event of an open connection.
+enum SocketEvent {
+    /// A frame of the server.
+    Received(Push),
+    /// The end of the connection.
+    Closed,
+    /// A command of the page.
+    Command(ConnectionCommand),
+    /// The frame with a new token.
+    Renewal(Command),
+    /// The time is over.
+    Timeout,
+}
+
 struct Task {
     page: PageState,
-    token: Option<Token>,
     commands: UnboundedReceiver<ConnectionCommand>,
     connection: Connection,
+    renewal: TokenRenewal,
     /// The time of the next batch.
     batch_due: Duration,
     /// The room in the URL of the socket.
@@ -122,12 +137,18 @@ const CLOSED: ConnectionEnd = (NO_CLOSE_FRAME, None);
 impl Task {
     async fn open(&mut self) -> Option<Socket> {
         self.page.connection.set(ConnectionStatus::Connecting);
+        if !self.renewal.prepare().await {
+            self.on_close(CLOSED);
+            return None;
+        }
+
         let (room, query) = self.page.query();
         self.first_room = room;
         let address = socket::address(&self.page.base(), &query);
 
-        match Socket::open(&address, self.token.as_ref()).await {
+        match Socket::open(&address, self.page.sign_in.token().as_ref()).await {
             Ok(socket) => {
+                self.renewal.on_open();
                 self.connection.on_open(clock::since_start());
                 self.batch_due = Duration::ZERO;
                 Some(socket)
@@ -156,6 +177,11 @@ impl Task {
             (code, pause) = (NO_CLOSE_FRAME, Some(Duration::ZERO));
         }
 
+        // The endpoint may have another token.
+        if code == CloseCode::BadToken.number() && self.page.sign_in.on_token_refused() {
+            (code, pause) = CLOSED;
+        }
+
         let now = clock::since_start();
         self.connection
             .on_close(code, pause, now, crate::browser::random());
@@ -167,37 +193,54 @@ impl Task {
             .retry_due
             .map(|due| due.saturating_sub(clock::since_start()));
         let time = until_retry.map_or(time, |until| until.min(time));
-        let next = select(self.commands.next(), socket.next());
-        match select(next, TimeoutFuture::new(millis(time))).await {
-            Either::Left((Either::Left((Some(command), _)), _)) => match command {
-                ConnectionCommand::Send(command) => {
-                    self.connection.on_command(&command, clock::since_start());
-                    socket.send(&command);
-                }
-                ConnectionCommand::Probe => self.connection.request_probe(clock::since_start()),
-                ConnectionCommand::Disconnect => return Some(CLOSED),
-                ConnectionCommand::Connect => return Some((NO_CLOSE_FRAME, Some(Duration::ZERO))),
-            },
-            Either::Left((Either::Right((Some(first), _)), _)) => {
-                return self.receive(first, socket).await;
+
+        match self.next_event(socket, time).await {
+            SocketEvent::Received(first) => return self.receive(first, socket).await,
+            SocketEvent::Closed => return Some((socket.close_code(), None)),
+            SocketEvent::Command(ConnectionCommand::Send(command)) => {
+                self.connection.on_command(&command, clock::since_start());
+                socket.send(&command);
             }
-            Either::Left((Either::Left((None, _)) | Either::Right((None, _)), _)) => {
-                return Some((socket.close_code(), None));
+            SocketEvent::Command(ConnectionCommand::Probe) => {
+                self.connection.request_probe(clock::since_start());
             }
-            Either::Right(_) => {
-                if self
-                    .retry_due
-                    .take_if(|due| *due <= clock::since_start())
-                    .is_some()
-                {
-                    for command in self.page.pending_subscriptions() {
-                        socket.send(&command);
-                    }
-                }
+            SocketEvent::Command(ConnectionCommand::Disconnect) => return Some(CLOSED),
+            SocketEvent::Command(ConnectionCommand::Connect) => {
+                return Some((NO_CLOSE_FRAME, Some(Duration::ZERO)));
             }
+            SocketEvent::Renewal(command) => socket.send(&command),
+            SocketEvent::Timeout => self.retry_subscriptions(socket),
         }
 
         None
+    }
+
+    /// Waits for the next event of the connection, for at most `time`.
+    async fn next_event(&mut self, socket: &mut Socket, time: Duration) -> SocketEvent {
+        let commands = select(self.commands.next(), socket.next());
+        let renewal = pin!(self.renewal.next());
+        let timers = select(renewal, TimeoutFuture::new(millis(time)));
+
+        match select(commands, timers).await {
+            Either::Left((Either::Left((Some(command), _)), _)) => SocketEvent::Command(command),
+            Either::Left((Either::Right((Some(push), _)), _)) => SocketEvent::Received(push),
+            Either::Left((Either::Left((None, _)) | Either::Right((None, _)), _)) => {
+                SocketEvent::Closed
+            }
+            Either::Right((Either::Left((command, _)), _)) => SocketEvent::Renewal(command),
+            Either::Right((Either::Right(_), _)) => SocketEvent::Timeout,
+        }
+    }
+
+    /// Requests the subscriptions again that were refused for now, once that is due.
+    fn retry_subscriptions(&mut self, socket: &mut Socket) {
+        let now = clock::since_start();
+        if self.retry_due.take_if(|due| *due <= now).is_none() {
+            return;
+        }
+        for command in self.page.pending_subscriptions() {
+            socket.send(&command);
+        }
     }
 
     /// Handles `first` and the frames that follow soon as one batch. Returns the end of the connection, if it ended.
@@ -227,6 +270,7 @@ impl Task {
     /// Updates the state of the connection, the access to the rooms and the users in them. The lists handle messages.
     fn on_push(&mut self, push: &Push, socket: &mut Socket) {
         let page = self.page;
+        self.renewal.on_push(push);
         if let Push::Error {
             retry: true,
             key: None,
@@ -306,6 +350,7 @@ impl Task {
         page.connection.set(ConnectionStatus::Live);
         if !page.is_open {
             page.me.set(Some(welcome.id.clone()));
+            page.sign_in.on_welcome(&welcome.id);
         }
     }
 

@@ -27,8 +27,12 @@ pub enum ConnectionStatus {
 /// The reason why the server does not accept the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// The server requires a token. The page has none, or an expired one.
+    /// The user has no token, or is not signed in at the proxy, and the server needs that.
     NoToken,
+    /// The user's token has expired.
+    TokenExpired,
+    /// The server does not accept the user's token.
+    TokenRefused,
     /// The user may not join this room: the token does not grant it, or an operator has banned the user.
     NotAllowed,
     /// An operator has closed the room.
@@ -38,15 +42,23 @@ pub enum Refusal {
 }
 
 impl From<u16> for Refusal {
-    /// Returns the reason that the close code `code` stands for.
+    /// Returns the reason that the close code `code` stands for. The reason of a bad token depends on the token.
     fn from(code: u16) -> Self {
-        if code == CloseCode::BadToken.number() {
-            Self::NoToken
-        } else if code == CloseCode::NotAllowed.number() {
+        if code == CloseCode::NotAllowed.number() {
             Self::NotAllowed
         } else {
             Self::Other
         }
+    }
+}
+
+impl ConnectionStatus {
+    /// Reports whether the server needs a token, or another one.
+    pub const fn needs_token(self) -> bool {
+        matches!(
+            self,
+            Self::Refused(Refusal::NoToken | Refusal::TokenExpired | Refusal::TokenRefused)
+        )
     }
 }
 

@@ -143,7 +143,7 @@ impl RoomState {
             form_urlencoded::byte_serialize(self.name().as_str().as_bytes()).collect();
         let path = format!("/api/v1/rooms/{room}/messages?{}", encoded.finish());
 
-        let token = self.page.token();
+        let token = self.page.sign_in.token();
         let json = http::get(&self.page.url(&path), token.as_ref()).await?;
         serde_json::from_str(&json).map_err(|_| http::NO_RESPONSE)
     }

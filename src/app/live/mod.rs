@@ -20,7 +20,9 @@ mod room_state;
 mod row;
 mod row_window;
 mod rows;
+mod sign_in_state;
 mod token_claims;
+mod token_renewal;
 mod typing;
 mod unread;
 
@@ -36,5 +38,6 @@ pub use room_state::{Composing, RoomAccess, RoomState, ScrollTarget, SendResult}
 pub use row::{
     Content, Entry, Gap, GapState, Message, MessageState, Missing, Quote, Reason, Row, RowView,
 };
+pub use sign_in_state::SignInState;
 pub use typing::TypingUsers;
 pub use unread::UnreadCount;

@@ -11,12 +11,14 @@ use super::connection_status::{ConnectionStats, ConnectionStatus, Refusal};
 use super::message_list::MessageList;
 use super::pending_message::PendingMessage;
 use super::room_state::{RoomAccess, RoomState};
-use super::token_claims;
-use crate::app::snapshot::HistoryPage;
+use super::sign_in_state::SignInState;
+use crate::app::snapshot::Snapshot;
 use crate::browser::storage::PageStorage;
 use crate::browser::{alert, dom, token};
 use crate::client::ReadPosition;
-use crate::protocol::{BasePath, Command, Key, Offset, Publication, Push, RoomName, Token, UserId};
+use crate::protocol::{
+    BasePath, CloseCode, Command, Key, Offset, Publication, Push, RoomName, Token, UserId,
+};
 
 /// The storage key of the user's id.
 const ID: &str = "fanfare.id";
@@ -51,6 +53,8 @@ pub struct PageState {
     pub stats: RwSignal<ConnectionStats>,
     /// True if users may join under any name.
     pub is_open: bool,
+    /// The sign-in of the user, where names are verified.
+    pub sign_in: SignInState,
     /// The user's own id; `None` until it was read from the browser.
     pub me: RwSignal<Option<UserId>>,
     /// True once the page responds and knows the time zone.
@@ -69,28 +73,20 @@ pub struct PageState {
     storage: StoredValue<PageStorage>,
     /// The owner of the signals of rooms that are added later.
     owner: StoredValue<Owner>,
-    token: StoredValue<Option<Token>>,
-    /// The claims of the token as JSON, if the server requires tokens.
-    claims: StoredValue<Option<Vec<u8>>>,
     /// The commands for the connection; `None` before the start.
     commands: StoredValue<Option<UnboundedSender<ConnectionCommand>>>,
 }
 
 impl PageState {
-    /// Creates the state of a page as the server renders it: it shows `room` with `access` and `history`, at the message at the
-    /// offset `at` if there is one, and is not connected.
-    pub(in crate::app) fn new(
-        base: BasePath,
-        room: RoomName,
-        is_open: bool,
-        access: RoomAccess,
-        history: Option<HistoryPage>,
-        at: Option<Offset>,
-    ) -> Self {
+    /// Creates the state of the page of `snapshot`, as the server renders it. The page is not connected.
+    pub(in crate::app) fn new(snapshot: &Snapshot) -> Self {
+        let room = snapshot.room.clone();
+        let base = snapshot.base.clone();
         let page = Self {
             connection: RwSignal::new(ConnectionStatus::Connecting),
             stats: RwSignal::new(ConnectionStats::default()),
-            is_open,
+            is_open: snapshot.is_open,
+            sign_in: SignInState::new(snapshot.user.clone(), snapshot.sign_in.clone()),
             me: RwSignal::new(None),
             awake: RwSignal::new(false),
             notifies: RwSignal::new(false),
@@ -101,13 +97,11 @@ impl PageState {
             base: StoredValue::new(base),
             browser: StoredValue::new(0),
             owner: StoredValue::new(Owner::current().unwrap_or_default()),
-            token: StoredValue::new(None),
-            claims: StoredValue::new(None),
             commands: StoredValue::new(None),
         };
-        let list = MessageList::new(history, at);
-        page.rooms
-            .set(vec![RoomState::new(page, room, access, list)]);
+        let list = MessageList::new(snapshot.past.clone(), snapshot.at);
+        let shown = RoomState::new(page, room, snapshot.access.clone(), list);
+        page.rooms.set(vec![shown]);
         page
     }
 
@@ -145,9 +139,10 @@ impl PageState {
 
         let (commands, received) = unbounded();
         self.commands.set_value(Some(commands));
-        self.set_token(token::token(&storage));
+        self.sign_in.restore(&storage);
+        self.show_input();
         self.awake.set(true);
-        spawn_local_scoped_with_cancellation(keep_connected(self, self.token(), received));
+        spawn_local_scoped_with_cancellation(keep_connected(self, received));
         // Tests and scripts use this attribute to detect that the page responds. The page does not depend on it.
         dom::set_root_attribute("data-hydrated", "");
     }
@@ -296,15 +291,22 @@ impl PageState {
             .write(&format!("{READ}{name}"), &position.to_string());
     }
 
-    /// Returns the token of the user.
-    pub(super) fn token(self) -> Option<Token> {
-        self.token.get_value()
+    /// Records a new token of the user, which the server has accepted or the next connection uses.
+    pub(super) fn on_new_token(self, token: Token) {
+        self.sign_in.renew(&self.storage(), token);
+        for room in self.rooms.get_untracked() {
+            if matches!(
+                room.access.get_untracked(),
+                RoomAccess::Unknown | RoomAccess::Granted | RoomAccess::ReadOnly
+            ) {
+                room.access.set(self.granted_access(&room.name()));
+            }
+        }
     }
 
-    /// Returns the access to the room `name` that a subscription grants, as far as the page can read its own token.
+    /// Returns the access to the room `name` that a subscription grants, as far as the page knows.
     pub(super) fn granted_access(self, name: &RoomName) -> RoomAccess {
-        let claims = self.claims.get_value();
-        if claims.is_some_and(|claims| token_claims::is_read_only(&claims, name)) {
+        if !self.is_open && (self.sign_in.is_guest() || self.sign_in.is_read_only(name)) {
             RoomAccess::ReadOnly
         } else {
             RoomAccess::Granted
@@ -378,8 +380,12 @@ impl PageState {
     }
 
     pub(super) fn on_refused(self, code: u16) {
-        self.connection
-            .set(ConnectionStatus::Refused(Refusal::from(code)));
+        let refusal = if code == CloseCode::BadToken.number() {
+            self.sign_in.on_refused()
+        } else {
+            Refusal::from(code)
+        };
+        self.connection.set(ConnectionStatus::Refused(refusal));
         for room in self.rooms.get_untracked() {
             room.messages.update(MessageList::on_refused);
         }
@@ -507,23 +513,19 @@ impl PageState {
         });
     }
 
-    /// Sets the token of the user. With one, the page does not wait for the server to show the input.
-    fn set_token(self, token: Option<Token>) {
-        let claims = token.as_ref().filter(|_| !self.is_open);
-        self.claims.set_value(claims.and_then(token::claims));
-
-        if token.is_some() {
-            for room in self.rooms.get_untracked() {
-                if room.access.get_untracked() == RoomAccess::Unknown {
-                    room.access.set(self.granted_access(&room.name()));
-                }
+    /// Shows the input to a user with a token, without waiting for the server.
+    fn show_input(self) {
+        for room in self.rooms.get_untracked() {
+            if room.access.get_untracked() == RoomAccess::Unknown && self.sign_in.is_usable() {
+                room.access.set(self.granted_access(&room.name()));
             }
         }
-        self.token.set_value(token);
     }
 
     fn set_user(self, user: UserId) {
-        self.storage().set_cookie(NAME_COOKIE, user.as_str());
+        if self.is_open {
+            self.storage().set_cookie(NAME_COOKIE, user.as_str());
+        }
         for room in self.rooms.get_untracked() {
             room.messages.update(|list| list.set_user(user.clone()));
         }

@@ -1,7 +1,8 @@
-//! The claims of the user's own token. The page reads them to show that the user may only read, before the user writes. The
-//! server decides.
+//! The claims of the user's own token. The page reads them to renew the token in time, and to show that the user may only read,
+//! before the user writes. The server decides.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde::Deserialize;
 
@@ -14,6 +15,18 @@ const READ: &str = "r";
 struct RoomClaims {
     #[serde(default)]
     rooms: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct ExpiryClaim {
+    /// The seconds since 1970 UTC, which may have a fraction (RFC 7519 section 2).
+    exp: f64,
+}
+
+/// Returns the expiry in `claims`, as JSON, since 1970 UTC.
+pub(super) fn expires_at(claims: &[u8]) -> Option<Duration> {
+    let ExpiryClaim { exp } = serde_json::from_slice(claims).ok()?;
+    Duration::try_from_secs_f64(exp).ok()
 }
 
 /// Reports whether `claims`, as JSON, grant no right to write in `room`. Claims that cannot be read are left to the server.
@@ -50,6 +63,23 @@ mod tests {
         ));
         assert!(!is_read_only_in("lobby", r#"{"rooms":{"lobby":"w"}}"#));
         assert!(is_read_only_in("lobby", r#"{"sub":"ann"}"#));
+    }
+
+    #[test]
+    fn the_expiry_is_a_number_of_seconds() {
+        for (claims, expected) in [
+            (
+                r#"{"exp":4000000000,"rooms":["lobby"]}"#,
+                Some(4_000_000_000_000),
+            ),
+            (r#"{"exp":1.5}"#, Some(1500)),
+            (r#"{"exp":-1}"#, None),
+            (r#"{"exp":"1"}"#, None),
+            ("{}", None),
+        ] {
+            let expected = expected.map(Duration::from_millis);
+            assert_eq!(expires_at(claims.as_bytes()), expected, "{claims}");
+        }
     }
 
     #[test]

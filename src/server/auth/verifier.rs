@@ -61,6 +61,17 @@ impl Verifier {
         self.keys.is_none() && !self.has_proxy_users
     }
 
+    /// Returns true if tokens are verified. Without keys, only proxies name users.
+    pub const fn accepts_tokens(&self) -> bool {
+        self.keys.is_some()
+    }
+
+    /// Returns true if the claim `rooms` of a token has all rights of its user, so that clients can read them.
+    pub fn has_rights_in_tokens(&self) -> bool {
+        let standard = TokenRules::default();
+        self.token_rules.rooms_claim == standard.rooms_claim && self.token_rules.groups.is_empty()
+    }
+
     /// Returns true if there is a key that verifies tokens. Keys at a URL have to be fetched first.
     pub fn has_keys(&self) -> bool {
         let keys = self.keys.as_ref();

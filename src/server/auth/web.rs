@@ -1,9 +1,10 @@
-//! The policy for browsers: allowed hosts, allowed origins, and pages that may embed the server's own.
+//! The policy for browsers: allowed hosts, allowed origins, pages that may embed the server's own, and where users sign in.
 
 use std::net::IpAddr;
 
 use crate::server::auth::host::{HostPolicy, PublicHost};
 use crate::server::auth::origin::{Origin, OriginPolicy};
+use crate::server::auth::page_url::PageUrl;
 
 /// The settings from which the policy of each listener is made.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +15,8 @@ pub struct WebSettings {
     pub origins: OriginPolicy,
     /// Origins that may embed the page in a frame.
     pub embedding: Embedding,
+    /// The URLs at which users sign in.
+    pub sign_in: SignInUrls,
 }
 
 impl WebSettings {
@@ -29,6 +32,7 @@ impl WebSettings {
             hosts,
             origins,
             embedding: self.embedding.clone(),
+            sign_in: self.sign_in.clone(),
         }
     }
 
@@ -39,6 +43,7 @@ impl WebSettings {
             hosts,
             origins: OriginPolicy::default(),
             embedding: Embedding::default(),
+            sign_in: SignInUrls::default(),
         }
     }
 }
@@ -52,6 +57,17 @@ pub struct WebPolicy {
     pub origins: OriginPolicy,
     /// Origins that may embed the page in a frame.
     pub embedding: Embedding,
+    /// The URLs at which users sign in.
+    pub sign_in: SignInUrls,
+}
+
+/// The URLs at which the users of the page sign in.
+#[derive(Clone, Debug, Default)]
+pub struct SignInUrls {
+    /// The endpoint that answers the page with a token of the user.
+    pub token: Option<PageUrl>,
+    /// The page to which users are linked.
+    pub page: Option<PageUrl>,
 }
 
 /// The origins whose pages may embed the server's page in a frame. A page that cannot be embedded is protected from

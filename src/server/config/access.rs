@@ -7,8 +7,8 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use crate::server::auth::{
-    ClaimPath, Embedding, Grants, GroupGrants, KeySet, OriginPolicy, Proxies, TokenRules,
-    UserHeaders, Verifier, WebSettings,
+    ClaimPath, Embedding, Grants, GroupGrants, KeySet, OriginPolicy, PageUrl, Proxies, SignInUrls,
+    TokenRules, UserHeaders, Verifier, WebSettings,
 };
 use crate::server::config::ConfigError;
 use crate::server::config::reader::ConfigReader;
@@ -40,7 +40,29 @@ pub(super) fn web(reader: &mut ConfigReader<'_>) -> WebSettings {
                 .filter_map(AllowedOrigin::listed)
                 .collect(),
         },
+        sign_in: sign_in_urls(reader),
     }
+}
+
+/// Reads the URLs at which users sign in.
+fn sign_in_urls(reader: &mut ConfigReader<'_>) -> SignInUrls {
+    let token = reader.optional("token-url", PageUrl::parse);
+    let page = reader.optional("sign-in-url", PageUrl::parse);
+
+    let has_keys = reader.is_given("auth-key-file") || reader.is_given("jwks");
+    if token.is_some() && !has_keys {
+        reader.reject(
+            "token-url",
+            "a URL beside --auth-key-file or --jwks, whose keys verify the tokens",
+        );
+    }
+    if page.is_some() && !has_keys && !reader.is_given("auth-header") {
+        reader.reject(
+            "sign-in-url",
+            "a URL beside --auth-key-file, --jwks or --auth-header; without them, users choose their names",
+        );
+    }
+    SignInUrls { token, page }
 }
 
 /// Reads the trusted proxies.

@@ -236,6 +236,8 @@ mod tests {
             ("auth-key-file", "no/such/file"),
             ("jwks", "http://id.example.org/jwks"),
             ("claim-id", "the sub"),
+            ("token-url", "session/token"),
+            ("sign-in-url", "//id.example.org/login"),
             ("auth-header", "remote user"),
             ("auth-groups-header", "authorization"),
             ("anonymous", "write"),

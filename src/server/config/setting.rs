@@ -172,6 +172,12 @@ struct SettingArgs {
     /// Claim of tokens with the rights in rooms; a dot separates nested claims, as in realm_access.roles
     #[arg(long, value_name = "CLAIM", default_value = "rooms")]
     claim_rooms: String,
+    /// Endpoint that answers the page with a token of the signed-in user, like /session/token or https://id.example.org/token; the page renews its token there [default: none]
+    #[arg(long, value_name = "URL")]
+    token_url: Option<String>,
+    /// Page at which users sign in, like /login or https://id.example.org/login; the page links to it [default: none]
+    #[arg(long, value_name = "URL")]
+    sign_in_url: Option<String>,
     /// With --auth-key-file or --jwks, the access without a token: 'none', or 'read' for every room
     #[arg(long, value_name = "ACCESS", default_value = "none")]
     anonymous: String,

@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 
-use crate::server::auth::{Embedding, WebPolicy};
+use crate::server::auth::{PageUrl, WebPolicy};
 use crate::server::http::middleware::listener::Endless;
 
 const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
@@ -117,15 +117,17 @@ pub(super) fn permit(response: &mut Response) {
 }
 
 /// Returns the page's Content-Security-Policy: nothing from other origins, only inline scripts with `nonce`, and only
-/// frames of `embedding`. `'self'` includes the page's WebSocket (CSP 3 section 6.7.2.8); `reload` is an additional source
-/// for connections.
-pub(super) fn page_policy(nonce: &str, reload: Option<&str>, embedding: &Embedding) -> String {
+/// frames of `web`. `'self'` includes the page's WebSocket (CSP 3 section 6.7.2.8). Other sources for connections are
+/// `reload` and the endpoint for tokens.
+pub(super) fn page_policy(nonce: &str, reload: Option<&str>, web: &WebPolicy) -> String {
     let reload = reload.map_or(String::new(), |source| format!(" {source}"));
-    let embedders = embedding.frame_ancestors();
+    let tokens = web.sign_in.token.as_ref().and_then(PageUrl::origin);
+    let tokens = tokens.map_or(String::new(), |origin| format!(" {origin}"));
+    let embedders = web.embedding.frame_ancestors();
 
     format!(
         "default-src 'none'; script-src 'self' 'nonce-{nonce}' 'wasm-unsafe-eval'; style-src 'self'; \
-         img-src 'self'; connect-src 'self'{reload}; manifest-src 'self'; base-uri 'none'; form-action 'self'; \
+         img-src 'self'; connect-src 'self'{reload}{tokens}; manifest-src 'self'; base-uri 'none'; form-action 'self'; \
          frame-ancestors {embedders}"
     )
 }

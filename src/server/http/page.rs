@@ -20,9 +20,9 @@ use leptos_axum::ResponseOptions;
 use tokio::runtime::Handle;
 use tracing::warn;
 
-use crate::app::{Form, HistoryPage, RoomAccess, Snapshot, shell};
-use crate::protocol::{Offset, RoomName};
-use crate::server::auth::Embedding;
+use crate::app::{Form, HistoryPage, RoomAccess, SignIn, Snapshot, shell};
+use crate::protocol::{Offset, RoomName, UserId};
+use crate::server::auth::WebPolicy;
 use crate::server::http::error::ApiError;
 use crate::server::http::extract::{InRoom, Query};
 use crate::server::http::middleware::authenticated::AuthenticatedClient;
@@ -99,6 +99,8 @@ struct PageView {
     may_read: bool,
     /// True if the client may write in the room.
     may_write: bool,
+    /// The user, if the request was authenticated.
+    user: Option<UserId>,
     form: Form,
 }
 
@@ -114,6 +116,7 @@ impl PageView {
         Self {
             may_read: client.check_read(state, &room).is_ok(),
             may_write: client.check_write(state, &room).is_ok(),
+            user: client.principal.proven().cloned(),
             room,
             at,
             form,
@@ -157,6 +160,7 @@ async fn render(
         room,
         at,
         may_read,
+        user,
         form,
         ..
     } = view;
@@ -171,6 +175,8 @@ async fn render(
         locale: reader.locale,
         theme: reader.theme,
         is_open: state.authenticator.verifier().is_open(),
+        user,
+        sign_in: sign_in(state),
         access,
         past,
         at,
@@ -181,7 +187,7 @@ async fn render(
     let reload = state.site.reload.clone();
     let web = state.web.clone();
     let render = leptos_axum::render_app_to_stream_with_context(
-        move || set_policy(reload.as_deref(), &web.embedding),
+        move || set_policy(reload.as_deref(), &web),
         move || shell(options.clone(), snapshot.clone()),
     );
 
@@ -206,6 +212,18 @@ async fn render(
     );
 
     Ok(response)
+}
+
+/// Returns the settings of the sign-in for the page.
+fn sign_in(state: &AppState) -> SignIn {
+    let urls = &state.web.sign_in;
+    let verifier = state.authenticator.verifier();
+    SignIn {
+        token_url: urls.token.as_ref().map(ToString::to_string),
+        page_url: urls.page.as_ref().map(ToString::to_string),
+        accepts_tokens: verifier.accepts_tokens(),
+        has_rights_in_tokens: verifier.has_rights_in_tokens(),
+    }
 }
 
 /// Returns the messages of `room` around `at`, or the newest; `None` if they cannot be read. Such a page loads them over its
@@ -258,12 +276,12 @@ async fn around(room: &Room, at: Offset) -> Result<Page, StoreError> {
 }
 
 /// Sets the page's Content-Security-Policy with the nonce of its scripts.
-fn set_policy(reload: Option<&str>, embedding: &Embedding) {
+fn set_policy(reload: Option<&str>, web: &WebPolicy) {
     let (Some(nonce), Some(response)) = (use_nonce(), use_context::<ResponseOptions>()) else {
         return;
     };
 
-    if let Ok(policy) = HeaderValue::try_from(headers::page_policy(&nonce, reload, embedding)) {
+    if let Ok(policy) = HeaderValue::try_from(headers::page_policy(&nonce, reload, web)) {
         response.insert_header(header::CONTENT_SECURITY_POLICY, policy);
     }
 }
