@@ -190,29 +190,7 @@ impl Server {
         query: &str,
         headers: &[(&'static str, &str)],
     ) -> Result<Peer, Refused> {
-        let mut request = self
-            .socket_url(query)
-            .into_client_request()
-            .expect("an address");
-        for (name, value) in headers {
-            request
-                .headers_mut()
-                .append(*name, HeaderValue::from_str(value).expect("a value"));
-        }
-
-        match soon(tokio_tungstenite::connect_async(request)).await {
-            Ok((socket, _)) => Ok(Peer { socket }),
-            Err(Error::Http(response)) => {
-                let (parts, body) = response.into_parts();
-                let body = String::from_utf8(body.unwrap_or_default()).expect("text");
-                Err(Refused {
-                    status: parts.status.as_u16(),
-                    retry_after: parts.headers.contains_key("retry-after"),
-                    body,
-                })
-            }
-            Err(error) => panic!("{error}"),
-        }
+        open_socket(&self.socket_url(query), headers).await
     }
 
     /// Opens a plain client as soon as the server has room for it.
@@ -272,5 +250,32 @@ impl Drop for Server {
         // Errors mean that the process has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Opens a client at `url` with `headers`, or returns the response that refused it.
+pub(crate) async fn open_socket(
+    url: &str,
+    headers: &[(&'static str, &str)],
+) -> Result<Peer, Refused> {
+    let mut request = url.into_client_request().expect("an address");
+    for (name, value) in headers {
+        request
+            .headers_mut()
+            .append(*name, HeaderValue::from_str(value).expect("a value"));
+    }
+
+    match soon(tokio_tungstenite::connect_async(request)).await {
+        Ok((socket, _)) => Ok(Peer { socket }),
+        Err(Error::Http(response)) => {
+            let (parts, body) = response.into_parts();
+            let body = String::from_utf8(body.unwrap_or_default()).expect("text");
+            Err(Refused {
+                status: parts.status.as_u16(),
+                retry_after: parts.headers.contains_key("retry-after"),
+                body,
+            })
+        }
+        Err(error) => panic!("{error}"),
     }
 }

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::client::fetch;
 use crate::daemon::{self, Daemon};
-use crate::harness::{Server, program};
+use crate::harness::{Server, open_socket, program};
 use crate::typed::{find, joined, say};
 
 /// The grants of the tests.
@@ -129,6 +129,36 @@ async fn people_behind_nginx_with_auth_request_are_who_they_are() {
         .map(|message| &message["from"])
         .collect();
     assert_eq!(senders, [&json!("ann"), &json!("eve")]);
+}
+
+#[tokio::test]
+async fn a_websocket_through_nginx_with_auth_request_has_the_user_of_the_session() {
+    let SignedOn { server, _folder } = SignedOn::start("127.0.0.1", &[]);
+    let proxy = nginx(&server).await;
+    let open = async |session: &str, query: &str| {
+        let url = format!("ws://{}/ws?{query}", proxy.address);
+        let headers = [
+            ("sec-websocket-protocol", "fanfare.v1"),
+            ("cookie", session),
+            // A forged name, which nginx replaces.
+            ("remote-user", "root"),
+        ];
+        open_socket(&url, &headers).await
+    };
+
+    let mut ann = open("session=ann-1", "room=staff-1")
+        .await
+        .expect("accepted");
+    let welcome = joined(&mut ann).await;
+    say(&mut ann, "hello", Some("one")).await;
+    find(&mut ann, "ack").await;
+    let mut eve = open("session=eve-1", "room=staff-1").await.expect("opened");
+    let nobody = open("", "room=lobby").await;
+
+    assert_eq!(welcome["id"], "ann");
+    assert_eq!(eve.close_code().await, 4501, "eve is not of the staff");
+    let refused = nobody.expect_err("nginx refuses a client that is not signed in");
+    assert_eq!(refused.status, 401);
 }
 
 #[tokio::test]
