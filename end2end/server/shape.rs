@@ -28,9 +28,15 @@ const FLOORS: &[(&str, &[&str])] = &[
         ],
     ),
     ("server::auth", &["protocol", "server::room_rules"]),
+    ("server::http_client", &[]),
     (
         "server::jwks",
-        &["protocol", "server::room_rules", "server::auth"],
+        &[
+            "protocol",
+            "server::room_rules",
+            "server::auth",
+            "server::http_client",
+        ],
     ),
     (
         "server::moderation",
@@ -97,6 +103,7 @@ const FLOORS: &[(&str, &[&str])] = &[
         "server::hooks",
         &[
             "protocol",
+            "server::http_client",
             "server::metrics",
             "server::version",
             "server::store",
@@ -136,6 +143,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "server::moderation",
             "server::room",
             "server::session",
+            "server::http_client",
             "server::jwks",
             "server::auth",
             "server::files",

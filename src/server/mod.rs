@@ -33,6 +33,7 @@ pub mod wire;
 pub mod room;
 pub mod session;
 pub mod auth;
+pub mod http_client;
 pub mod jwks;
 pub mod moderation;
 pub mod run_clock;

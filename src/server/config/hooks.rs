@@ -5,7 +5,8 @@ use std::path::Path;
 use crate::protocol::{RoomSelector, without_bom};
 use crate::server::config::raw::ConfigError;
 use crate::server::config::reader::ConfigReader;
-use crate::server::hooks::{HookEvent, HookSettings, HookUrl, MAX_HOOK_NAME, SigningSecret};
+use crate::server::hooks::{HookEvent, HookSettings, MAX_HOOK_NAME, SigningSecret};
+use crate::server::http_client::HttpUrl;
 use crate::server::small_file;
 
 /// The keys of a hook.
@@ -83,7 +84,7 @@ impl<'a> HookTable<'a> {
 
         let name = self.text("name", name);
         let url = self.text("url", |text| {
-            HookUrl::parse(text).map_err(|error| error.to_string())
+            HttpUrl::parse(text).map_err(|error| error.to_string())
         });
         let rooms = self.rooms();
         let events = self.events();

@@ -12,9 +12,9 @@
 
 mod backoff;
 mod batch;
+mod client;
 mod control;
 mod event;
-mod http_client;
 mod runner;
 mod settings;
 mod signature;
@@ -24,16 +24,15 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::error;
 
+use crate::server::http_client::HttpTls;
 use crate::server::hub::Hub;
 use crate::server::metrics;
 
 pub use control::{HookCommand, HookCommandError, HookControls};
-pub use http_client::{HookUrl, HookUrlError};
 pub use settings::{HookEvent, HookSettings, MAX_HOOK_NAME};
 pub use signature::{SigningSecret, SigningSecretError};
 
 use control::HookControl;
-use http_client::HookTls;
 use runner::HookRunner;
 
 /// All hooks of a server. See the [module docs](self).
@@ -54,7 +53,7 @@ impl Hooks {
         stopping: &watch::Receiver<bool>,
     ) -> Self {
         let is_tls_needed = settings.iter().any(|hook| hook.url.is_secure());
-        let tls = is_tls_needed.then(HookTls::of_system);
+        let tls = is_tls_needed.then(|| HttpTls::of_system("a hook"));
 
         let mut controls = Vec::new();
         let runners = settings.iter().map(|settings| {

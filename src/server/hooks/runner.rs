@@ -12,10 +12,11 @@ use tracing::{debug, info, warn};
 use crate::protocol::{Offset, Position, RoomPattern};
 use crate::server::hooks::backoff;
 use crate::server::hooks::batch::HookBatch;
+use crate::server::hooks::client::{HookClient, PostError};
 use crate::server::hooks::control::{HookCommand, HookCommandError, HookProgress, PendingCommand};
 use crate::server::hooks::event::{EventBatch, EventQueue};
-use crate::server::hooks::http_client::{HookClient, HookTls, PostError};
 use crate::server::hooks::{HookEvent, HookSettings};
+use crate::server::http_client::HttpTls;
 use crate::server::hub::{Hub, Refusal, Source};
 use crate::server::metrics::{self, HookResult};
 use crate::server::store::{HookState, HookStatus, Lease, StoreError, now_millis};
@@ -101,7 +102,7 @@ impl HookRunner {
     pub(super) fn new(
         settings: HookSettings,
         hub: Hub,
-        tls: Option<HookTls>,
+        tls: Option<HttpTls>,
         commands: mpsc::Receiver<PendingCommand>,
         stopping: watch::Receiver<bool>,
     ) -> Self {

@@ -1,7 +1,8 @@
 //! The settings of one hook.
 
 use crate::protocol::RoomSelector;
-use crate::server::hooks::{HookUrl, SigningSecret};
+use crate::server::hooks::SigningSecret;
+use crate::server::http_client::HttpUrl;
 
 /// The longest name of a hook, in characters.
 pub const MAX_HOOK_NAME: usize = 64;
@@ -58,7 +59,7 @@ pub struct HookSettings {
     /// The name, under which the position is stored: 1 to [`MAX_HOOK_NAME`] of `A-Z a-z 0-9 - _`.
     pub name: String,
     /// The URL of the receiver.
-    pub url: HookUrl,
+    pub url: HttpUrl,
     /// The rooms and patterns whose messages are delivered, none of which includes another.
     pub rooms: Vec<RoomSelector>,
     /// The events that are delivered, at least one.

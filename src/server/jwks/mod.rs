@@ -16,10 +16,10 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsConnector;
 use tracing::{info, warn};
 
 use crate::server::auth::{KeySet, Principal, TokenError, Verifier};
+use crate::server::http_client::HttpTls;
 
 pub use url::{JwksUrl, JwksUrlError};
 
@@ -107,7 +107,7 @@ struct Jwks(Arc<JwksSource>);
 struct JwksSource {
     url: JwksUrl,
     /// Trusts the certificates of the system; `None` for plain HTTP.
-    tls: Option<TlsConnector>,
+    tls: Option<HttpTls>,
     state: watch::Sender<FetchState>,
     /// Requests for a fetch.
     requested: Notify,
@@ -124,7 +124,7 @@ impl fmt::Debug for Jwks {
 impl Jwks {
     fn new(url: JwksUrl) -> Self {
         Self(Arc::new(JwksSource {
-            tls: url.is_secure().then(fetch::tls),
+            tls: url.0.is_secure().then(|| HttpTls::of_system("--jwks")),
             url,
             state: watch::channel(FetchState::Fetching).0,
             requested: Notify::new(),

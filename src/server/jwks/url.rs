@@ -2,19 +2,12 @@
 
 use std::fmt;
 
-use axum::http::Uri;
-use axum::http::uri::Scheme;
-use tokio_rustls::rustls::pki_types::ServerName;
-
 use crate::server::auth::Authority;
+use crate::server::http_client::HttpUrl;
 
 /// The URL of a JWK set: `https`, or `http` on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JwksUrl {
-    uri: Uri,
-    /// The host, which the certificate must name.
-    name: ServerName<'static>,
-}
+pub struct JwksUrl(pub(super) HttpUrl);
 
 /// The error of a text that is not a [`JwksUrl`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,61 +23,20 @@ impl JwksUrl {
     /// # Errors
     /// If the text is not a URL, or another machine would be reached without TLS.
     pub fn parse(text: &str) -> Result<Self, JwksUrlError> {
-        let uri: Uri = text.parse().map_err(|_| JwksUrlError)?;
-        let authority = uri.authority().ok_or(JwksUrlError)?;
-        // A user name or an invalid port is not an authority by this parser.
-        let host = Authority::parse(authority.as_str()).ok_or(JwksUrlError)?;
-        let is_allowed = match uri.scheme() {
-            Some(scheme) if *scheme == Scheme::HTTPS => true,
-            Some(scheme) if *scheme == Scheme::HTTP => host.is_loopback(),
-            _ => false,
-        };
-        if !is_allowed {
-            return Err(JwksUrlError);
+        let url = HttpUrl::parse(text).map_err(|_| JwksUrlError)?;
+        let host = Authority::parse(url.authority()).ok_or(JwksUrlError)?;
+
+        if url.is_secure() || host.is_loopback() {
+            Ok(Self(url))
+        } else {
+            Err(JwksUrlError)
         }
-
-        let name = authority.host().trim_matches(['[', ']']).to_owned();
-        let name = ServerName::try_from(name).map_err(|_| JwksUrlError)?;
-        Ok(Self { uri, name })
-    }
-
-    /// Returns true for `https`.
-    pub(super) fn is_secure(&self) -> bool {
-        self.uri.scheme() == Some(&Scheme::HTTPS)
-    }
-
-    /// Returns the host, which the certificate must name.
-    pub(super) const fn name(&self) -> &ServerName<'static> {
-        &self.name
-    }
-
-    /// Returns the value of the `Host` header.
-    pub(super) fn host(&self) -> &str {
-        self.uri.authority().map_or("", |one| one.as_str())
-    }
-
-    /// Returns host and port to connect to.
-    pub(super) fn socket_address(&self) -> String {
-        match self.uri.port_u16() {
-            Some(_) => self.host().to_owned(),
-            None => format!(
-                "{}:{}",
-                self.host(),
-                if self.is_secure() { 443 } else { 80 }
-            ),
-        }
-    }
-
-    /// Returns the target of a request: the path with the query.
-    pub(super) fn target(&self) -> Uri {
-        let target = self.uri.path_and_query().cloned();
-        target.map_or_else(Uri::default, Uri::from)
     }
 }
 
 impl fmt::Display for JwksUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.uri.fmt(f)
+        self.0.fmt(f)
     }
 }
 
@@ -102,7 +54,7 @@ mod tests {
             ("http://[::1]:8080/", "[::1]:8080"),
         ] {
             let url = JwksUrl::parse(text).expect("a URL");
-            assert_eq!(url.socket_address(), address);
+            assert_eq!(url.0.socket_address(), address);
         }
 
         for text in [
