@@ -130,6 +130,12 @@ impl Server {
         })
     }
 
+    /// Removes the folder `data` with the server.
+    pub(crate) fn keeping(mut self, data: TempDir) -> Self {
+        self.data = Some(data);
+        self
+    }
+
     /// Returns the process id.
     pub(crate) fn process(&self) -> u32 {
         self.child.id()

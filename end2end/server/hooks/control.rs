@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use super::receiver::{Answer, Receiver};
-use super::{hook, publish, start, texts};
+use super::{Hooked, hook, publish, start, texts};
 use crate::client::fetch;
 use crate::eventually::{eventually, soon};
 use crate::harness::{Server, program};
@@ -60,10 +60,7 @@ async fn a_paused_hook_delivers_nothing_until_it_is_resumed_also_over_a_restart(
 
 #[tokio::test]
 async fn a_hook_that_was_disabled_by_410_is_resumed() {
-    let data = tempfile::tempdir().expect("a folder");
-    let receiver = Receiver::start().await;
-    let settings = hook("orders", &receiver.url(), &["orders"]);
-    let server = start(data.path(), &settings, &[]);
+    let Hooked { server, receiver } = Hooked::start(&["orders"], "", &[]).await;
 
     receiver.answer(Answer::Status(410));
     publish(&server, "orders", &["one"]).await;
@@ -77,10 +74,7 @@ async fn a_hook_that_was_disabled_by_410_is_resumed() {
 
 #[tokio::test]
 async fn a_replay_delivers_the_messages_from_an_offset_on_again() {
-    let data = tempfile::tempdir().expect("a folder");
-    let receiver = Receiver::start().await;
-    let settings = hook("orders", &receiver.url(), &["orders"]);
-    let server = start(data.path(), &settings, &[]);
+    let Hooked { server, receiver } = Hooked::start(&["orders"], "", &[]).await;
     publish(&server, "orders", &["one", "two", "three"]).await;
     receiver.until_accepted(3).await;
 
@@ -103,10 +97,7 @@ async fn a_replay_delivers_the_messages_from_an_offset_on_again() {
 
 #[tokio::test]
 async fn a_command_is_executed_while_a_receiver_hangs() {
-    let data = tempfile::tempdir().expect("a folder");
-    let receiver = Receiver::start().await;
-    let settings = hook("orders", &receiver.url(), &["orders"]);
-    let server = start(data.path(), &settings, &[]);
+    let Hooked { server, receiver } = Hooked::start(&["orders"], "", &[]).await;
 
     receiver.answer(Answer::Late(std::sync::Arc::default()));
     publish(&server, "orders", &["one"]).await;
@@ -123,10 +114,7 @@ async fn a_command_is_executed_while_a_receiver_hangs() {
 
 #[tokio::test]
 async fn lag_age_errors_and_deliveries_are_shown_and_counted() {
-    let data = tempfile::tempdir().expect("a folder");
-    let receiver = Receiver::start().await;
-    let settings = hook("orders", &receiver.url(), &["orders-*", "lobby"]);
-    let server = start(data.path(), &settings, &[]);
+    let Hooked { server, receiver } = Hooked::start(&["orders-*", "lobby"], "", &[]).await;
     publish(&server, "lobby", &["accepted"]).await;
     receiver.until_accepted(1).await;
 
@@ -176,10 +164,7 @@ async fn the_lag_is_exact_beyond_the_messages_in_memory() {
 
 #[tokio::test]
 async fn the_commands_of_the_shell_and_the_forms_of_the_page_control_a_hook() {
-    let data = tempfile::tempdir().expect("a folder");
-    let receiver = Receiver::start().await;
-    let settings = hook("orders", &receiver.url(), &["orders"]);
-    let server = start(data.path(), &settings, &[]);
+    let Hooked { server, receiver } = Hooked::start(&["orders"], "", &[]).await;
     let url = format!("http://{}", server.ops);
     let admin = async |arguments: &[&str]| {
         let mut command = Command::from(program());

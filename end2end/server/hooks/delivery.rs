@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
 use super::receiver::{Answer, Receiver};
-use super::{hook, publish, start, texts};
+use super::{Hooked, hook, publish, start, texts};
 use crate::authority::Authority;
 use crate::client::{fetch, get};
 use crate::eventually::{eventually, soon};
@@ -16,10 +16,7 @@ use crate::harness::{Server, program};
 
 #[tokio::test]
 async fn the_receiver_gets_the_messages_of_its_rooms_in_order_as_the_frames_of_the_protocol() {
-    let data = tempfile::tempdir().expect("a folder");
-    let receiver = Receiver::start().await;
-    let settings = hook("billing", &receiver.url(), &["orders-*", "lobby"]);
-    let server = start(data.path(), &settings, &[]);
+    let Hooked { server, receiver } = Hooked::start(&["orders-*", "lobby"], "", &[]).await;
 
     publish(&server, "orders-1", &["one"]).await;
     publish(&server, "other", &["not for the hook"]).await;
@@ -67,10 +64,7 @@ async fn a_new_hook_begins_with_the_next_message_and_continues_after_a_restart()
 
 #[tokio::test]
 async fn messages_that_are_published_while_the_receiver_fails_arrive_later_in_order() {
-    let data = tempfile::tempdir().expect("a folder");
-    let receiver = Receiver::start().await;
-    let settings = hook("orders", &receiver.url(), &["orders-*"]);
-    let server = start(data.path(), &settings, &[]);
+    let Hooked { server, receiver } = Hooked::start(&["orders-*"], "", &[]).await;
 
     receiver.answer(Answer::Status(500));
     publish(&server, "orders-1", &["one"]).await;
@@ -89,10 +83,7 @@ async fn messages_that_are_published_while_the_receiver_fails_arrive_later_in_or
 
 #[tokio::test]
 async fn a_receiver_that_answers_too_late_gets_the_message_again() {
-    let data = tempfile::tempdir().expect("a folder");
-    let receiver = Receiver::start().await;
-    let settings = hook("orders", &receiver.url(), &["orders"]);
-    let server = start(data.path(), &settings, &[]);
+    let Hooked { server, receiver } = Hooked::start(&["orders"], "", &[]).await;
 
     let release = Arc::new(Notify::new());
     receiver.answer(Answer::Late(release.clone()));
@@ -210,10 +201,7 @@ async fn a_redirect_is_a_failure_and_not_followed() {
 
 #[tokio::test]
 async fn a_delivery_has_at_most_100_messages_and_about_256_kib() {
-    let data = tempfile::tempdir().expect("a folder");
-    let receiver = Receiver::start().await;
-    let settings = hook("all", &receiver.url(), &["small", "large"]);
-    let server = start(data.path(), &settings, &[]);
+    let Hooked { server, receiver } = Hooked::start(&["small", "large"], "", &[]).await;
     receiver.answer(Answer::Status(500));
 
     let lines: Vec<String> = (0..250).map(|number| format!("{number}")).collect();
@@ -253,10 +241,8 @@ async fn until_first(server: &Server, room: &str, first: u64) {
 
 #[tokio::test]
 async fn messages_that_expire_before_they_are_delivered_are_a_gap_with_their_number() {
-    let data = tempfile::tempdir().expect("a folder");
-    let receiver = Receiver::start().await;
-    let settings = hook("orders", &receiver.url(), &["orders-*", "lobby"]);
-    let server = start(data.path(), &settings, &["--history-messages", "2"]);
+    let Hooked { server, receiver } =
+        Hooked::start(&["orders-*", "lobby"], "", &["--history-messages", "2"]).await;
 
     receiver.answer(Answer::Status(503));
     publish(&server, "orders-1", &["1", "2", "3", "4", "5"]).await;
@@ -317,10 +303,7 @@ async fn after_a_restored_backup_everything_that_is_kept_follows_a_gap() {
 
 #[tokio::test]
 async fn a_message_that_is_deleted_before_its_delivery_arrives_without_its_content() {
-    let data = tempfile::tempdir().expect("a folder");
-    let receiver = Receiver::start().await;
-    let settings = hook("orders", &receiver.url(), &["orders"]);
-    let server = start(data.path(), &settings, &[]);
+    let Hooked { server, receiver } = Hooked::start(&["orders"], "", &[]).await;
 
     receiver.answer(Answer::Status(500));
     publish(&server, "orders", &["secret"]).await;

@@ -3,8 +3,8 @@
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
-use super::receiver::{Answer, Receiver};
-use super::{hook, publish, start};
+use super::receiver::Answer;
+use super::{Hooked, publish};
 use crate::client::fetch;
 use crate::eventually::{eventually, soon};
 
@@ -21,11 +21,12 @@ fn event(kind: &str, room: &str, id: &str) -> (String, String, String) {
 
 #[tokio::test]
 async fn joins_leaves_and_occupied_and_vacated_rooms_are_delivered_and_marked_as_best_effort() {
-    let data = tempfile::tempdir().expect("a folder");
-    let receiver = Receiver::start().await;
-    let settings = hook("presence", &receiver.url(), &["orders-*"])
-        + "events = [\"join\", \"leave\", \"occupied\", \"vacated\"]\n";
-    let server = start(data.path(), &settings, &[]);
+    let Hooked { server, receiver } = Hooked::start(
+        &["orders-*"],
+        "events = [\"join\", \"leave\", \"occupied\", \"vacated\"]\n",
+        &[],
+    )
+    .await;
 
     let ann = server.join_with("id=ann&room=orders-1").await;
     receiver.until_accepted(2).await;
@@ -58,10 +59,8 @@ async fn joins_leaves_and_occupied_and_vacated_rooms_are_delivered_and_marked_as
 
 #[tokio::test]
 async fn a_room_that_is_closed_for_ever_is_an_event_beside_its_messages() {
-    let data = tempfile::tempdir().expect("a folder");
-    let receiver = Receiver::start().await;
-    let settings = hook("all", &receiver.url(), &["log"]) + "events = [\"message\", \"closed\"]\n";
-    let server = start(data.path(), &settings, &[]);
+    let Hooked { server, receiver } =
+        Hooked::start(&["log"], "events = [\"message\", \"closed\"]\n", &[]).await;
 
     let stream = async |method, header: (&str, &str)| {
         let request = Client::new().request(method, server.url("/streams/log"));
@@ -87,10 +86,8 @@ async fn a_room_that_is_closed_for_ever_is_an_event_beside_its_messages() {
 
 #[tokio::test]
 async fn an_event_that_is_refused_is_lost_and_delays_no_message() {
-    let data = tempfile::tempdir().expect("a folder");
-    let receiver = Receiver::start().await;
-    let settings = hook("all", &receiver.url(), &["orders"]) + "events = [\"message\", \"join\"]\n";
-    let server = start(data.path(), &settings, &[]);
+    let Hooked { server, receiver } =
+        Hooked::start(&["orders"], "events = [\"message\", \"join\"]\n", &[]).await;
 
     receiver.answer(Answer::Status(500));
     let _ann = server.join_with("id=ann&room=orders").await;

@@ -12,6 +12,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use self::receiver::Receiver;
 use crate::harness::{Server, program};
 
 /// A secret of receivers in these tests.
@@ -20,6 +21,26 @@ pub(crate) const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 /// Returns the table of a hook.
 pub(crate) fn hook(name: &str, url: &str, rooms: &[&str]) -> String {
     format!("[[hook]]\nname = {name:?}\nurl = {url:?}\nrooms = {rooms:?}\nsecret = {SECRET:?}\n")
+}
+
+/// A server with the hook `orders`, and its receiver.
+pub(crate) struct Hooked {
+    pub(crate) server: Server,
+    pub(crate) receiver: Receiver,
+}
+
+impl Hooked {
+    /// Starts a receiver, and a server whose hook `orders` gets the messages of `rooms`. `keys` are further keys of the hook.
+    pub(crate) async fn start(rooms: &[&str], keys: &str, flags: &[&str]) -> Self {
+        let data = tempfile::tempdir().expect("a folder");
+        let receiver = Receiver::start().await;
+        let settings = hook("orders", &receiver.url(), rooms) + keys;
+
+        Self {
+            server: start(data.path(), &settings, flags).keeping(data),
+            receiver,
+        }
+    }
 }
 
 /// Starts a server with the settings file `settings` in the folder `data`.
