@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use futures::future::join_all;
+use jiff::{SignedDuration, Timestamp};
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 
@@ -320,29 +321,61 @@ pub(crate) async fn numbers(server: &Server) -> Vec<u64> {
     }
 }
 
-/// Appends at all of `servers`, which share a store, while the stream is deleted and created many times and closed at the end.
+/// The end of a stream after which another one of the same name is created.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum StreamEnd {
+    Deletion,
+    Expiry,
+}
+
+/// Creates the stream. It expires within a second if `expires` is true.
+async fn create_again(server: &Server, expires: bool) -> String {
+    let at = (Timestamp::now() + SignedDuration::from_millis(800)).to_string();
+    let expiry = [("stream-expires-at", at.as_str())];
+    let headers = if expires {
+        [JSON, &expiry].concat()
+    } else {
+        JSON.to_vec()
+    };
+    let response = request(server, Method::PUT, "s", &headers, "").await;
+    assert_eq!(response.status().as_u16(), 201);
+    next_offset(&response)
+}
+
+/// Waits until the stream has a message.
+async fn until_appended(server: &Server) {
+    let room = async || get(server, "/api/v1/rooms/s").await;
+    eventually(room, |room| room["first"] != 0).await;
+}
+
+/// Appends at all of `servers`, which share a store, while the stream ends and is created many times and closed at the last.
 /// Checks that exactly the accepted messages of the last stream are stored.
-pub(crate) async fn race_with_the_end(servers: &[&Server]) {
+pub(crate) async fn race_with_the_end(servers: &[&Server], end: StreamEnd) {
     let appending = servers.iter().cycle().take(8).enumerate();
     let appending =
         join_all(appending.map(|(first, server)| append_until_closed(server, first as u64)));
 
     let ending = async {
         let server = servers[0];
-        let mut created = String::new();
-        for round in 0..=20 {
-            let response = request(server, Method::PUT, "s", JSON, "").await;
-            assert_eq!(response.status().as_u16(), 201);
-            created = created.max(next_offset(&response));
-            eventually(
-                async || get(server, "/api/v1/rooms/s").await,
-                |room| room["first"] != 0,
-            )
-            .await;
-            if round < 20 {
-                assert_eq!(delete(server, "s").await, 204);
+        let rounds = match end {
+            StreamEnd::Deletion => 20,
+            StreamEnd::Expiry => 4,
+        };
+        for _ in 0..rounds {
+            create_again(server, end == StreamEnd::Expiry).await;
+            match end {
+                StreamEnd::Deletion => {
+                    until_appended(server).await;
+                    assert_eq!(delete(server, "s").await, 204);
+                }
+                StreamEnd::Expiry => {
+                    eventually(async || read(server, "s").await.0, |status| *status == 404).await;
+                }
             }
         }
+
+        let created = create_again(server, false).await;
+        until_appended(server).await;
         assert_eq!(post(server, "s", CLOSE, "").await, 204);
         created
     };
@@ -366,6 +399,15 @@ async fn an_append_that_races_with_deletions_and_the_end_is_stored_if_it_was_acc
     let stores: [&[&str]; 2] = [&[], &["--store", "memory"]];
     for flags in stores {
         let server = Server::start(flags);
-        race_with_the_end(&[&server]).await;
+        race_with_the_end(&[&server], StreamEnd::Deletion).await;
+    }
+}
+
+#[tokio::test]
+async fn an_append_that_races_with_the_expiry_and_the_end_is_stored_if_it_was_accepted() {
+    let stores: [&[&str]; 2] = [&[], &["--store", "memory"]];
+    for flags in stores {
+        let server = Server::start(flags);
+        race_with_the_end(&[&server], StreamEnd::Expiry).await;
     }
 }

@@ -23,6 +23,8 @@ mod versions;
 mod operators;
 /// Messages that an operator of NATS removes from the stream.
 mod trimming;
+/// Rules for rooms, which one node enforces.
+mod rules;
 /// Authentication at NATS, and its secrets.
 mod login;
 /// Nodes that are restarted one by one.

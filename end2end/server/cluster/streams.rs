@@ -10,7 +10,7 @@ use crate::eventually::eventually;
 use crate::harness::Server;
 use crate::nats::Nats;
 use crate::streams::{
-    CLOSE, JSON, TEXT, delete, numbers, post, produce, put, race_with_the_end, read,
+    CLOSE, JSON, StreamEnd, TEXT, delete, numbers, post, produce, put, race_with_the_end, read,
 };
 use crate::typed::{find, join, next};
 
@@ -139,7 +139,44 @@ async fn an_append_at_any_node_that_races_with_deletions_and_the_end_is_stored_i
     let nats = Nats::start().await;
     let [one, other] = nats.nodes();
 
-    race_with_the_end(&[&one, &other]).await;
+    race_with_the_end(&[&one, &other], StreamEnd::Deletion).await;
+}
+
+#[tokio::test]
+async fn an_append_at_any_node_that_races_with_the_expiry_and_the_end_is_stored_if_it_was_accepted()
+{
+    let nats = Nats::start().await;
+    let [one, other] = nats.nodes();
+
+    race_with_the_end(&[&one, &other], StreamEnd::Expiry).await;
+}
+
+#[tokio::test]
+async fn the_list_of_rooms_has_the_state_of_streams_that_its_node_has_not_opened() {
+    let nats = Nats::start().await;
+    let [first]: [Server; 1] = nats.nodes();
+    put(&first, "closed", &[TEXT, CLOSE].concat(), "a text").await;
+    let headers = [TEXT, &[("stream-ttl", "3600")]].concat();
+    put(&first, "idle", &headers, "").await;
+
+    let [late]: [Server; 1] = nats.nodes();
+    let list = get(&late, "/api/v1/rooms").await;
+
+    let rooms = list["rooms"].as_array().expect("a list");
+    let state = |room: &Value| (room["room"].clone(), room["closed"].clone());
+    let states: Vec<_> = rooms.iter().map(state).collect();
+    assert_eq!(
+        states,
+        [
+            (json!("closed"), json!(true)),
+            (json!("idle"), json!(false))
+        ]
+    );
+    for room in rooms {
+        assert_eq!(room["content_type"], "text/plain");
+    }
+    assert_eq!(rooms[0]["expires_at"], Value::Null);
+    assert!(rooms[1]["expires_at"].is_u64(), "{list}");
 }
 
 #[tokio::test]

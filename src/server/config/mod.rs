@@ -121,9 +121,10 @@ impl Config {
         let data = reader.value("data", value::folder);
         let store = storage::read(reader, &data, &limits);
         let (verifier, key_file, jwks) = access::verifier(reader, &limits.hub.rules);
-        let is_shared = matches!(store, StoreSettings::Nats(_));
-        let mut warnings = rooms::warnings(reader.raw(), is_shared, verifier.is_open());
-        warnings.extend(hooks::warnings(reader.hooks()));
+        let mut warnings = hooks::warnings(reader.hooks());
+        if verifier.is_open() {
+            warnings.extend(rooms::warnings(reader.raw()));
+        }
         let hooks = hooks::read(reader);
         let Limits {
             hub,

@@ -22,14 +22,6 @@ const KEYS: [&str; 8] = [
     "expires",
     "presence",
 ];
-/// The keys that need a store on this machine.
-const LOCAL_KEYS: [&str; 4] = [
-    "history-age",
-    "history-messages",
-    "history-bytes",
-    "expires",
-];
-
 /// A setting of one room.
 #[derive(Clone, Debug)]
 pub struct RoomSetting {
@@ -65,29 +57,19 @@ pub(super) fn read(reader: &mut ConfigReader<'_>, default: RoomRules) -> RoomRul
     RoomRuleTable::new(default, &rules)
 }
 
-/// Returns a sentence for each rule with keys that have no effect with the other settings: the store `is_shared` by
-/// several nodes, or clients need no token because `is_open`.
-pub(super) fn warnings(raw: &RawConfig, is_shared: bool, is_open: bool) -> Vec<String> {
-    let mut warnings = Vec::new();
-    for (index, rule) in raw.room_rules().iter().enumerate() {
-        let title = title(rule, index);
-        let local = LOCAL_KEYS.into_iter().filter(|key| rule.get(key).is_some());
-        let local: Vec<_> = local.filter(|_| is_shared).collect();
-        if !local.is_empty() {
-            warnings.push(format!(
-                "{title}: no effect with NATS, which keeps the messages of all rooms alike: {}; set --history-age, \
-                 --history-messages and --history-bytes for all rooms",
-                local.join(", ")
-            ));
-        }
-        if is_open && rule.get("anonymous").is_some() {
-            warnings.push(format!(
-                "{title}: anonymous has no effect without --auth-key-file, --jwks or --auth-header, because no client \
-                 needs a token"
-            ));
-        }
-    }
-    warnings
+/// Returns a sentence for each rule with a key that has no effect because clients need no token.
+pub(super) fn warnings(raw: &RawConfig) -> Vec<String> {
+    let rules = raw.room_rules().iter().enumerate();
+    let public = rules.filter(|(_, rule)| rule.get("anonymous").is_some());
+    public
+        .map(|(index, rule)| {
+            format!(
+                "{}: anonymous has no effect without --auth-key-file, --jwks or --auth-header, because no client \
+                 needs a token",
+                title(rule, index)
+            )
+        })
+        .collect()
 }
 
 /// Returns the settings of `room`, in the order of the documentation. `raw` must be valid.

@@ -55,6 +55,7 @@ pub(super) fn read(reader: &mut ConfigReader<'_>, data: &Path, limits: &Limits) 
             replicas,
             max_message: limits.connection.max_message,
             retention,
+            rules: limits.hub.rules.clone(),
         }),
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::protocol::{Offset, RoomName, RoomSelector};
 use crate::server::room::Frame;
-use crate::server::store::Limit;
+use crate::server::store::{Lifecycle, Limit};
 
 /// The offsets of a read over several rooms.
 #[derive(Clone, Copy, Debug)]
@@ -71,6 +71,10 @@ pub struct RoomSummary {
     pub head: Offset,
     /// The number of messages that are kept; `None` if the store does not know it.
     pub count: Option<u64>,
+    /// Its state besides its messages.
+    pub lifecycle: Lifecycle,
+    /// The time at which it expires if it is not used until then, in milliseconds since 1970 UTC; `None` if it does not.
+    pub expires_at: Option<u64>,
 }
 
 /// A function that selects rooms by name.

@@ -771,6 +771,10 @@ impl Store for MemoryStore {
                 first: kept.first(),
                 head: kept.head,
                 count: Some(kept.frames.len() as u64),
+                lifecycle: kept.lifecycle.clone(),
+                expires_at: kept
+                    .limits
+                    .expires_at(kept.used(), self.clock.now(), now_millis()),
             })
         };
         let rooms = rooms.into_iter().filter_map(summary).take(limit);

@@ -11,15 +11,15 @@ use crate::server::store::{Lifecycle, Retention};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RoomLimits {
     /// The largest number of messages.
-    messages: u64,
+    pub(super) messages: u64,
     /// The largest total size of messages in bytes. The newest message is kept even if it alone is larger.
-    bytes: u64,
+    pub(super) bytes: u64,
     /// The largest age of a message, by the store's clock.
-    age: u64,
+    pub(super) age: u64,
     /// The time without reads and writes after which the room expires, by the store's clock.
     pub(super) idle: Option<u64>,
     /// The time at which the room expires, since 1970 UTC.
-    expires_at: Option<u64>,
+    pub(super) expires_at: Option<u64>,
 }
 
 /// The limits of all rooms.
@@ -128,6 +128,27 @@ impl RoomLimitTable {
     /// Returns the limits of `room`, whose state is `lifecycle`.
     pub(super) fn of(&self, room: &RoomName, lifecycle: &Lifecycle) -> RoomLimits {
         RoomLimits::new(&self.retention, self.rules.of(room), lifecycle)
+    }
+
+    /// Returns true if rooms that no client has created may differ in how many messages they keep.
+    pub(super) fn has_history_rules(&self) -> bool {
+        self.rules.has_history_limits()
+    }
+
+    /// Returns true if a rule deletes rooms that are not used.
+    pub(super) fn has_expiry_rules(&self) -> bool {
+        self.rules.expiries().next().is_some()
+    }
+
+    /// Returns the largest number of messages that a room keeps that no client has created.
+    pub(super) fn most_messages(&self) -> usize {
+        let messages = self.rules.history_messages();
+        messages.fold(self.retention.messages, usize::max)
+    }
+
+    /// Returns the longest time after which a rule deletes rooms that are not used.
+    pub(super) fn longest_expiry(&self) -> Duration {
+        self.rules.expiries().max().unwrap_or_default()
     }
 
     /// Returns the longest age up to which a room keeps its messages.

@@ -15,7 +15,7 @@ use crate::server::http::api::admin::page_size;
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::{self, InRoom, Query};
 use crate::server::http::middleware::authenticated::AuthenticatedClient;
-use crate::server::store::Bounds;
+use crate::server::store::{Bounds, RoomSummary, Store};
 
 /// A room.
 #[derive(Debug, Serialize, ToSchema)]
@@ -109,41 +109,50 @@ pub(super) async fn list(
         Box::new(move |room: &RoomName| may_read(room))
     };
     let stored = store.list_rooms(&pattern, after.as_ref(), limit + 1, filter);
-    let mut bounds: BTreeMap<RoomName, (Offset, Offset)> = stored
-        .await?
-        .into_iter()
-        .map(|room| (room.room, (room.first, room.head)))
-        .collect();
+    let stored = stored.await?.into_iter();
+    let mut rooms: BTreeMap<RoomName, RoomSummary> =
+        stored.map(|room| (room.room.clone(), room)).collect();
     let is_listed =
         |room: &RoomName| pattern.matches(room) && Some(room) > after.as_ref() && may_read(room);
     let members = state.hub.rooms().member_counts(is_listed);
     for room in members.keys() {
         // All its messages may have expired.
-        let of_room = || store.bounds(room).map(|bounds| (bounds.first, bounds.head));
-        let entry = bounds.entry(room.clone());
-        entry.or_insert_with(|| of_room().unwrap_or_default());
+        let entry = rooms.entry(room.clone());
+        entry.or_insert_with(|| of_open_room(store, room));
     }
 
-    let more = bounds.len() > limit;
+    let more = rooms.len() > limit;
     let closed = state.moderation.closed_rooms();
-    let describe = |(room, (first, head))| {
-        let lifecycle = store.lifecycle(&room).ok().flatten().unwrap_or_default();
-        let settings = lifecycle.settings;
-        let expires_at = store.expires_at(&room).ok().flatten();
+    let describe = |stored: RoomSummary| {
+        let settings = stored.lifecycle.settings;
 
         RoomDescription {
-            count: members.get(&room).copied().unwrap_or_default(),
-            closed: lifecycle.is_closed || closed.contains(&room),
+            count: members.get(&stored.room).copied().unwrap_or_default(),
+            closed: stored.lifecycle.is_closed || closed.contains(&stored.room),
             epoch: store.epoch(),
-            first,
-            head,
-            room,
-            expires_at,
+            first: stored.first,
+            head: stored.head,
+            room: stored.room,
+            expires_at: stored.expires_at,
             content_type: settings.and_then(|settings| settings.content_type),
         }
     };
-    let rooms = bounds.into_iter().take(limit).map(describe).collect();
+    let rooms = rooms.into_values().take(limit).map(describe).collect();
     Ok(Json(RoomPage { rooms, more }))
+}
+
+/// Returns the summary of `room`, which has members and may have no messages.
+fn of_open_room(store: &dyn Store, room: &RoomName) -> RoomSummary {
+    let bounds = store.bounds(room).ok();
+    let offset = |of: fn(&Bounds) -> Offset| bounds.as_ref().map(of).unwrap_or_default();
+    RoomSummary {
+        room: room.clone(),
+        first: offset(|bounds| bounds.first),
+        head: offset(|bounds| bounds.head),
+        count: None,
+        lifecycle: store.lifecycle(room).ok().flatten().unwrap_or_default(),
+        expires_at: store.expires_at(room).ok().flatten(),
+    }
 }
 
 /// Describe a room.

@@ -192,6 +192,8 @@ pub(super) struct Record {
     pub(super) offset: u64,
     pub(super) entry: StreamEntry,
     pub(super) payload: Bytes,
+    /// The time at which NATS stored it, in milliseconds since 1970 UTC.
+    pub(super) stored_at: u64,
 }
 
 impl Record {
@@ -210,6 +212,7 @@ impl Record {
             offset: message.sequence,
             entry,
             payload: message.payload.clone(),
+            stored_at: time,
         }
     }
 

@@ -12,6 +12,7 @@ use std::error::Error;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::ErrorCode;
@@ -22,6 +23,7 @@ use percent_encoding::percent_decode_str;
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
+use crate::server::room_rules::RoomRuleTable;
 use crate::server::small_file;
 use crate::server::store::{Health, Retention, StoreError};
 
@@ -151,6 +153,8 @@ pub struct NatsSettings {
     pub max_message: usize,
     /// The limits of what is kept. NATS has no limit of bytes per room, so [`Retention::bytes`] is ignored.
     pub retention: Retention,
+    /// The rules that set other limits for some rooms, in bytes too.
+    pub rules: Arc<RoomRuleTable>,
 }
 
 /// An error of the NATS store. Operators see it when a node starts, clients when a request fails.

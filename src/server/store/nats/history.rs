@@ -298,6 +298,7 @@ mod tests {
                 offset: *offset,
                 entry,
                 payload: Bytes::new(),
+                stored_at: 7,
             }
         };
         let frames = frames(

@@ -32,7 +32,53 @@ const MAX_SCANNED: usize = 1024;
 const ROUND: usize = 256;
 
 /// The messages of a page while it is read.
-type OldestRecords = Oldest<(RoomName, Record)>;
+struct PageRecords {
+    oldest: Oldest<(RoomName, Record)>,
+    /// The marks among them, each with the newest offset of its room when it was stored.
+    marks: Vec<(u64, Offset)>,
+}
+
+impl PageRecords {
+    const fn new(limit: Limit) -> Self {
+        Self {
+            oldest: Oldest::new(limit),
+            marks: Vec::new(),
+        }
+    }
+
+    /// Adds `record` of `room`. Breaks if no later record fits.
+    fn add(&mut self, room: RoomName, record: Record) -> ControlFlow<()> {
+        if record.entry.is_mark() {
+            let head = record.entry.seen.unwrap_or_default();
+            self.marks.push((record.offset, head));
+            return ControlFlow::Continue(());
+        }
+        let size = size_of::<Frame>() + record.payload.len();
+        self.oldest.add(record.offset, size, (room, record))
+    }
+
+    /// Returns the records, and their page without frames, up to `newest`. `first` is the first number that the stream has.
+    /// Removed messages up to `known` are not missing.
+    fn into_page(
+        self,
+        newest: u64,
+        first: u64,
+        known: Offset,
+    ) -> (Vec<(RoomName, Record)>, MatchingPage) {
+        let (records, mut page) = self.oldest.into_page(newest);
+        page.add_dropped(removed(first, &records), known);
+
+        for (offset, head) in self.marks {
+            let has_head = records
+                .binary_search_by_key(&head.0, |(_, record)| record.offset)
+                .is_ok();
+            if offset <= page.until.0 && !has_head {
+                page.add_dropped(head.0, known);
+            }
+        }
+        (records, page)
+    }
+}
 
 impl HistoryReader {
     /// Reads the oldest messages in `range` of all rooms that one of `rooms` matches. Removed messages up to the known
@@ -52,7 +98,7 @@ impl HistoryReader {
         // Later messages are sent as changes.
         let newest = self.rooms.position().min(until.0).max(after.0);
         let range = after.0 + 1..=newest;
-        let oldest = Mutex::new(Oldest::new(limit));
+        let oldest = Mutex::new(PageRecords::new(limit));
 
         let scanned = self.scan_stream(rooms, range.clone(), &oldest).await?;
         if scanned < newest {
@@ -62,8 +108,7 @@ impl HistoryReader {
         // Read last: a message that was not found because it was deleted meanwhile has its tombstone then.
         let first = self.add_tombstones(rooms, range, &oldest).await?;
 
-        let (records, mut page) = oldest.into_inner().into_page(newest);
-        page.add_dropped(removed(first, &records), known);
+        let (records, mut page) = oldest.into_inner().into_page(newest, first, known);
         self.add_frames(&mut page, records, after, known);
         Ok(page)
     }
@@ -73,7 +118,7 @@ impl HistoryReader {
         &self,
         selected: &[RoomSelector],
         range: RangeInclusive<u64>,
-        oldest: &Mutex<OldestRecords>,
+        oldest: &Mutex<PageRecords>,
     ) -> Result<u64, NatsError> {
         let (mut start, end) = range.into_inner();
         let (mut width, mut scanned) = (ROUND as u64, 0);
@@ -89,7 +134,7 @@ impl HistoryReader {
                 if let Some(room) = self
                     .room_of(message)
                     .filter(|room| is_selected(selected, room))
-                    && add(&mut oldest, room, Record::parse(message)).is_break()
+                    && oldest.add(room, Record::parse(message)).is_break()
                 {
                     return Ok(end);
                 }
@@ -126,7 +171,7 @@ impl HistoryReader {
         &self,
         selected: &[RoomSelector],
         range: RangeInclusive<u64>,
-        oldest: &Mutex<OldestRecords>,
+        oldest: &Mutex<PageRecords>,
     ) -> Result<(), NatsError> {
         let mut subjects = self.rooms.streams.room_subjects().await?;
         let mut rooms = Vec::new();
@@ -138,13 +183,13 @@ impl HistoryReader {
         let scans = rooms.into_iter().map(|room| {
             let (mut next, end) = range.clone().into_inner();
             async move {
-                while next <= end && !oldest.lock().is_past(next) {
+                while next <= end && !oldest.lock().oldest.is_past(next) {
                     let message = self.rooms.streams.next(&room, next).await?;
                     let Some(message) = message.filter(|message| message.sequence <= end) else {
                         break;
                     };
                     next = message.sequence + 1;
-                    let added = add(&mut oldest.lock(), room.clone(), Record::parse(&message));
+                    let added = oldest.lock().add(room.clone(), Record::parse(&message));
                     if added.is_break() {
                         break;
                     }
@@ -165,7 +210,7 @@ impl HistoryReader {
         &self,
         selected: &[RoomSelector],
         range: RangeInclusive<u64>,
-        oldest: &Mutex<OldestRecords>,
+        oldest: &Mutex<PageRecords>,
     ) -> Result<u64, NatsError> {
         let streams = &self.rooms.streams;
         let mut subjects = streams.tombstone_subjects().await?;
@@ -174,7 +219,7 @@ impl HistoryReader {
         while let Some((subject, _)) = subjects.try_next().await.map_err(NatsError::request)? {
             if let Some(StreamSubject::Tombstone(token, offset)) = streams.subjects.parse(&subject)
                 && range.contains(&offset)
-                && !oldest.lock().is_past(offset)
+                && !oldest.lock().oldest.is_past(offset)
             {
                 let room = room_of(token).filter(|room| is_selected(selected, room));
                 deleted.extend(room.map(|room| (room, offset)));
@@ -186,7 +231,7 @@ impl HistoryReader {
             let tombstone = found.and_then(|message| Record::tombstone(&message, offset));
             if let Some(tombstone) = tombstone {
                 // The page records that more messages follow.
-                let _ = add(&mut oldest.lock(), room, tombstone);
+                let _ = oldest.lock().add(room, tombstone);
             }
             Ok::<_, NatsError>(())
         });
@@ -300,7 +345,8 @@ impl HistoryReader {
     ) -> Result<Option<RoomSummary>, NatsError> {
         let LoadedLife { life, head, .. } = self.rooms.streams.life(&room).await?;
         let is_known = head > life.base || life.is_known();
-        if !is_known || life.is_expired(now_millis()) {
+        let expires_at = life.expires_at(&self.rooms.limits.of(&room, &life.lifecycle));
+        if !is_known || expires_at.is_some_and(|at| now_millis() >= at) {
             return Ok(None);
         }
 
@@ -309,6 +355,8 @@ impl HistoryReader {
             first: Offset(first.map_or(0, |first| first.offset)),
             head: Offset(head),
             count: Some(count as u64),
+            lifecycle: life.lifecycle,
+            expires_at,
             room,
         }))
     }
@@ -336,13 +384,4 @@ fn removed(first: u64, records: &[(RoomName, Record)]) -> u64 {
         }
     }
     removed
-}
-
-/// Adds `record` of `room`, unless it is a mark. Breaks if no later record fits.
-fn add(oldest: &mut OldestRecords, room: RoomName, record: Record) -> ControlFlow<()> {
-    if record.entry.is_mark() {
-        return ControlFlow::Continue(());
-    }
-    let size = size_of::<Frame>() + record.payload.len();
-    oldest.add(record.offset, size, (room, record))
 }

@@ -24,7 +24,10 @@
 //! - If the stream was replaced or has lost its newest messages, the process ends, because the state of its clients
 //!   is no longer valid. They reconnect in another epoch.
 //!
-//! Deliberately absent: a limit of bytes per room, which JetStream does not have, and a limit on the number of
+//! - The limits of the stream are the loosest that any room needs; the node that holds a lease trims the others
+//!   ([`trimming`]).
+//!
+//! Deliberately absent: a limit of bytes for all rooms, which JetStream does not have, and a limit on the number of
 //! remembered keys.
 
 mod cluster;
@@ -41,6 +44,7 @@ mod room_state;
 mod room_writer;
 mod rooms;
 mod streams;
+mod trimming;
 mod watched;
 #[cfg(test)]
 pub(super) mod test_server;
@@ -57,11 +61,12 @@ use tracing::debug;
 
 use crate::protocol::{Epoch, Offset, RoomName, RoomPattern, RoomSelector};
 use crate::server::room::Draft;
-use crate::server::store::changes::{Call, Changes, LogChange, StoreFuture};
+use crate::server::store::changes::{Call, ChangeSender, Changes, LogChange, StoreFuture};
 use crate::server::store::panic_guard;
+use crate::server::store::room_limits::RoomLimitTable;
 use crate::server::store::{
     AppendConditions, AppendResult, Backend, Bounds, ClusterBackend, CreateResult, Deleted, Health,
-    HookState, Lifecycle, Limit, MatchingPage, MatchingRange, NewRoom, Page, RoomChange,
+    HookState, Lifecycle, Limit, MatchingPage, MatchingRange, NewRoom, Page, Retention, RoomChange,
     RoomFilter, RoomSummary, Span, Store, StoreError, Stored, now_millis,
 };
 
@@ -76,6 +81,7 @@ use publisher::Publisher;
 use room_writer::RoomWriter;
 use rooms::Rooms;
 use streams::Streams;
+use trimming::Trimmer;
 
 /// The store in a NATS stream. See the [module docs](self).
 #[derive(Debug)]
@@ -102,11 +108,25 @@ impl NatsStore {
         let (bus, bus_task, signal_task) =
             NatsBus::subscribe(&connection, &settings.stream).await?;
         let NatsConnection { client, connected } = connection;
-        let streams = Arc::new(Streams::open(client, settings).await?);
+        let retention = Retention {
+            // JetStream does not know the bytes of a room, and to count those of all rooms costs too much.
+            bytes: usize::MAX,
+            ..settings.retention
+        };
+        let limits = Arc::new(RoomLimitTable::new(retention, settings.rules.clone()));
+        let streams = Arc::new(Streams::open(client, settings, &limits).await?);
 
-        let rooms = Arc::new(Rooms::new(streams.clone(), settings.retention.messages));
+        let changes: Arc<ChangeSender> = Arc::default();
+        let rooms = Arc::new(Rooms::new(streams.clone(), limits, changes.clone()));
         let history = Arc::new(HistoryReader::new(rooms.clone()));
-        let (publisher, publisher_task) = Publisher::start(rooms.clone());
+        let hooks = Arc::new(NatsHooks::new(streams.clone()));
+        let (publisher, publisher_task) = Publisher::start(rooms.clone(), changes);
+        let trimmer = Trimmer {
+            rooms: rooms.clone(),
+            writer: publisher.writer.clone(),
+            history: history.clone(),
+            leases: hooks.clone(),
+        };
         let (commands, received) = mpsc::unbounded_channel();
         let rules = NatsRuleStore::new(streams.clone(), commands.clone());
         let consumer = Consumer {
@@ -124,13 +144,16 @@ impl NatsStore {
         tasks.spawn(guarded(health(), "rule", rules.clone().run(received)));
         tasks.spawn(guarded(health(), "saving", rooms.clone().save_lives()));
         tasks.spawn(guarded(health(), "expiry", rooms.clone().load_expiring()));
+        let missed = rooms.clone().read_missed_events();
+        tasks.spawn(guarded(health(), "missed events", missed));
+        tasks.spawn(guarded(health(), "trimming", trimmer.run()));
 
         let cluster = ClusterBackend {
             bus,
             rules: Arc::new(rules),
         };
         Ok(Self {
-            hooks: Arc::new(NatsHooks::new(streams)),
+            hooks,
             rooms,
             history,
             publisher,
@@ -257,28 +280,30 @@ impl Store for NatsStore {
     }
 
     fn expires_at(&self, room: &RoomName) -> Result<Option<u64>, StoreError> {
-        let expires_at = self.rooms.with(room, |state| state.life.expires_at());
+        let expires_at = self.rooms.with(room, |state| state.expires_at());
         Ok(expires_at.ok_or(NatsError::NotOpen)?)
     }
 
     fn touch(&self, room: &RoomName) {
         let now = now_millis();
-        let is_due = self.rooms.with(room, |state| {
-            let interval = state.life.touch_interval()?;
+        let must_be_saved = self.rooms.with(room, |state| {
+            let interval = state.limits().save_after();
             let next = state.life.lifecycle.used.saturating_add(interval);
-            if now < next || state.is_expired() {
+            if interval == 0 || now < next || !state.is_known() || state.is_expired() {
                 return None;
             }
             state.life.touch(now);
-            Some(())
+            Some(state.life.must_be_saved())
         });
-        if is_due.flatten().is_none() {
+        let Some(must_be_saved) = must_be_saved.flatten() else {
             return;
-        }
+        };
 
         let (rooms, room) = (self.rooms.clone(), room.clone());
         self.runtime.spawn(async move {
-            rooms.save_later(&room);
+            if must_be_saved {
+                rooms.save_later(&room);
+            }
             if let Err(error) = rooms.streams.publish_use(&room, now).await {
                 debug!(%room, %error, "could not record the use of a room on the other nodes");
             }

@@ -114,7 +114,10 @@ type Results<'a> = Vec<BoxFuture<'a, Result<Stored, NatsError>>>;
 impl Publisher {
     /// Creates a publisher. The returned task publishes and finishes appends until [`Publisher::close`] was called and
     /// all of them are finished.
-    pub(super) fn start(rooms: Arc<Rooms>) -> (Arc<Self>, impl Future<Output = ()>) {
+    pub(super) fn start(
+        rooms: Arc<Rooms>,
+        changes: Arc<ChangeSender>,
+    ) -> (Arc<Self>, impl Future<Output = ()>) {
         let (queue, queued) = mpsc::unbounded_channel();
         let pending = Arc::new(PendingPublishes::new());
         let writer = Arc::new(RoomWriter {
@@ -123,7 +126,7 @@ impl Publisher {
         });
         let publisher = Arc::new(Self {
             rooms,
-            changes: Arc::default(),
+            changes,
             pending,
             writer,
             queue: Mutex::new(Some(queue)),
@@ -411,9 +414,8 @@ impl Publisher {
         let pending = self.pending.begin();
         let mut entry = StreamEntry::new(draft, at, pending.id);
         entry.prev = Some(head);
-        // After the deletion of the room before it, the last message is the mark of that.
-        let last =
-            |room: &mut RoomState| Some(room.life.base).filter(|base| *base == room.life.applied);
+        // After the messages of the room, or the room before it, were removed, the last message is the mark of that.
+        let last = |room: &mut RoomState| room.life.ends_with_mark.then_some(room.life.applied);
         let last = self.rooms.with(room, last).flatten().unwrap_or_default();
         let message = entry.to_message(room, self.base(room), payload(draft));
         let message = message.expected_last_subject_sequence(last);

@@ -16,6 +16,7 @@ use crate::server::store::lifecycle::{
     AppendConditions, AppendOutcome, AppendRefusal, Lifecycle, ProducerPosition, ProducerState,
     RoomSettings,
 };
+use crate::server::store::room_limits::RoomLimits;
 
 /// The maximum number of producers that a room remembers. The one whose last append is the oldest is forgotten first.
 const MAX_PRODUCERS: usize = 1000;
@@ -77,6 +78,9 @@ pub(super) struct LoggedLife {
     pub(super) head: u64,
     pub(super) lifecycle: Lifecycle,
     producers: HashMap<String, ProducerProgress>,
+    /// True if the newest message under the subject is a mark.
+    #[serde(default)]
+    pub(super) ends_with_mark: bool,
 }
 
 /// The meaning of a message for its room.
@@ -189,11 +193,14 @@ impl LoggedLife {
                 applied: sequence,
                 base: sequence,
                 head: sequence,
+                ends_with_mark: true,
                 ..Self::default()
             };
             return MessageRole::Deletion;
         }
+
         let is_mark = event.is_some_and(|event| event.is_mark);
+        self.ends_with_mark = is_mark;
         if self.lifecycle.is_closed && !is_mark {
             return MessageRole::Refused;
         }
@@ -250,31 +257,25 @@ impl LoggedLife {
         self.head > self.base || self.lifecycle.settings.is_some()
     }
 
+    /// Returns true if the life cannot be derived from the newest message alone.
+    pub(super) fn must_be_saved(&self) -> bool {
+        self.has_conditions() || self.base > 0 || !self.producers.is_empty()
+    }
+
     /// Returns true if messages may not be published without a look at the state of the room.
     pub(super) const fn has_conditions(&self) -> bool {
         self.lifecycle.settings.is_some() || self.lifecycle.is_closed
     }
 
-    /// Returns the time after which a read is recorded: a tenth of the time to live, in milliseconds.
-    pub(super) fn touch_interval(&self) -> Option<u64> {
-        let settings = self.lifecycle.settings.as_ref()?;
-        Some(settings.ttl?.saturating_mul(100))
-    }
-
-    /// Returns true if the room has expired at `now`, in milliseconds since 1970 UTC. Reads that are not recorded are
-    /// allowed for: a room may live longer by a tenth of its time to live.
-    pub(super) fn is_expired(&self, now: u64) -> bool {
-        self.expires_at().is_some_and(|at| now >= at)
-    }
-
-    /// Returns the time at which the room expires if nobody uses it, in milliseconds since 1970 UTC; `None` if it does not.
-    pub(super) fn expires_at(&self) -> Option<u64> {
-        let settings = self.lifecycle.settings.as_ref()?;
-        let unused = settings.ttl.map(|ttl| {
-            let ttl = ttl.saturating_mul(1100).saturating_add(1);
-            self.lifecycle.used.saturating_add(ttl)
+    /// Returns the time at which the room, which has `limits`, expires if nobody uses it, in milliseconds since 1970 UTC;
+    /// `None` if it does not. Reads that are not recorded are allowed for: the room lives longer by a tenth of the time
+    /// without use.
+    pub(super) fn expires_at(&self, limits: &RoomLimits) -> Option<u64> {
+        let unused = limits.idle.map(|idle| {
+            let idle = idle.saturating_add(limits.save_after() + 1);
+            self.lifecycle.used.saturating_add(idle)
         });
-        unused.into_iter().chain(settings.expires_at).min()
+        unused.into_iter().chain(limits.expires_at).min()
     }
 
     /// Returns the outcome of an append of `messages` messages under `conditions`.
@@ -403,12 +404,15 @@ mod tests {
     #[test]
     fn a_room_expires_when_it_was_not_used_for_its_time_and_a_tenth() {
         let mut life = created(Some(1));
+        let limits = RoomLimits {
+            idle: Some(1000),
+            ..RoomLimits::NONE
+        };
 
         life.touch(10_000);
 
-        assert!(!life.is_expired(11_100));
-        assert!(life.is_expired(11_101));
-        assert_eq!(created(None).expires_at(), None);
+        assert_eq!(life.expires_at(&limits), Some(11_101));
+        assert_eq!(life.expires_at(&RoomLimits::NONE), None);
     }
 
     #[test]

@@ -21,6 +21,7 @@ use crate::protocol::{Epoch, Offset, RoomName};
 use crate::server::memory::Memory;
 use crate::server::room::Frame;
 use crate::server::store::changes::LogChange;
+use crate::server::store::room_limits::{RoomLimitTable, RoomLimits};
 use crate::server::store::{Bounds, Limit, Page, Span, now_millis};
 
 /// The maximum number of cached messages per room.
@@ -35,6 +36,7 @@ const ALL_BYTES: usize = 64 * 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct RoomState {
     name: RoomName,
+    table: Arc<RoomLimitTable>,
     /// The newest offset; `None` until NATS has returned it.
     pub(super) head: Option<u64>,
     /// The first and the last sequence number that the consumer delivered before the head was known.
@@ -64,9 +66,10 @@ pub(super) struct RoomState {
 
 impl RoomState {
     /// Creates the state of an unknown room, opened when the consumer was at `opened_at`.
-    pub(super) fn new(name: RoomName, opened_at: u64) -> Self {
+    pub(super) fn new(name: RoomName, table: Arc<RoomLimitTable>, opened_at: u64) -> Self {
         Self {
             name,
+            table,
             head: None,
             early: None,
             expected: 0,
@@ -103,9 +106,26 @@ impl RoomState {
         &self.name
     }
 
+    /// Returns the limits of its messages and of its life.
+    pub(super) fn limits(&self) -> RoomLimits {
+        self.table.of(&self.name, &self.life.lifecycle)
+    }
+
+    /// Returns the largest number of messages that are kept.
+    pub(super) fn kept(&self) -> usize {
+        usize::try_from(self.limits().messages).unwrap_or(usize::MAX)
+    }
+
+    /// Returns the time at which it expires if nobody uses it, in milliseconds since 1970 UTC; `None` if it does not.
+    pub(super) fn expires_at(&self) -> Option<u64> {
+        self.life
+            .expires_at(&self.limits())
+            .filter(|_| self.is_known())
+    }
+
     /// Returns true if the room has expired.
     pub(super) fn is_expired(&self) -> bool {
-        self.life.is_expired(now_millis())
+        self.expires_at().is_some_and(|at| now_millis() >= at)
     }
 
     /// Returns true if the room has, or had, messages, or was created.
@@ -113,27 +133,46 @@ impl RoomState {
         self.head.is_some_and(|head| head > self.life.base) || self.life.is_known()
     }
 
-    /// Sets the life that was read from NATS when the consumer was at `position`. Returns false if the consumer has
-    /// received events that it does not include: it must be read again. A life that is newer is kept meanwhile.
+    /// Sets the life of a room whose head is unknown, which was read from NATS when the consumer was at `position`. Returns
+    /// false if the consumer has received events that it does not include: it must be read again.
     pub(super) fn set_life(&mut self, life: LoggedLife, position: u64) -> bool {
         self.life_read_at = position;
         let early = self.early.map_or(0, |(_, last)| last);
-        let expected = match self.head {
-            Some(_) => self.life.applied,
+        let expected = if life.lifecycle.is_closed {
             // Some of the early messages may have come after the end.
-            None if life.lifecycle.is_closed => self.expected.max(early),
-            None => self.expected,
-        };
-        if self.head.is_some() && life.applied < expected {
-            return false;
-        }
-
-        if life.lifecycle.is_closed {
             self.early = None;
-        }
+            self.expected.max(early)
+        } else {
+            self.expected
+        };
+
         let is_complete = life.applied >= expected;
         self.life = life;
         is_complete
+    }
+
+    /// Adds the events that the consumer has missed, because their messages were removed from the stream before. `read` is
+    /// the life that NATS has, up to a message that the consumer has passed; it was at `position` when it was read.
+    pub(super) fn add_missed_events(&mut self, read: LoggedLife, position: u64) -> Vec<LogChange> {
+        self.life_read_at = position;
+        let mut changes = Vec::new();
+        if read.base > self.life.base {
+            let newest = self.head.filter(|head| *head > read.base);
+            changes.push(self.clear(read.base));
+            self.head = newest.or(self.head);
+            self.loaded = None;
+            self.life.base = read.base;
+            self.life.lifecycle = read.lifecycle.clone();
+        }
+
+        let was_closed = self.life.lifecycle.is_closed && changes.is_empty();
+        let is_closed = read.lifecycle.is_closed && read.base == self.life.base;
+        if read.applied >= self.life.applied {
+            self.life = read;
+        }
+        self.life.lifecycle.is_closed |= is_closed;
+        changes.extend(self.closed(was_closed));
+        changes
     }
 
     /// Returns the newest offset; `None` if no message is kept.
@@ -161,7 +200,9 @@ impl RoomState {
         self.loaded = Some(Instant::now());
 
         match (self.head, oldest) {
-            (Some(_), Some(oldest)) => (self.first, self.gone) = oldest,
+            // A message that was over the limit may still be in the stream.
+            (Some(_), Some(oldest)) if oldest.0 >= self.first => (self.first, self.gone) = oldest,
+            (Some(_), Some(_)) => {}
             (Some(known), None) if known == head => self.first = 0,
             // A message was appended in the meantime, and that one is kept.
             (Some(_), None) => return,
@@ -568,6 +609,7 @@ mod tests {
             offset,
             entry,
             payload: Bytes::new(),
+            stored_at: 7,
         }
     }
 

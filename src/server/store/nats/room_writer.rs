@@ -225,6 +225,7 @@ impl RoomWriter {
         let opening = self.rooms.begin(room);
         opening.load_if_needed().await?;
         self.delete_if(room, RoomState::is_expired).await?;
+        self.streams().remove_limits().await?;
         let conditions = AppendConditions {
             closes: new.is_closed,
             ..AppendConditions::default()
@@ -260,6 +261,9 @@ impl RoomWriter {
         let opening = self.rooms.begin(room);
         opening.load_if_needed().await?;
         self.delete_if(room, RoomState::is_expired).await?;
+        if change.content_type.is_some() {
+            self.streams().remove_limits().await?;
+        }
         let at = now_millis();
 
         let written = self.write(room, &[], at, |state, _| {
@@ -277,7 +281,7 @@ impl RoomWriter {
 
         let changed = |state: &mut RoomState| {
             let lifecycle = state.life.lifecycle.clone();
-            (lifecycle, state.life.expires_at())
+            (lifecycle, state.expires_at())
         };
         let (lifecycle, expires_at) = self.rooms.with(room, changed).ok_or(NatsError::NotOpen)?;
         self.rooms.set_expiry(room, expires_at);
@@ -310,7 +314,7 @@ impl RoomWriter {
         let opening = self.rooms.begin(room);
         opening.load_if_needed().await?;
         self.delete_if(room, RoomState::is_expired).await?;
-        let expires_at = self.rooms.with(room, |state| state.life.expires_at());
+        let expires_at = self.rooms.with(room, |state| state.expires_at());
         Ok(expires_at.flatten())
     }
 
@@ -470,10 +474,32 @@ impl RoomWriter {
         let Some(head) = self.rooms.with(room, needs_mark).flatten() else {
             return Ok(());
         };
+        self.store_mark(room, sequence, entry, head).await
+    }
 
+    /// Stores a mark with the event of `last`, the last message of `room`, behind it, unless it is no longer the last one. It
+    /// is about to be removed because it is over the limits of the room.
+    pub(super) async fn mark_trimmed(
+        &self,
+        room: &RoomName,
+        last: &Record,
+    ) -> Result<(), NatsError> {
+        self.store_mark(room, last.offset, &last.entry, last.offset)
+            .await
+    }
+
+    /// Stores a mark with the event of `entry` in `room`, whose newest offset is `head`, if its last message is number
+    /// `sequence`. The mark is no use of the room.
+    async fn store_mark(
+        &self,
+        room: &RoomName,
+        sequence: u64,
+        entry: &StreamEntry,
+        head: u64,
+    ) -> Result<(), NatsError> {
         let event = entry.life.as_deref().cloned().unwrap_or_default();
         let pending = self.pending.begin();
-        let mark = StreamEntry::mark(event.into_mark(), head, now_millis(), pending.id);
+        let mark = StreamEntry::mark(event.into_mark(), head, entry.at, pending.id);
         let message = mark.to_message(room, 0, Bytes::new());
         let message = message.expected_last_subject_sequence(sequence);
         let subject = self.streams().subjects.room(room);

@@ -6,7 +6,8 @@
 //! - Requests for the same room run one at a time. If NATS cannot be reached, a room whose head is already known stays
 //!   readable.
 //! - If the consumer does not receive some numbers of the stream, because those messages were removed first, the next
-//!   message of each room that was open shows the gap: its `prev` is the newest number that may be missing.
+//!   message of each room that was open shows the gap: its `prev` is the newest number that may be missing. The life of
+//!   each open room is read again, because one of these messages may have closed or deleted it.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -24,18 +25,20 @@ use super::connection::{NatsError, REQUEST_TIMEOUT};
 use super::room_life::LoggedLife;
 use super::room_state::{CacheQuota, RoomState};
 use super::streams::{LoadedLife, Streams};
+use super::trimming::TrimSchedule;
 use super::watched::WatchedPatterns;
 use crate::protocol::{Offset, RoomName, RoomPattern};
 use crate::server::room::Frame;
-use crate::server::store::Bounds;
-use crate::server::store::changes::LogChange;
+use crate::server::store::changes::{ChangeSender, LogChange};
+use crate::server::store::room_limits::RoomLimitTable;
+use crate::server::store::{Bounds, Lifecycle, now_millis};
 
 /// The time for which the oldest message is cached: NATS sends no notification when a message is removed.
 const BOUNDS_MAX_AGE: Duration = Duration::from_secs(1);
 
 /// The time between two saves of the life of a room, unless it must be saved at once.
 const SAVE_INTERVAL: Duration = Duration::from_millis(100);
-/// The pause before the rooms that expire are read again after a failure.
+/// The pause before lives are read again after a failure.
 const LOAD_AGAIN: Duration = Duration::from_secs(1);
 /// The maximum number of times that the life of a room is read because the consumer has received a newer message.
 const LIFE_ATTEMPTS: usize = 5;
@@ -46,8 +49,9 @@ const SAVES_AT_ONCE: usize = 16;
 #[derive(Debug)]
 pub(super) struct Rooms {
     pub(super) streams: Arc<Streams>,
-    /// The maximum number of messages that are kept per room.
-    kept: usize,
+    /// The limits of all rooms.
+    pub(super) limits: Arc<RoomLimitTable>,
+    changes: Arc<ChangeSender>,
     inner: Mutex<OpenRooms>,
     /// The last processed number of the stream, for tasks that wait for one.
     reached: watch::Sender<u64>,
@@ -55,6 +59,8 @@ pub(super) struct Rooms {
     unsaved: Mutex<HashSet<RoomName>>,
     /// A notification that is sent when there are some.
     has_unsaved: Notify,
+    /// A notification that is sent when the consumer has not received some numbers of the stream.
+    has_hole: Notify,
 }
 
 #[derive(Debug)]
@@ -68,6 +74,8 @@ struct OpenRooms {
     hole: u64,
     /// The rooms that expire, by subject token, each with a time before which it does not: in milliseconds since 1970 UTC.
     expiring: HashMap<String, u64>,
+    /// The rooms that this node trims; `None` while another node does.
+    trimmed: Option<TrimSchedule>,
 }
 
 impl OpenRooms {
@@ -81,8 +89,12 @@ impl OpenRooms {
 }
 
 impl Rooms {
-    /// Creates an empty set of rooms. At most `kept` messages are kept per room.
-    pub(super) fn new(streams: Arc<Streams>, kept: usize) -> Self {
+    /// Creates an empty set of rooms, each with its `limits`. What was missed is sent to `changes`.
+    pub(super) fn new(
+        streams: Arc<Streams>,
+        limits: Arc<RoomLimitTable>,
+        changes: Arc<ChangeSender>,
+    ) -> Self {
         let position = streams.opened_at();
         let inner = OpenRooms {
             open: HashMap::new(),
@@ -90,14 +102,17 @@ impl Rooms {
             position,
             hole: 0,
             expiring: HashMap::new(),
+            trimmed: None,
         };
         Self {
             streams,
-            kept,
+            limits,
+            changes,
             inner: Mutex::new(inner),
             reached: watch::Sender::new(position),
             unsaved: Mutex::default(),
             has_unsaved: Notify::new(),
+            has_hole: Notify::new(),
         }
     }
 
@@ -132,7 +147,7 @@ impl Rooms {
         let state = inner
             .open
             .entry(token(room))
-            .or_insert_with(|| RoomState::new(room.clone(), position));
+            .or_insert_with(|| RoomState::new(room.clone(), self.limits.clone(), position));
         state.openings += 1;
 
         Opening {
@@ -156,8 +171,8 @@ impl Rooms {
         // Messages after the end are not of the room.
         let message = message.filter(|message| !is_closed || message.offset <= head);
         let tombstone = |messages: usize| {
-            let places = self.kept.saturating_sub(messages);
             let oldest = |room: &mut RoomState| {
+                let places = room.kept().saturating_sub(messages);
                 let tombstone = room.tombstones.oldest(message.as_ref(), head, places);
                 tombstone.cloned()
             };
@@ -192,8 +207,9 @@ impl Rooms {
     /// Caches `frames`: all entries of `room` after `floor`, up to `until`, if that is still the floor of the cache.
     pub(super) fn prepend(&self, room: &RoomName, frames: &[Arc<Frame>], floor: u64, until: u64) {
         let mut inner = self.inner.lock();
-        let quota = CacheQuota::of(self.kept, inner.open.len());
+        let open = inner.open.len();
         if let Some(room) = inner.open.get_mut(&token(room)) {
+            let quota = CacheQuota::of(room.kept(), open);
             room.prepend(frames, floor, until, quota);
         }
     }
@@ -269,9 +285,21 @@ impl Rooms {
     }
 
     async fn load_expiring_once(&self) -> Result<(), NatsError> {
+        if self.limits.has_expiry_rules() {
+            self.load_ruled_rooms().await?;
+        }
+
         let rooms = self.streams.rooms_with_life().await?;
         let loads = rooms.into_iter().map(|room| async move {
-            if let Some(at) = self.streams.saved_expiry(&room).await? {
+            let Some(life) = self.streams.read_saved_life(&room).await? else {
+                return Ok(());
+            };
+            // A node that started with limits may have set them just after they were removed.
+            if life.lifecycle.is_created() {
+                self.streams.remove_limits().await?;
+            }
+            let limits = self.limits.of(&room, &life.lifecycle);
+            if let Some(at) = life.expires_at(&limits) {
                 let mut inner = self.inner.lock();
                 inner.expiring.entry(token(&room)).or_insert(at);
             }
@@ -281,6 +309,69 @@ impl Rooms {
             .buffer_unordered(SAVES_AT_ONCE)
             .try_collect()
             .await
+    }
+
+    /// Loads the rooms with messages that expire by a rule. The time is known when they are looked at.
+    async fn load_ruled_rooms(&self) -> Result<(), NatsError> {
+        let mut subjects = self.streams.room_subjects().await?;
+        while let Some((subject, _)) = subjects.try_next().await.map_err(NatsError::request)? {
+            if let Some(StreamSubject::Message(token)) = self.streams.subjects.parse(&subject)
+                && self.rule_expiry(token).is_some()
+            {
+                let mut inner = self.inner.lock();
+                inner.expiring.entry(token.to_owned()).or_insert(0);
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the time without use, in milliseconds, after which a rule deletes the room with `token`.
+    fn rule_expiry(&self, token: &str) -> Option<u64> {
+        let room = room_of(token)?;
+        self.limits.of(&room, &Lifecycle::default()).idle
+    }
+
+    /// Reads the lives of the kept rooms again whenever the consumer has missed some numbers of the stream, until dropped.
+    pub(super) async fn read_missed_events(self: Arc<Self>) {
+        loop {
+            self.has_hole.notified().await;
+            while let Err(error) = self.read_missed_events_once().await {
+                debug!(%error, "could not read what happened to the open rooms; trying again");
+                sleep(LOAD_AGAIN).await;
+            }
+        }
+    }
+
+    async fn read_missed_events_once(self: &Arc<Self>) -> Result<(), NatsError> {
+        let kept: Vec<RoomName> = {
+            let inner = self.inner.lock();
+            let kept = inner.open.values().filter(|room| room.is_kept);
+            kept.map(|room| room.name().clone()).collect()
+        };
+
+        let reads = kept.into_iter().map(|room| async move {
+            let opening = self.begin(&room);
+            let _turn = opening.turn.lock().await;
+            let read_at = self.with(&room, |room| room.life_read_at);
+            if read_at.is_none_or(|read_at| self.has_all_since(read_at)) {
+                return Ok(());
+            }
+            opening.load_missed_events().await
+        });
+        stream::iter(reads)
+            .buffer_unordered(SAVES_AT_ONCE)
+            .try_collect()
+            .await
+    }
+
+    /// Begins to note which rooms this node must trim, or ends it.
+    pub(super) fn set_trimming(&self, schedule: Option<TrimSchedule>) {
+        self.inner.lock().trimmed = schedule;
+    }
+
+    /// Returns the result of `access` to the rooms that this node trims; `None` if another node does.
+    pub(super) fn with_trimmed<T>(&self, access: impl FnOnce(&mut TrimSchedule) -> T) -> Option<T> {
+        self.inner.lock().trimmed.as_mut().map(access)
     }
 
     /// Records that `room` does not expire before `at`, in milliseconds since 1970 UTC; `None` if it does not expire.
@@ -312,6 +403,7 @@ impl Rooms {
         let inner = &mut *inner;
         if sequence > inner.position + 1 {
             inner.hole = sequence - 1;
+            self.has_hole.notify_one();
             if !inner.watched.is_empty() {
                 inner.watched.forget_heads();
                 changes.push(LogChange::Missed(Offset(inner.hole)));
@@ -319,7 +411,7 @@ impl Rooms {
         }
         inner.position = inner.position.max(sequence);
 
-        let (hole, quota) = (inner.hole, CacheQuota::of(self.kept, inner.open.len()));
+        let (hole, open) = (inner.hole, inner.open.len());
         let (token, deleted) = match subject {
             Some(StreamSubject::Message(token)) => (token, None),
             Some(StreamSubject::Tombstone(token, offset)) => (token, Some(offset)),
@@ -336,11 +428,15 @@ impl Rooms {
             None => Some(Record::parse(message)),
         };
         let epoch = || self.streams.epoch.clone();
+        if deleted.is_none() {
+            self.note_message(inner, token, message.payload.len());
+        }
 
         if let Some(room) = inner.open.get_mut(token) {
             let record = parse()?;
             let by = record.entry.by;
             if room.is_new(&record) {
+                let quota = CacheQuota::of(room.kept(), open);
                 let applied = room.apply(record, hole, epoch(), quota);
                 for change in &applied {
                     if let LogChange::Appended(_, frames) = change {
@@ -348,7 +444,7 @@ impl Rooms {
                         inner.watched.set_head(token, head);
                     }
                 }
-                if let Some(at) = room.life.expires_at() {
+                if let Some(at) = room.expires_at() {
                     let known = inner.expiring.entry(token.to_owned()).or_insert(at);
                     *known = at.min(*known);
                 }
@@ -364,6 +460,21 @@ impl Rooms {
             changes.extend(inner.watched.apply(token, parse()?, epoch()));
         }
         None
+    }
+
+    /// Records that the room with `token` has a new message of `bytes` bytes, for its trimming and for the rule by which it
+    /// expires.
+    fn note_message(&self, inner: &mut OpenRooms, token: &str, bytes: usize) {
+        if let Some(trimmed) = &mut inner.trimmed {
+            trimmed.note_message(token, bytes, &self.limits);
+        }
+        if self.limits.has_expiry_rules()
+            && !inner.expiring.contains_key(token)
+            && let Some(idle) = self.rule_expiry(token)
+        {
+            let at = now_millis().saturating_add(idle);
+            inner.expiring.insert(token.to_owned(), at);
+        }
     }
 
     /// Returns the last number that the consumer has processed.
@@ -451,14 +562,26 @@ impl Opening {
         })
     }
 
+    /// Loads the bounds of the room, also if they are not out of date.
+    pub(super) async fn reload(&self) -> Result<(), NatsError> {
+        let _turn = self.turn.lock().await;
+        let head = self.rooms.with(&self.room, |room| room.head).flatten();
+        self.load(head).await
+    }
+
     /// Requests the bounds of the room, whose newest offset is `head` if it is known.
     async fn load(&self, head: Option<u64>) -> Result<(), NatsError> {
         self.rooms.streams.health.check_readable()?;
-        let read_at = self.rooms.with(&self.room, |room| room.life_read_at);
-        let has_all = read_at.is_some_and(|read_at| self.rooms.has_all_since(read_at));
         let head = match head {
-            Some(head) if has_all => head,
-            _ => self.load_life().await?,
+            Some(_) => {
+                let read_at = self.rooms.with(&self.room, |room| room.life_read_at);
+                if !read_at.is_some_and(|read_at| self.rooms.has_all_since(read_at)) {
+                    self.load_missed_events().await?;
+                }
+                let head = self.rooms.with(&self.room, |room| room.head).flatten();
+                head.ok_or(NatsError::NotOpen)?
+            }
+            None => self.load_life().await?,
         };
 
         let oldest = self.rooms.oldest(&self.room, head).await?;
@@ -479,7 +602,8 @@ impl Opening {
                 head,
                 unsaved,
             } = streams.life(&self.room).await?;
-            let expires_at = life.expires_at();
+            let limits = self.rooms.limits.of(&self.room, &life.lifecycle);
+            let expires_at = life.expires_at(&limits);
             let is_set = self
                 .rooms
                 .with(&self.room, |room| room.set_life(life, position));
@@ -490,7 +614,8 @@ impl Opening {
                 break (head, unsaved);
             }
         };
-        if unsaved > 0 {
+        let must_be_saved = |room: &mut RoomState| room.life.must_be_saved();
+        if unsaved > 0 && self.rooms.with(&self.room, must_be_saved) == Some(true) {
             self.rooms.save_later(&self.room);
         }
 
@@ -502,6 +627,23 @@ impl Opening {
             room.tombstones.newest()
         });
         Ok(head.max(newest.unwrap_or_default()))
+    }
+
+    /// Requests the life of the room, whose head is known, and sends the events that the consumer has missed. The caller has
+    /// the turn.
+    async fn load_missed_events(&self) -> Result<(), NatsError> {
+        let position = self.rooms.position();
+        let LoadedLife { life, .. } = self.rooms.streams.life(&self.room).await?;
+
+        // Events that the consumer receives later are not missed, and those that it sends must come first.
+        self.rooms.wait_for(life.applied).await?;
+        self.rooms.wait_until_sent().await;
+        let add = |room: &mut RoomState| room.add_missed_events(life, position);
+        let changes = self.rooms.with(&self.room, add).unwrap_or_default();
+        if !changes.is_empty() {
+            self.rooms.changes.send(changes);
+        }
+        Ok(())
     }
 }
 

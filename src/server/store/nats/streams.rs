@@ -1,14 +1,17 @@
 //! The stream that holds all rooms, and a second stream that keeps the newest offset of each room.
 //!
-//! Messages expire by their number in the room and by age. The newest offset of a room must survive the expiry of all
-//! its messages. The NATS server therefore copies the headers of each message to the second stream (`NAME-heads`),
+//! Messages expire by their number in the room and by age. JetStream has the same limits for all rooms, so those of the
+//! stream are the loosest that any room needs; [`trimming`](super::trimming) does the rest. The stream has no limits any
+//! more as soon as a client has created a room, which keeps all its messages.
+//!
+//! The newest offset of a room must survive the expiry of all its messages. The NATS server therefore copies the headers of each message to the second stream (`NAME-heads`),
 //! which keeps the newest copy per room without expiry, about 300 bytes each. The second stream also holds the rules
 //! of all nodes, and the lives of rooms that were created, closed or deleted, or have producers. A life is derived from the
 //! messages of the room, and stored so that it survives their expiry and need not be derived from all of them.
 
 use std::num::Wrapping;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
 
 use async_nats::Client;
@@ -32,6 +35,7 @@ use super::codec::{
 use super::connection::{HealthTracker, NatsError, NatsSettings, REQUEST_TIMEOUT};
 use super::room_life::LoggedLife;
 use crate::protocol::{Epoch, RoomName};
+use crate::server::store::room_limits::RoomLimitTable;
 
 /// The prefix of the stream's description. The number of times that the stream has lost messages follows.
 const DESCRIPTION: &str = "Fanfare's rooms, life ";
@@ -68,11 +72,17 @@ pub(super) struct Streams {
     pub(super) health: Arc<HealthTracker>,
     /// The last known limit of the first stream for one message in bytes; there is none if it is not positive.
     max_message_size: AtomicI32,
+    /// True if the first stream is known to have no limits.
+    is_unlimited: AtomicBool,
 }
 
 impl Streams {
-    /// Opens both streams, creates them if they do not exist, and sets their limits.
-    pub(super) async fn open(client: Client, settings: &NatsSettings) -> Result<Self, NatsError> {
+    /// Opens both streams, creates them if they do not exist, and sets their limits: the loosest of `limits`.
+    pub(super) async fn open(
+        client: Client,
+        settings: &NatsSettings,
+        limits: &RoomLimitTable,
+    ) -> Result<Self, NatsError> {
         let context = ContextBuilder::new()
             .timeout(REQUEST_TIMEOUT)
             .max_ack_inflight(MAX_UNACKED)
@@ -102,8 +112,8 @@ impl Streams {
             subjects: [ROOMS, TOMBSTONES, COMMANDS]
                 .map(|kind| subjects.all(kind))
                 .to_vec(),
-            max_messages_per_subject: i64::try_from(retention.messages).unwrap_or(i64::MAX),
-            max_age: retention.age,
+            max_messages_per_subject: i64::try_from(limits.most_messages()).unwrap_or(i64::MAX),
+            max_age: longest_age(limits),
             duplicate_window: retention.keys.age.min(retention.age),
             republish: Some(Republish {
                 source: subjects.all(ROOMS),
@@ -121,6 +131,7 @@ impl Streams {
         Ok(Self {
             epoch: epoch(info),
             max_message_size: AtomicI32::new(info.config.max_message_size),
+            is_unlimited: AtomicBool::new(is_unlimited(&info.config)),
             health: Arc::default(),
             context,
             rooms,
@@ -143,6 +154,8 @@ impl Streams {
         let max_message_size = info.config.max_message_size;
         self.max_message_size
             .store(max_message_size, Ordering::Relaxed);
+        self.is_unlimited
+            .store(is_unlimited(&info.config), Ordering::Relaxed);
         if epoch(info) != self.epoch {
             return Err(NatsError::Lost("the stream was replaced by another"));
         }
@@ -157,13 +170,77 @@ impl Streams {
     /// Starts a new epoch, because the stream will assign the offsets of the lost messages again. Every node that
     /// detects the loss calls this; repeated calls have the same effect as one.
     async fn start_epoch(&self) -> Result<(), NatsError> {
-        let mut config = self.rooms.cached_info().config.clone();
-        config.description = Some(format!("{DESCRIPTION}{}", losses(&config) + 1));
+        let losses = losses(&self.rooms.cached_info().config);
+        let config = self.config().await?;
+        let config = Config {
+            description: Some(format!("{DESCRIPTION}{}", losses + 1)),
+            ..config
+        };
         self.context
             .update_stream(&config)
             .await
             .map_err(NatsError::request)?;
         Ok(())
+    }
+
+    /// Requests the configuration of the first stream.
+    async fn config(&self) -> Result<Config, NatsError> {
+        let info = self.rooms.get_info().await.map_err(NatsError::request)?;
+        Ok(info.config)
+    }
+
+    /// Requests whether the first stream has no limits.
+    pub(super) async fn read_unlimited(&self) -> Result<bool, NatsError> {
+        let is_unlimited = is_unlimited(&self.config().await?);
+        self.is_unlimited.store(is_unlimited, Ordering::Relaxed);
+        Ok(is_unlimited)
+    }
+
+    /// Removes the limits of the first stream, because a room keeps all its messages.
+    pub(super) async fn remove_limits(&self) -> Result<(), NatsError> {
+        if self.is_unlimited.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+
+        let config = Config {
+            max_messages_per_subject: -1,
+            max_age: Duration::ZERO,
+            ..self.config().await?
+        };
+        let updated = self.context.update_stream(&config).await;
+        updated.map_err(NatsError::request)?;
+        self.is_unlimited.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Removes the messages of `room` before number `end` of the stream. Their bytes may stay in its files.
+    pub(super) async fn purge_before(&self, room: &RoomName, end: u64) -> Result<(), NatsError> {
+        let purge = self.rooms.purge().filter(self.subjects.room(room));
+        let purged = purge.sequence(end).await;
+        purged.map(|_| ()).map_err(NatsError::request)
+    }
+
+    /// Removes all messages of `room` except the newest `kept`. Their bytes may stay in its files.
+    pub(super) async fn purge_except(&self, room: &RoomName, kept: u64) -> Result<(), NatsError> {
+        let purge = self.rooms.purge().filter(self.subjects.room(room));
+        let purged = purge.keep(kept).await;
+        purged.map(|_| ()).map_err(NatsError::request)
+    }
+
+    /// Returns the first command or use of a room at or after `sequence`.
+    pub(super) async fn next_command(
+        &self,
+        sequence: u64,
+    ) -> Result<Option<StreamMessage>, NatsError> {
+        let next = self.rooms.raw_message_builder().sequence(sequence);
+        fetch(next.next_by_subject(self.subjects.all(COMMANDS))).await
+    }
+
+    /// Removes the commands and the uses of rooms before number `end` of the stream.
+    pub(super) async fn purge_commands_before(&self, end: u64) -> Result<(), NatsError> {
+        let purge = self.rooms.purge().filter(self.subjects.all(COMMANDS));
+        let purged = purge.sequence(end).await;
+        purged.map(|_| ()).map_err(NatsError::request)
     }
 
     /// Returns the first message of `room` at or after `sequence`.
@@ -233,7 +310,8 @@ impl Streams {
         let saved = saved.and_then(|saved| self.saved_life(&saved));
         let last = last.as_ref().map(Record::parse);
         let has_event = |last: &Record| last.entry.life.is_some();
-        // All messages after an event that is not saved yet have events, except those of an ordinary room.
+        // All messages after an event that is not saved yet have events, except those of an ordinary room, where an event
+        // is only that of a mark.
         let is_ordinary = saved.is_none() && !last.as_ref().is_some_and(has_event);
         let mut life = saved.unwrap_or_default();
         let mut unsaved = 0;
@@ -310,12 +388,14 @@ impl Streams {
         Ok(rooms)
     }
 
-    /// Returns the time at which the saved life of `room` expires, in milliseconds since 1970 UTC; `None` if it does not.
-    pub(super) async fn saved_expiry(&self, room: &RoomName) -> Result<Option<u64>, NatsError> {
+    /// Returns the saved life of `room`.
+    pub(super) async fn read_saved_life(
+        &self,
+        room: &RoomName,
+    ) -> Result<Option<LoggedLife>, NatsError> {
         let saved = self.heads.raw_message_builder();
         let saved = fetch(saved.last_by_subject(self.subjects.life(room))).await?;
-        let life = saved.and_then(|saved| self.saved_life(&saved));
-        Ok(life.and_then(|life| life.expires_at()))
+        Ok(saved.and_then(|saved| self.saved_life(&saved)))
     }
 
     /// Publishes that `room` was used, to all nodes.
@@ -528,6 +608,18 @@ impl Streams {
     }
 }
 
+/// Returns the age up to which the stream must keep messages with `limits`. The uses of rooms must last until the rooms
+/// expire.
+pub(super) fn longest_age(limits: &RoomLimitTable) -> Duration {
+    let expiry = limits.longest_expiry();
+    limits.longest_age().max(expiry.saturating_add(expiry / 8))
+}
+
+/// Returns true if a stream with `config` keeps messages for ever.
+fn is_unlimited(config: &Config) -> bool {
+    config.max_messages_per_subject <= 0 && config.max_age.is_zero()
+}
+
 /// Returns the epoch of the stream: a hash of its creation time and the number of times that it has lost messages.
 fn epoch(info: &Info) -> Epoch {
     let nanos = Wrapping(info.created.unix_timestamp_nanos() as u64);
@@ -565,11 +657,14 @@ async fn open_stream(context: &Context, wanted: Config) -> Result<Stream, NatsEr
 
     let mut changed = Config {
         subjects: wanted.subjects,
-        max_messages_per_subject: wanted.max_messages_per_subject,
-        max_age: wanted.max_age,
         num_replicas: wanted.num_replicas,
         ..config.clone()
     };
+    // Limits that were removed for a room that keeps all its messages are not set again.
+    if !is_unlimited(&config) {
+        changed.max_messages_per_subject = wanted.max_messages_per_subject;
+        changed.max_age = wanted.max_age;
+    }
     if wanted.duplicate_window > Duration::ZERO {
         changed.duplicate_window = wanted.duplicate_window;
     }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -73,6 +74,7 @@ impl NatsServer {
                 age: Duration::from_secs(600),
                 keys,
             },
+            rules: Arc::default(),
         }
     }
 

@@ -381,11 +381,17 @@ impl Store for SqliteStore {
     ) -> StoreFuture<Vec<RoomSummary>> {
         let is_selected = |room: &RoomName, row: &RoomRow| row.is_known() && filter(room);
         let rooms = self.index.list(pattern, after, limit, is_selected);
-        let summary = |(room, row): (RoomName, RoomRow)| RoomSummary {
-            room,
-            first: Offset(row.first),
-            head: Offset(row.head),
-            count: Some(row.kept()),
+        let summary = |(room, row): (RoomName, RoomRow)| {
+            let lifecycle = self.index.lifecycle(&room).unwrap_or_default();
+            let used = lifecycle.used.max(row.clock);
+            RoomSummary {
+                room,
+                first: Offset(row.first),
+                head: Offset(row.head),
+                count: Some(row.kept()),
+                lifecycle,
+                expires_at: row.limits.expires_at(used, self.clock.now(), now_millis()),
+            }
         };
         ready(Ok(rooms.into_iter().map(summary).collect())).boxed()
     }
