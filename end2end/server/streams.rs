@@ -286,14 +286,14 @@ async fn the_batches_of_a_producer_are_stored_exactly_once_whenever_the_server_i
 }
 
 /// Appends numbers from `first` on, in steps of 100, until the stream is closed. Returns those that were accepted, each with
-/// the offset after it. While the stream does not exist, numbers are refused.
+/// the offset after it. While the stream does not exist or the rate limit is exceeded, numbers are refused.
 async fn append_until_closed(server: &Server, first: u64) -> Vec<(u64, String)> {
     let mut accepted = Vec::new();
     for number in (first..).step_by(100) {
         let response = request(server, Method::POST, "s", JSON, &number.to_string()).await;
         match response.status().as_u16() {
             204 => accepted.push((number, next_offset(&response))),
-            404 => {}
+            404 | 429 => {}
             409 => break,
             other => panic!("{other}"),
         }
