@@ -483,7 +483,7 @@ mod tests {
             schedule.note_message("other", 1, &table);
         }
 
-        assert_eq!(schedule.take_due(0), [lobby.clone()]);
+        assert_eq!(schedule.take_due(0), std::slice::from_ref(&lobby));
         assert!(schedule.take_due(0).is_empty());
         assert_eq!(schedule.take_due(6701), [other]);
         schedule.forget(&lobby);
@@ -496,13 +496,13 @@ mod tests {
         let table = RoomLimitTable::new(Retention::of_test(1), Arc::default());
         let mut schedule = TrimSchedule::default();
         schedule.set(&lobby, NextTrim::at(0));
-        assert_eq!(schedule.take_due(0), [lobby.clone()]);
+        assert_eq!(schedule.take_due(0), std::slice::from_ref(&lobby));
 
         schedule.note_message("lobby", 1, &table);
         let limits = table.of(&lobby, &Lifecycle::default());
         schedule.set(&lobby, NextTrim::new(&limits, 1, 1, 5000));
 
-        assert_eq!(schedule.take_due(0), [lobby.clone()]);
+        assert_eq!(schedule.take_due(0), std::slice::from_ref(&lobby));
         schedule.note_message("lobby", 1, &table);
         schedule.forget(&lobby);
         assert_eq!(schedule.take_due(0), [lobby]);
