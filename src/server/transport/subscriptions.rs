@@ -30,13 +30,16 @@ pub(super) struct Subscription {
     signal: u64,
     /// The number of closed rooms of the feed that the client knows of.
     closed_seen: u64,
-    _membership: Membership,
+    /// In a place of its own: each pass reads everything else of all subscriptions of a connection.
+    _membership: Box<Membership>,
 }
 
 /// The subscriptions of a connection, in the order in which they began.
 #[derive(Debug, Default)]
 pub(super) struct Subscriptions {
     list: Vec<Subscription>,
+    /// The offset up to which the messages of all subscriptions were written, as far as a merged reader knows.
+    written: Option<Offset>,
     /// The rooms whose messages are not delivered, although patterns match them: the client is banned there.
     excluded: ExcludedRooms,
 }
@@ -47,7 +50,11 @@ pub(super) struct MergedReader<'a> {
     excluded: &'a ExcludedRooms,
     /// The offset up to which messages are read.
     applied: Offset,
+    /// See [`Subscriptions::written`].
+    written: &'a mut Option<Offset>,
     chunk: Option<Chunk>,
+    /// True if the chunk has all pending messages.
+    is_chunk_complete: bool,
     /// The position in each subscription after the chunk.
     positions: Vec<Offset>,
 }
@@ -66,7 +73,7 @@ impl Subscription {
             signal: source.feed().newest_signal(),
             source,
             closed_seen,
-            _membership: membership,
+            _membership: Box::new(membership),
         }
     }
 
@@ -222,6 +229,7 @@ impl Subscriptions {
 
     /// Adds `subscription`.
     pub(super) fn push(&mut self, subscription: Subscription) {
+        self.written = None;
         // Most connections have one subscription.
         self.list.reserve_exact(1);
         self.list.push(subscription);
@@ -412,7 +420,9 @@ impl Subscriptions {
             subscriptions: &mut self.list,
             excluded: &self.excluded,
             applied,
+            written: &mut self.written,
             chunk: None,
+            is_chunk_complete: false,
             positions: Vec::new(),
         }
     }
@@ -445,15 +455,23 @@ impl MergedReader<'_> {
 
 impl LogReader for MergedReader<'_> {
     fn next(&mut self, format: Format) -> Result<Option<&Chunk>, Behind> {
+        // Most calls come after the one that has written everything.
+        if *self.written == Some(self.applied) {
+            return Ok(None);
+        }
+
         // The next message of each subscription that has one, lowest offset first, and those in a ring first.
         let mut pending = BinaryHeap::new();
         for (index, subscription) in self.subscriptions.iter().enumerate() {
             let after = subscription.cursor.offset();
             let next = subscription.next_offset(after, self.applied, self.excluded);
-            pending.extend(next.map(|(next, is_lost)| Reverse((next, is_lost, index))));
+            if let Some((next, is_lost)) = next {
+                pending.push(Reverse((next, is_lost, index)));
+            }
         }
         if pending.is_empty() {
             self.skip_excluded();
+            *self.written = Some(self.applied);
             return Ok(None);
         }
 
@@ -462,9 +480,12 @@ impl LogReader for MergedReader<'_> {
         let mut parts: Vec<Chunk> = Vec::new();
         let mut bytes = 0;
 
-        while let Some(Reverse((next, is_lost, index))) = pending.pop()
-            && bytes < MAX_CHUNK_BYTES
-        {
+        while bytes < MAX_CHUNK_BYTES {
+            let Some(Reverse((next, is_lost, index))) = pending.pop() else {
+                self.is_chunk_complete = true;
+                break;
+            };
+
             let after = self.positions[index];
             if next > after {
                 if is_lost {
@@ -493,7 +514,9 @@ impl LogReader for MergedReader<'_> {
             let subscription = &self.subscriptions[index];
             let after = self.positions[index];
             let next = subscription.next_offset(after, self.applied, self.excluded);
-            pending.extend(next.map(|(next, is_lost)| Reverse((next, is_lost, index))));
+            if let Some((next, is_lost)) = next {
+                pending.push(Reverse((next, is_lost, index)));
+            }
         }
 
         self.chunk = concat(parts);
@@ -503,6 +526,9 @@ impl LogReader for MergedReader<'_> {
     fn advance(&mut self, _until: Offset, messages: usize, bytes: usize) {
         for (subscription, position) in self.subscriptions.iter_mut().zip(&self.positions) {
             subscription.cursor.advance(*position);
+        }
+        if self.is_chunk_complete {
+            *self.written = Some(self.applied);
         }
         // All feeds share the same counters.
         if let Some(first) = self.subscriptions.first() {
