@@ -8,6 +8,7 @@
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
+use tower::util::MapResponseLayer;
 
 use crate::server::auth::{PageUrl, WebPolicy};
 use crate::server::http::middleware::listener::Endless;
@@ -40,12 +41,20 @@ const PERMISSIONS: HeaderValue = HeaderValue::from_static(
 
 /// Returns the `Cross-Origin-Resource-Policy`, which limits the pages that may embed responses as images or scripts. It
 /// does not apply to requests by CORS, which allowed origins use.
-pub(super) const fn resource_policy(web: &WebPolicy) -> HeaderValue {
+const fn resource_policy(web: &WebPolicy) -> HeaderValue {
     if web.origins.any {
         HeaderValue::from_static("cross-origin")
     } else {
         OWN_ONLY
     }
+}
+
+/// Returns the layer that adds the security headers to all responses.
+pub(super) fn security_layer(
+    web: &WebPolicy,
+) -> MapResponseLayer<impl Fn(Response) -> Response + Clone + use<>> {
+    let resource_policy = resource_policy(web);
+    MapResponseLayer::new(move |response| complete(response, resource_policy.clone()))
 }
 
 /// Adds the security headers to `response`, which may have a Content-Security-Policy of its own.

@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use axum::extract::State as Shared;
 use axum::http::{StatusCode, header};
-use axum::middleware;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
 use tokio::sync::watch;
+use tower::ServiceBuilder;
 
 use crate::server::auth::WebPolicy;
-use crate::server::http::router::{no_cache, with_origin_check, with_security_headers};
-use crate::server::http::{AppState, admin_page, api, error, request_content};
+use crate::server::http::middleware::origin_check;
+use crate::server::http::router::no_cache;
+use crate::server::http::{AppState, admin_page, api, error, headers, request_content};
 use crate::server::log_writer;
 use crate::server::memory::Memory;
 use crate::server::metrics::{MetricSnapshot, Metrics};
@@ -36,8 +37,6 @@ pub fn router(
     store: watch::Receiver<Health>,
     web: WebPolicy,
 ) -> Router {
-    let web = Arc::new(web);
-    let site = state.site.clone();
     let metrics_state = state.clone();
     let render_metrics = async move || {
         metrics_state.hooks.record_metrics().await;
@@ -45,29 +44,33 @@ pub fn router(
         ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response()
     };
 
+    // From the client inwards.
+    let layers = ServiceBuilder::new()
+        .layer(headers::security_layer(&web))
+        .layer(origin_check::layer(Arc::new(web)))
+        .layer(no_cache())
+        .layer(request_content::layer());
+
     let admin = api::ops_router()
         .merge(api::admin::on_ops(admin_page::router()))
-        .merge(site.versioned_files())
+        .merge(state.site.versioned_files())
         .with_state(state.clone());
-    let router = Router::new()
+    let files = state.site.files();
+
+    Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readiness).with_state(state))
         .route("/metrics", get(render_metrics))
         .route("/version", get(async || Json(version::json())))
         .merge(admin)
-        .fallback_service(site.files())
+        .fallback_service(files)
         .method_not_allowed_fallback(error::method_not_allowed)
-        .layer(middleware::from_fn(request_content::check))
-        .layer(no_cache());
-
-    with_security_headers(with_origin_check(router, web.clone()), &web)
+        .layer(layers)
 }
 
 /// Returns the current values of the gauges.
-async fn gauges(
-    AppState { hub, quotas, .. }: &AppState,
-    store: &watch::Receiver<Health>,
-) -> MetricSnapshot {
+async fn gauges(state: &AppState, store: &watch::Receiver<Health>) -> MetricSnapshot {
+    let hub = &state.hub;
     let lag = hub.connections().lag().await;
     let (delivered, delivered_bytes) = hub.rooms().delivered();
 
@@ -76,7 +79,7 @@ async fn gauges(
         max_connections: hub.connections().limits(),
         rooms: hub.rooms().count(),
         held: Memory::of_process().held(),
-        rate_limited: quotas.refusals(),
+        rate_limited: state.quotas.refusals(),
         delivered,
         delivered_bytes,
         signals: hub.rooms().delivered_signals(),

@@ -5,8 +5,8 @@
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, header};
-use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
+use tower_http::validate_request::ValidateRequestHeaderLayer;
 
 use crate::server::http::error::ApiError;
 use crate::server::http::negotiation::split_unquoted;
@@ -14,10 +14,13 @@ use crate::server::http::negotiation::split_unquoted;
 /// The names of UTF-8 and of its subset, in any case (RFC 9110 section 8.3.2).
 const CHARSETS: [&str; 3] = ["utf-8", "utf8", "us-ascii"];
 
-/// Passes `request` on if its body is in a supported coding and character set.
-pub(super) async fn check(request: Request, next: Next) -> Result<Response, ApiError> {
-    check_headers(request.headers())?;
-    Ok(next.run(request).await)
+/// Returns the layer that passes a request on if its body is in a supported coding and character set.
+#[expect(clippy::result_large_err, reason = "the layer passes the response on")]
+pub(super) fn layer()
+-> ValidateRequestHeaderLayer<impl Fn(&mut Request) -> Result<(), Response> + Clone> {
+    ValidateRequestHeaderLayer::custom(|request: &mut Request| {
+        check_headers(request.headers()).map_err(IntoResponse::into_response)
+    })
 }
 
 /// Checks the headers that describe a body.

@@ -1,12 +1,14 @@
 //! The routes of the public listener, their layers, and the state that their handlers share.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::http::{HeaderValue, header};
-use axum::middleware::{from_fn, from_fn_with_state, map_response};
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::get;
 use tokio::sync::Semaphore;
+use tower::ServiceBuilder;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::protocol::RoomName;
@@ -29,9 +31,13 @@ use crate::server::session::{QuotaRates, Quotas};
 use crate::server::spans;
 use crate::server::transport::ConnectionSettings;
 
-/// The state of a server that its handlers share.
+/// A handle to the state of a server that its handlers share, cheap to clone: each request does so several times.
 #[derive(Clone, Debug)]
-pub struct AppState {
+pub struct AppState(Arc<SharedState>);
+
+/// The content of [`AppState`].
+#[derive(Debug)]
+pub struct SharedState {
     pub(super) hub: Hub,
     /// Message rates of the last minutes, for the admin page.
     pub(super) rates: RateHistory,
@@ -48,9 +54,9 @@ pub struct AppState {
     /// Renders pages outside the threads of the runtime.
     pub(super) renderer: Renderer,
     /// The permits of the searches that run at the same time.
-    pub(super) searches: Arc<Semaphore>,
+    pub(super) searches: Semaphore,
     /// The page's files.
-    pub(super) site: Arc<Site>,
+    pub(super) site: Site,
     /// The hooks, for operators.
     pub(super) hooks: HookControls,
 }
@@ -70,7 +76,7 @@ impl AppState {
     ) -> Self {
         let renderer = Renderer::new(hub.clock().clone());
 
-        Self {
+        Self(Arc::new(SharedState {
             hub,
             hooks,
             rates: RateHistory::default(),
@@ -80,9 +86,9 @@ impl AppState {
             quotas: Arc::new(Quotas::new(quotas)),
             renderer,
             connection: Arc::new(connection),
-            searches: Arc::new(Semaphore::new(MAX_SEARCHES)),
-            site: Arc::new(site),
-        }
+            searches: Semaphore::new(MAX_SEARCHES),
+            site,
+        }))
     }
 
     /// Returns the settings of `room`.
@@ -91,10 +97,29 @@ impl AppState {
     }
 }
 
-/// Returns the public routes. Layers are listed from the handler outwards.
+impl Deref for AppState {
+    type Target = SharedState;
+
+    fn deref(&self) -> &SharedState {
+        &self.0
+    }
+}
+
+/// Returns the public routes.
 pub fn router(state: AppState) -> Router {
     let base = state.site.base.clone();
-    let web = state.web.clone();
+    let web = &state.web;
+
+    // From the client inwards. All in one `layer`, because axum boxes the result of each.
+    let layers = ServiceBuilder::new()
+        // Outside of the origin check, so that requests refused there have spans too.
+        .option_layer(spans::is_on().then(|| from_fn(trace::trace)))
+        .layer(headers::security_layer(web))
+        .layer(from_fn_with_state(state.clone(), error_page::show))
+        .layer(origin_check::layer(web.clone()))
+        .layer(cors::layer(web))
+        .layer(no_cache())
+        .layer(request_content::layer());
 
     let router = Router::new()
         .route("/", get(page::lobby).layer(compression::layer()))
@@ -112,19 +137,7 @@ pub fn router(state: AppState) -> Router {
         .merge(state.site.versioned_files())
         .fallback_service(state.site.files())
         .method_not_allowed_fallback(error::method_not_allowed)
-        .layer(from_fn(request_content::check))
-        .layer(no_cache())
-        .layer(cors::layer(&web));
-    let router = with_origin_check(router, web.clone())
-        .layer(from_fn_with_state(state.clone(), error_page::show));
-    let router = with_security_headers(router, &web);
-
-    // Outside of the origin check, so that requests refused there have spans too.
-    let router = if spans::is_on() {
-        router.layer(from_fn(trace::trace))
-    } else {
-        router
-    };
+        .layer(layers);
 
     base_path::under(base, router.with_state(state))
 }
@@ -136,23 +149,4 @@ pub(super) fn no_cache() -> SetResponseHeaderLayer<HeaderValue> {
         header::CACHE_CONTROL,
         HeaderValue::from_static("no-cache"),
     )
-}
-
-/// Adds the check of hosts and origins to `router`.
-pub(super) fn with_origin_check<S: Clone + Send + Sync + 'static>(
-    router: Router<S>,
-    web: Arc<WebPolicy>,
-) -> Router<S> {
-    router.layer(from_fn_with_state(web, origin_check::check))
-}
-
-/// Adds the security headers to all responses of `router`.
-pub(super) fn with_security_headers<S: Clone + Send + Sync + 'static>(
-    router: Router<S>,
-    web: &WebPolicy,
-) -> Router<S> {
-    let resource_policy = headers::resource_policy(web);
-    router.layer(map_response(move |response| {
-        std::future::ready(headers::complete(response, resource_policy.clone()))
-    }))
 }

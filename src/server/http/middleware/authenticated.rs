@@ -144,7 +144,7 @@ async fn verify(
     state: &AppState,
     find: impl FnOnce() -> Result<Option<String>, TokenError>,
 ) -> Result<Principal, TokenError> {
-    let AppState { authenticator, .. } = state;
+    let authenticator = &state.authenticator;
     if authenticator.verifier().is_open() {
         return Ok(Principal::open());
     }

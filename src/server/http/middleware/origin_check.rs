@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 
-use axum::Extension;
-use axum::extract::{Request, State as Shared};
+use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, Version, header};
-use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
+use tower_http::validate_request::ValidateRequestHeaderLayer;
+use tracing::field::display;
 use tracing::info;
 
 use crate::server::auth::{Authority, OriginHeaders, ServedHost, WebPolicy};
@@ -17,21 +17,30 @@ use crate::server::http::error::ApiError;
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
-/// Passes `request` on if `web` allows its host and its origin. The host is an extension of the request.
-pub(in crate::server::http) async fn check(
-    Shared(web): Shared<Arc<WebPolicy>>,
-    Extension(ClientAddress(address)): Extension<ClientAddress>,
-    mut request: Request,
-    next: Next,
-) -> Result<Response, ApiError> {
-    let log = |error: &ApiError| info!(%address, %error, "refused");
-    let host = check_host(&web, &request).inspect_err(log)?;
-    check_origin(&web, request.headers(), host.as_ref()).inspect_err(log)?;
+/// Returns the layer that passes a request on if `web` allows its host and its origin. The host becomes an extension of the
+/// request.
+#[expect(clippy::result_large_err, reason = "the layer passes the response on")]
+pub(in crate::server::http) fn layer(
+    web: Arc<WebPolicy>,
+) -> ValidateRequestHeaderLayer<impl Fn(&mut Request) -> Result<(), Response> + Clone> {
+    ValidateRequestHeaderLayer::custom(move |request: &mut Request| {
+        check(&web, request).map_err(|error| {
+            let client = request.extensions().get::<ClientAddress>();
+            let address = client.map(|ClientAddress(address)| display(address));
+            info!(address, %error, "refused");
+            error.into_response()
+        })
+    })
+}
+
+fn check(web: &WebPolicy, request: &mut Request) -> Result<(), ApiError> {
+    let host = check_host(web, request)?;
+    check_origin(web, request.headers(), host.as_ref())?;
 
     if let Some(host) = host {
         request.extensions_mut().insert(host);
     }
-    Ok(next.run(request).await)
+    Ok(())
 }
 
 /// Returns the name by which `request` addresses this server; `None` for HTTP/1.0 without `Host`, which browsers do not

@@ -30,7 +30,8 @@ pub(super) async fn stats(
 }
 
 /// Returns the current state of the server.
-pub(in crate::server::http) fn current(AppState { hub, rates, .. }: &AppState) -> Stats {
+pub(in crate::server::http) fn current(state: &AppState) -> Stats {
+    let hub = &state.hub;
     let health = hub.store().health();
     let reason = health.borrow().reason().map(str::to_owned);
     let (delivered, delivered_bytes) = hub.rooms().delivered();
@@ -48,12 +49,13 @@ pub(in crate::server::http) fn current(AppState { hub, rates, .. }: &AppState) -
         published: metrics::stored_messages(),
         delivered,
         delivered_bytes,
-        seconds: rates.points(),
+        seconds: state.rates.points(),
     }
 }
 
 /// Records a sample of the counters each second, until the future is dropped.
-pub async fn record_samples(AppState { hub, rates, .. }: AppState) {
+pub async fn record_samples(state: AppState) {
+    let hub = &state.hub;
     let mut interval = tokio::time::interval(metrics::SAMPLE_INTERVAL);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -66,6 +68,6 @@ pub async fn record_samples(AppState { hub, rates, .. }: AppState) {
             delivered,
             delivered_bytes,
         };
-        rates.record(hub.uptime(), sample);
+        state.rates.record(hub.uptime(), sample);
     }
 }
