@@ -13,7 +13,8 @@ use crate::server::http::shares::{AddressShare, UnreadBytes};
 use crate::server::memory::Memory;
 use crate::server::transport::Activity;
 
-/// The size up to which responses are never refused, so that clients always learn the result of a request.
+/// The size up to which responses are never refused, so that clients always learn the result of a request. They are not
+/// counted either: a connection has at most one, which fits in the buffers that are counted for it.
 const SMALL_BYTES: u64 = 4096;
 
 /// Marks a response with the stream of a room's log, whose bytes are counted by the stream and shared by its readers.
@@ -36,7 +37,7 @@ struct UnsentBytes {
     activity: Arc<Activity>,
 }
 
-/// Returns `response` with its memory counted.
+/// Returns `response` with its memory counted, unless it is small.
 ///
 /// # Errors
 /// Returns an error if the client has left too many bytes unread. Never does so unless `may_refuse`, which is set for
@@ -47,14 +48,15 @@ pub(super) fn counted(
     activity: &Arc<Activity>,
     may_refuse: bool,
 ) -> Result<Response, ApiError> {
-    if response.extensions().get::<IsLogStream>().is_some() {
+    let size = response.body().size_hint();
+    let is_small = size.exact().is_some_and(|bytes| bytes <= SMALL_BYTES);
+    if is_small || response.extensions().get::<IsLogStream>().is_some() {
         return Ok(response);
     }
 
-    let size = response.body().size_hint().lower();
-    let expected = if may_refuse && size > SMALL_BYTES {
+    let expected = if may_refuse && size.lower() > SMALL_BYTES {
         let limit = share.bytes();
-        let counted = share.try_count_unread(size as usize);
+        let counted = share.try_count_unread(size.lower() as usize);
         Some(counted.ok_or(ApiError::TooMuchUnread { limit })?)
     } else {
         None
