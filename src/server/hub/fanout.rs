@@ -169,10 +169,11 @@ impl Fanout {
         }
     }
 
-    /// Queues a pass over the readers of `source`, unless one is already queued.
+    /// Queues a pass over the readers of `source`, unless it has none or a pass is already queued. A reader that is added
+    /// later reads what is in the ring then.
     pub(super) fn queue(&self, source: Source) {
         let feed = source.feed();
-        if feed.is_fanout_queued.swap(true, Ordering::AcqRel) {
+        if feed.readers().len() == 0 || feed.is_fanout_queued.swap(true, Ordering::AcqRel) {
             return;
         }
 
