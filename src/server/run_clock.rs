@@ -114,7 +114,8 @@ impl RunClock {
             // First, because an output that was ready in time counts even if it is polled late.
             biased;
             output = future => Some(output),
-            () = self.sleep(limit) => None,
+            // Begins when it is polled: most futures here are ready at once, and need no timer.
+            () = async { self.sleep(limit).await } => None,
         }
     }
 
