@@ -362,7 +362,7 @@ impl File {
         let written = write();
 
         if let Some(Running { state, files }) = &mut self.running {
-            files.update();
+            files.committed();
             if let Ok((_, true)) = written {
                 self.commits = next;
                 state.set_commits(next);
@@ -405,7 +405,7 @@ impl File {
             Ok(row.get::<_, i64>(1)? == row.get::<_, i64>(2)?)
         });
         if let Some(Running { state, files }) = &mut self.running {
-            files.update();
+            files.moved_log();
             if let Ok(true) = moved {
                 state.set_moved_commits(Some(self.commits));
             }
@@ -438,7 +438,7 @@ impl File {
             .query_row(truncate, [], |row| row.get::<_, bool>(0));
 
         if let Some(Running { files, .. }) = &mut self.running {
-            files.update();
+            files.moved_log();
         }
         Ok(!busy?)
     }

@@ -15,8 +15,8 @@ use crate::server::store::sqlite::state_file::beside;
 /// messages that are missing after a restart.
 #[derive(Debug)]
 pub(super) struct OpenFiles {
-    /// The path in the settings, which may lead through links.
-    configured: PathBuf,
+    /// The path in the settings, if it differs from that of the database: it may lead through links.
+    configured: Option<PathBuf>,
     database: OpenFile,
     log: OpenFile,
     /// The index of the log. Its stamp is not compared, because it is shared memory that readers also write to.
@@ -82,7 +82,7 @@ impl OpenFiles {
     /// which the settings name it.
     pub(super) fn new(database: &Path, configured: &Path) -> io::Result<Self> {
         Ok(Self {
-            configured: configured.to_owned(),
+            configured: (configured != database).then(|| configured.to_owned()),
             database: OpenFile::new(database.to_owned())?,
             log: OpenFile::new(beside(database, "-wal"))?,
             index: OpenFile::new(beside(database, "-shm"))?,
@@ -95,7 +95,9 @@ impl OpenFiles {
     /// If they differ, or cannot be compared.
     pub(super) fn check(&self) -> Result<(), FileMismatch> {
         let database = self.database.find()?;
-        self.database.find_at(&self.configured)?;
+        if let Some(configured) = &self.configured {
+            self.database.find_at(configured)?;
+        }
         let log = self.log.find()?;
         self.index.find()?;
 
@@ -103,8 +105,13 @@ impl OpenFiles {
         self.log.compare(&log)
     }
 
-    /// Records that this process wrote to the database or to its log.
-    pub(super) fn update(&mut self) {
+    /// Records that this process committed a transaction, which writes to the log only.
+    pub(super) fn committed(&mut self) {
+        self.log.update();
+    }
+
+    /// Records that this process moved its log into the database, as far as possible.
+    pub(super) fn moved_log(&mut self) {
         self.database.update();
         self.log.update();
     }
@@ -130,13 +137,15 @@ impl OpenFile {
     }
 
     fn find_at(&self, path: &Path) -> Result<Metadata, FileMismatch> {
-        let path = path.to_owned();
-        match fs::metadata(&path) {
+        match fs::metadata(path) {
             Ok(metadata) if self.is_same(&metadata) => Ok(metadata),
             Err(problem) if problem.kind() != ErrorKind::NotFound => {
+                let path = path.to_owned();
                 Err(FileMismatch::Unreadable { path, problem })
             }
-            Ok(_) | Err(_) => Err(FileMismatch::Replaced { path }),
+            Ok(_) | Err(_) => Err(FileMismatch::Replaced {
+                path: path.to_owned(),
+            }),
         }
     }
 
