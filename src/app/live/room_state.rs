@@ -441,10 +441,9 @@ impl RoomState {
         self.messages.update(MessageList::on_disconnect);
     }
 
-    /// Records that the server refused the subscription, or ended it.
+    /// Records that the server refused the subscription, or ended it. The list of messages handles the frame itself.
     pub(super) fn on_refused(self, code: Option<UnsubscribeCode>, message: &str) {
         self.present.set(None);
-        self.messages.update(MessageList::on_disconnect);
 
         // The answer to a new subscription has the reason of the operator, and no code.
         let earlier = match self.access.get_untracked() {

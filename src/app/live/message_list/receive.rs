@@ -41,6 +41,7 @@ impl MessageList {
                 code: UnsubscribeCode::RoomDeleted,
                 ..
             } => self.on_deleted(),
+            Push::Unsubscribed { .. } => self.on_disconnect(),
             Push::History { messages, more, .. } => self.on_history(messages, more, effect),
             // An error without a key is the response to the request for history.
             Push::Error { key: None, .. } if self.is_requesting => {

@@ -455,3 +455,17 @@ fn a_deleted_room_loses_its_messages_but_not_those_that_wait() {
     let commands = receive(&mut page, vec![subscribed(1, 0, Recovery::Fresh)]);
     assert_eq!(sent(&commands), ["b"]);
 }
+
+#[test]
+fn a_subscription_that_begins_and_ends_in_one_batch_has_ended() {
+    let mut page = MessageList::default();
+    let banned = Push::Unsubscribed {
+        room: RoomName::lobby().into(),
+        code: UnsubscribeCode::Banned,
+        message: String::new(),
+    };
+
+    receive(&mut page, vec![subscribed(1, 0, Recovery::Fresh), banned]);
+
+    assert!(!page.cursor().is_subscribed());
+}
