@@ -7,7 +7,10 @@ export interface Position {
 }
 
 export interface Options {
-  /** The user id, at most 64 characters. Default: a random guest id, kept in `storage` if given. */
+  /**
+   * The user id, at most 64 characters. Default: a random guest id, kept in `storage` if given. With a token, it must be
+   * the user id of the token. A message in `storage` is sent under the id with which it was written, and no other.
+   */
   id?: string;
   /**
    * A token, or a function that returns one. The function is called before each connection, and again when most of the

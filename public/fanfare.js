@@ -389,7 +389,7 @@ export class Fanfare extends Emitter {
     this.id = options.id ?? (this._useStorage((storage) => storage.getItem(this._name('id'))) || `guest-${random().slice(0, 6)}`);
     if (!options.id) this._useStorage((storage) => storage.setItem(this._name('id'), this.id));
     // The server may assign another id. Stored messages are found by this one.
-    this._owner = this.id;
+    this._owner = encodeURIComponent(this.id);
     globalThis.addEventListener?.('online', this.#checkNow);
     globalThis.document?.addEventListener('visibilitychange', this.#checkNow);
     this.#connect();

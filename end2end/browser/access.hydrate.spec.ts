@@ -16,6 +16,8 @@ test('a ban while one is in the room is told with its reason and its end', async
   const notice = page.locator('.refused');
   await expect(notice).toContainText(/banned until \d{4}-\d\d-\d\d \d\d:\d\d UTC: floods the room/);
   await expect(input(page)).toBeHidden();
+  // What the empty room promises to those who may come in.
+  await expect(page.getByRole('button', { name: 'Invite others' })).toBeHidden();
 });
 
 test('a closed room can be read, and says why it cannot be written', async ({ visit, server, request }) => {

@@ -4,11 +4,12 @@ import { withAgent } from './agent.ts';
 import { expect, test } from './fixtures.ts';
 
 const ANSWER = /^You asked: "What is a log\?"\. .* That is all\.$/;
+const TWO_WINDOWS = /^· watching: window-\w+, window-\w+$/;
 
 test.use({ serverArgs: ['--allow-origin', 'any'] });
 
-test('an answer misses no word over a reload, and a second window shows the same words', async ({ visit, server }) => {
-  await withAgent(server, 40, async (url) => {
+test('an answer misses no word over a reload, and two windows show the same words and each other', async ({ visit, server }) => {
+  await withAgent(server, 80, async (url) => {
     const first = await visit(url);
     await first.locator('#question').fill('What is a log?');
     await first.getByRole('button').click();
@@ -16,6 +17,8 @@ test('an answer misses no word over a reload, and a second window shows the same
 
     await first.reload();
     const second = await visit(first.url());
+    await expect(first.locator('#watching')).toHaveText(TWO_WINDOWS);
+    await expect(second.locator('#watching')).toHaveText(TWO_WINDOWS);
 
     await expect(first.locator('#state')).toContainText('finished');
     await expect(second.locator('#state')).toContainText('finished');

@@ -180,6 +180,28 @@ test('what was said and not acknowledged outlasts the page', async ({ visit, mor
   expect(await ann.evaluate(() => Object.keys(localStorage).map((key) => key.split('/').at(-1)))).toEqual(['id']);
 });
 
+test('a message that was not acknowledged is sent by no other user of the browser', async ({ visit, mortal }) => {
+  const room = freshName();
+  const page = await connected(visit, mortal, { room, id: 'ann/a', isKept: true });
+  await mortal.kill();
+  await send(page, 'of ann/a');
+  const reopen = async (id: string) => {
+    await page.goto('about:blank');
+    await page.goto(`${mortal.url}/robots.txt`);
+    await connect(page, { room, id, after: 0, isKept: true });
+    await live(page);
+  };
+  await page.goto('about:blank');
+  await mortal.restart();
+
+  await reopen('ann');
+  await send(page, 'of ann');
+  await expect.poll(() => texts(page)).toEqual(['of ann']);
+
+  await reopen('ann/a');
+  await expect.poll(async () => (await heard(page, 'message')).map(({ from, text }) => `${from}: ${text}`)).toEqual(['ann: of ann', 'ann/a: of ann/a']);
+});
+
 test('a message whose ack was lost is found in the log, and nothing is told twice', async ({ visit, server }) => {
   const room = freshName();
   const bob = await connected(visit, server, { room });
@@ -551,6 +573,26 @@ test('one socket carries several rooms, and each gets its own messages', async (
   expect(sockets).toBe(1);
 });
 
+test('the lines of the README follow two rooms on one socket', async ({ visit, server }) => {
+  const readme = await readFile(path.join(PUBLIC, '../README.md'), 'utf8');
+  const lines = /```js\n(.*?)```/s.exec(readme)?.[1]?.replaceAll('http://127.0.0.1:12345', server.url);
+  const page = await blank(visit, server);
+  const sockets: string[] = [];
+  page.on('websocket', (socket) => sockets.push(socket.url()));
+  const logged = new Set<string>();
+  page.on('console', (line) => line.type() === 'log' && logged.add(line.text()));
+
+  await page.addScriptTag({ type: 'module', content: lines });
+
+  // Only new messages are shown, so they are published until both rooms have one.
+  await expect.poll(async () => {
+    await publish(server, 'builds', 'green');
+    await publish(server, 'orders', 'soup');
+    return [...logged].sort();
+  }).toEqual(['build green', 'order soup']);
+  expect(sockets).toHaveLength(1);
+});
+
 test('each room resumes after its own last message, and sends its own outbox, through a restart of the server', async ({ visit, mortal }) => {
   const rooms = [freshName(), freshName(), freshName()];
   const ann = await connected(visit, mortal, { room: rooms[0], id: 'ann' });
@@ -891,14 +933,14 @@ test('a room that is closed for good emits its end, refuses messages, and is rea
   expect(await texts(later)).toEqual(['the last']);
 });
 
-test('a room that is deleted ends its subscription with the reason, and its name can be used again', async ({ visit, server, request }) => {
+test('a room that is deleted ends its subscription with the reason, and its name can be used again', async ({ visit, mortal, request }) => {
   const room = freshRoom();
   const name = room.slice('/r/'.length);
-  await createStream(request, server, room);
-  const page = await connected(visit, server, { room: name });
+  await createStream(request, mortal, room);
+  const page = await connected(visit, mortal, { room: name });
   await page.evaluate(() => window.room.send('of the old room'));
 
-  await deleteStream(request, server, room);
+  await deleteStream(request, mortal, room);
   await expect.poll(() => heard(page, 'unsubscribed')).toMatchObject([{ of: name, code: 'room_deleted' }]);
   const refused = await page.evaluate(() => window.room.send('too late').catch(({ code }) => code));
   expect([refused, await status(page)]).toEqual(['room_deleted', 'live']);
@@ -906,6 +948,7 @@ test('a room that is deleted ends its subscription with the reason, and its name
   await follow(page, name, { after: 0 });
   await page.evaluate(() => window.room.send('of the new room'));
   await expect.poll(() => texts(page)).toEqual(['of the old room', 'of the new room']);
+  await page.close();
 });
 
 test('frames of unknown type change nothing', async ({ visit, server }) => {

@@ -2,7 +2,7 @@
 
 import { type APIRequestContext } from '@playwright/test';
 
-import { awake, badge, button, expect, freshRoom, input, live, log, say, state, test, texts } from './fixtures.ts';
+import { awake, badge, button, expect, freshRoom, input, live, say, state, test, texts } from './fixtures.ts';
 import { type Server } from './server.ts';
 import { createStream, deleteStream, endStream } from './streams.ts';
 import { poster } from './trust.ts';
@@ -111,32 +111,6 @@ test('an ended stream without messages does not say that there are none yet', as
   await expect(page.locator('.empty')).not.toContainText('yet');
   await expect(page.getByRole('button', { name: 'Invite others' })).toBeHidden();
 });
-
-for (const [locale, words, again] of [
-  ['en-GB', 'This room was deleted', 'Open it again'],
-  ['zh-CN', '此房间已删除', '重新打开'],
-]) {
-  test(`a room that is deleted says so, its messages go, and it can be opened again: ${locale}`, async ({ visit, server, request }) => {
-    const room = freshRoom();
-    await createStream(request, server, room);
-    const page = await live(await visit(room, { locale }));
-    await say(page, 'of the old room');
-    await expect(texts(page)).toHaveText(['of the old room']);
-
-    await deleteStream(request, server, room);
-    await expect(page.locator(NOTICE)).toContainText(words);
-    await expect(texts(page)).toHaveCount(0);
-    await expect(input(page)).toBeHidden();
-
-    await poster(request, server, room)('of the new room');
-    await page.getByRole('button', { name: again }).click();
-    await live(page);
-    await expect(texts(page)).toHaveText(['of the new room']);
-    await say(page, 'and on');
-    await expect(texts(page)).toHaveText(['of the new room', 'and on']);
-    await expect(log(page).locator('.gap')).toHaveCount(0);
-  });
-}
 
 test('a deleted room stays deleted after a reconnect, and the others go on', async ({ visit, mortal, request }) => {
   const [here, gone] = [freshRoom(), freshRoom()];

@@ -18,6 +18,8 @@ export class Endpoint {
   /** The user and the life of the tokens. */
   sub = 'ann';
   life = '1h';
+  /** The user whom it names in a header of each request, as a proxy with single sign-on does. Otherwise it mints tokens. */
+  user?: string;
 
   private constructor(private readonly server: http.Server) {}
 
@@ -26,7 +28,11 @@ export class Endpoint {
     const server = http.createServer();
     const endpoint = new Endpoint(server);
     server.on('request', (request, response) => endpoint.handle(request, response, target()));
-    server.on('upgrade', (request, socket, head) => tunnel(request, socket as net.Socket, head, target()));
+    server.on('upgrade', (request, socket, head) => {
+      if (endpoint.isRefused()) return void socket.end('HTTP/1.1 401 Unauthorized\r\nconnection: close\r\n\r\n');
+      const named = endpoint.user === undefined ? [] : [`remote-user: ${endpoint.user}`];
+      tunnel(request, socket as net.Socket, head, target(), named);
+    });
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
     return endpoint;
@@ -44,13 +50,19 @@ export class Endpoint {
   private handle(request: http.IncomingMessage, response: http.ServerResponse, target: string): void {
     if (request.url === '/session/token') return this.answer(response);
     if (request.url === '/login') return void response.end('Who are you?');
-    const upstream = http.request(`${target}${request.url}`, { method: request.method, headers: request.headers });
+    if (this.isRefused()) return void response.writeHead(302, { location: '/login' }).end();
+    const headers = this.user === undefined ? request.headers : { ...request.headers, 'remote-user': this.user };
+    const upstream = http.request(`${target}${request.url}`, { method: request.method, headers });
     upstream.on('response', (answer) => {
       response.writeHead(answer.statusCode!, answer.headers);
       answer.pipe(response);
     });
     upstream.on('error', () => response.destroy());
     request.pipe(upstream);
+  }
+
+  private isRefused(): boolean {
+    return this.user !== undefined && this.mood === 'signed out';
   }
 
   private answer(response: http.ServerResponse): void {
@@ -64,11 +76,11 @@ export class Endpoint {
   }
 }
 
-/** Passes a WebSocket on. */
-function tunnel(request: http.IncomingMessage, client: net.Socket, head: Buffer, target: string): void {
+/** Passes a WebSocket on, with the header lines `named`. */
+function tunnel(request: http.IncomingMessage, client: net.Socket, head: Buffer, target: string, named: string[]): void {
   const { hostname, port } = new URL(target);
   const upstream = net.connect(Number(port), hostname, () => {
-    const lines: string[] = [];
+    const lines = [...named];
     for (let at = 0; at < request.rawHeaders.length; at += 2) lines.push(`${request.rawHeaders[at]}: ${request.rawHeaders[at + 1]}`);
     upstream.write(`GET ${request.url} HTTP/1.1\r\n${lines.join('\r\n')}\r\n\r\n`);
     upstream.write(head);

@@ -93,19 +93,26 @@ test('memory under a steady stream', async ({ visit, server }) => {
 });
 
 test('a long log', async ({ visit, server }) => {
+  let tellLines = (_first: number) => {};
   const { page } = await withSocket(visit, server, (socket) => {
     tell(socket, ...joined());
-    for (let first = 1; first <= LONG; first += 1000) {
+    tellLines = (first) => {
       const messages = Array.from({ length: 1000 }, (_, at) => message(first + at, `line ${first + at}`, { from: `user-${at % 7}` }));
       tell(socket, { type: 'history', messages, more: false });
-    }
+    };
+    tellLines(LONG - 999);
   });
-  await expect(texts(page).last()).toHaveText(`line ${LONG}`, { timeout: 60_000 });
+  await expect(texts(page).last()).toHaveText(`line ${LONG}`);
+  // Only a log whose end is not followed keeps more than its newest messages.
+  await log(page).hover();
+  await page.mouse.wheel(0, -2000);
+  await expect(page.locator('.more').last()).toBeVisible();
+  for (let first = LONG - 1999; first > 0; first -= 1000) tellLines(first);
+  await expect.poll(() => page.locator('.space').first().evaluate((space) => space.clientHeight), { timeout: 60_000 }).toBeGreaterThan(1_000_000);
   const { devtools } = await slow(page);
   console.log('rows in the document', await page.locator('.row').count(), 'memory', await memory(page, devtools));
   await watch(page);
   await watchFrames(page);
-  await log(page).hover();
   for (let at = 0; at < 60; at++) {
     await page.mouse.wheel(0, -400);
     await page.waitForTimeout(30);

@@ -20,6 +20,7 @@ type TestFixtures = {
 
 type WorkerFixtures = {
   serverArgs: string[];
+  /** A server of several tests. None deletes a room of it, because each later room would begin at the offset of the deletion. */
   server: Server;
 };
 

@@ -68,18 +68,19 @@ for (const locale of ['en-GB', 'zh-CN']) {
 
 for (const locale of ['en-GB', 'zh-CN']) {
   for (const colorScheme of ['light', 'dark'] as const) {
-    test(`axe finds nothing in a room that ends and is deleted: ${locale}, ${colorScheme}`, async ({ visit, server, request }) => {
+    test(`axe finds nothing in a room that ends and is deleted: ${locale}, ${colorScheme}`, async ({ visit, mortal, request }) => {
       const room = freshRoom();
-      await createStream(request, server, room);
-      const page = await live(await visit(room, { locale, colorScheme }));
+      await createStream(request, mortal, room);
+      const page = await live(await visit(new URL(room, mortal.url).href, { locale, colorScheme }));
       await say(page, 'one line');
-      await endStream(request, server, room);
+      await endStream(request, mortal, room);
       await expect(badge(page)).toHaveText(/^(Ended|已结束)\s*$/);
       expect(await findings(page)).toEqual([]);
 
-      await deleteStream(request, server, room);
+      await deleteStream(request, mortal, room);
       await expect(badge(page)).toHaveText(/^(Deleted|已删除)\s*$/);
       expect(await findings(page)).toEqual([]);
+      await page.close();
     });
 
     test(`axe finds nothing where a token is needed, and where it lets one only read: ${locale}, ${colorScheme}`, async ({ visit }) => {
@@ -125,6 +126,19 @@ test('everything can be reached and used from the keyboard', async ({ visit }) =
   await expect(texts(page)).toHaveText(['by keyboard']);
   await expect(input(page)).toBeFocused();
   await expect(badge(page)).toBeVisible();
+});
+
+test('on a touch screen the actions of a message stand below its text', async ({ visit }) => {
+  const page = await live(await visit(freshRoom(), { viewport: NARROW, hasTouch: true, isMobile: true }));
+  await say(page, 'one line\nand another');
+
+  await texts(page).tap();
+
+  const actions = page.getByRole('group', { name: 'Message actions' });
+  await expect(actions).toBeVisible();
+  const [text, below] = [(await texts(page).boundingBox())!, (await actions.boundingBox())!];
+  expect(below.y).toBeGreaterThanOrEqual(text.y + text.height);
+  expect(below.x + below.width).toBeLessThanOrEqual(NARROW.width);
 });
 
 test('what one touches is large enough to hit', async ({ visit }) => {

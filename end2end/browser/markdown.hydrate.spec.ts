@@ -19,6 +19,29 @@ test('code and quotes are shown as such, and nothing in them is markup', async (
   await expect(message.locator('b')).toHaveCount(0);
 });
 
+test('the columns of a table in a code fence stand below each other, on a phone too', async ({ visit, server, request }) => {
+  const room = freshRoom();
+  const lines = ['| room  | offset |', '| ----- | -----: |', '| lobby |     17 |', '| iiiii |  11111 |', '| wwwww |  88888 |'];
+  await request.post(api(server.url, room), { data: { from: 'ann', text: ['```', ...lines, '```'].join('\n') } });
+
+  const page = await live(await visit(room, { viewport: { width: 320, height: 640 } }));
+
+  const table = texts(page).first().locator('pre code');
+  await expect(table).toHaveText(lines.join('\n'));
+  const bars = await table.evaluate((code) => {
+    const [words] = code.childNodes;
+    const at = [...words.textContent!].flatMap((character, at) => (character === '|' ? [at] : []));
+    return at.map((at) => {
+      const range = document.createRange();
+      range.setStart(words, at);
+      range.setEnd(words, at + 1);
+      return Math.round(range.getBoundingClientRect().left);
+    });
+  });
+  expect(bars).toHaveLength(3 * lines.length);
+  expect(new Set(bars).size).toBe(3);
+});
+
 test('a long message is folded until the reader unfolds it', async ({ visit, server, request }) => {
   const room = freshRoom();
   const lines = Array.from({ length: 400 }, (_, at) => `line ${at}`).join('\n');

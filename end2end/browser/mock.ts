@@ -2,7 +2,7 @@
 
 import { type BrowserContextOptions, type Page } from '@playwright/test';
 
-import { type Visit, awake, freshRoom } from './fixtures.ts';
+import { type Visit, awake, expect, freshRoom } from './fixtures.ts';
 import { type Server } from './server.ts';
 
 export type Route = Parameters<Parameters<Page['routeWebSocket']>[1]>[0];
@@ -79,6 +79,8 @@ export async function withSocket(
   await prepare(page);
   await page.routeWebSocket('**/ws?**', (socket) => void answer(socket, ++attempts));
   await page.goto(new URL(freshRoom(), server.url).href);
+  // The mocked messages come after those that the server has rendered.
+  expect(await page.locator('#snapshot').textContent()).toContain('"head":0,');
   await awake(page);
   return { page, tries: () => attempts };
 }

@@ -2,7 +2,7 @@
 
 import { type Page } from '@playwright/test';
 
-import { type Visit, expect, freshRoom, input, live, log, say, test, texts } from './fixtures.ts';
+import { type Visit, expect, freshRoom, input, live, log, say, state, test, texts } from './fixtures.ts';
 import { KEY, token } from './keys.ts';
 
 test.use({ serverArgs: ['--auth-key-file', KEY] });
@@ -105,6 +105,8 @@ test('an answer that is written without a connection keeps its message', async (
   const ann = await visitAs(visit, room, 'ann');
   await say(ann, 'question');
   await expect(texts(ann)).toHaveText(['question']);
+  // Only a stored message can be answered.
+  await expect(state(ann)).toHaveCount(0);
   await ann.context().setOffline(true);
   await expect(ann.locator('#status')).toHaveText('Offline');
   await act(ann, 'question', 'Reply');

@@ -109,6 +109,13 @@ test('what the page loads has names that always mean the same, and is kept', asy
   expect([other.status(), other.headers()['cache-control']]).toEqual([404, 'no-cache']);
 });
 
+test('the HTML of the page is compressed', async ({ visit }) => {
+  const page = await visit('/');
+  const response = await page.reload();
+  expect(response!.headers()['content-encoding']).toBe('gzip');
+  expect(await response!.text()).toContain('<!DOCTYPE html>');
+});
+
 test('nothing is wider than a narrow screen', async ({ visit }) => {
   const page = await visit('/r/a-room-with-a-name-that-is-as-long-as-a-name-of-a-room-may-be---', {
     viewport: { width: 320, height: 560 },

@@ -1,10 +1,21 @@
 // How many are in the room, beside its name.
 
 import { expect, freshRoom, live, say, test, texts } from './fixtures.ts';
-import { type Page } from '@playwright/test';
+import { type JSHandle, type Page } from '@playwright/test';
 import { joined, tell, withSocket } from './mock.ts';
 
 const count = (page: Page) => page.locator('#presence');
+
+/** The counts that `page` shows from now on. */
+async function countsOf(page: Page): Promise<JSHandle<string[]>> {
+  await expect(count(page)).toHaveText('2 here');
+  return count(page).evaluateHandle((element) => {
+    const seen: string[] = [];
+    const look = () => seen.push(element.textContent!.trim());
+    new MutationObserver(look).observe(element, { subtree: true, childList: true, characterData: true });
+    return seen;
+  });
+}
 
 test('the count goes up and down with a second page, in the language of each', async ({ visit }) => {
   const room = freshRoom();
@@ -28,6 +39,26 @@ test('two pages with one id are one member', async ({ visit }) => {
   await expect(texts(first)).toHaveText(['hello']);
   await expect(count(first)).toHaveText('1 here');
   await expect(count(second)).toHaveText('1 here');
+});
+
+test('a user who changes the name is one person to the others, in each room', async ({ visit }) => {
+  const [first, second] = [freshRoom(), freshRoom()];
+  const ann = await live(await visit(first));
+  await ann.goto(new URL(second, ann.url()).href);
+  await live(ann);
+  const others = [await live(await visit(first)), await live(await visit(second))];
+  const counts = await Promise.all(others.map(countsOf));
+
+  await ann.locator('#own-name').fill('Priya');
+  await ann.getByRole('button', { name: 'Change' }).click();
+
+  for (const [at, other] of others.entries()) {
+    const people = other.getByRole('region', { name: 'Here now' }).getByRole('listitem');
+    await expect(people.filter({ hasText: 'Priya' })).toHaveCount(1);
+    await expect(people).toHaveCount(2);
+    // Under the old name and the new one, the user would be two people.
+    expect(await counts[at].jsonValue()).not.toContain('3 here');
+  }
 });
 
 test('without a connection nobody is counted', async ({ visit, server }) => {

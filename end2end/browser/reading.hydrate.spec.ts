@@ -47,6 +47,23 @@ test('older messages come when one scrolls up, and what one reads stays where it
   expect(await texts(page).count()).toBeLessThanOrEqual(300);
 });
 
+test('messages that left a long log come back when one scrolls up', async ({ visit, server }) => {
+  const room = freshRoom();
+  const page = await live(await visit(room));
+  await lines(server, room, 2300);
+  await expect(texts(page).last()).toHaveText('line 2300');
+
+  await expect(async () => {
+    await log(page).press('Home');
+    await expect(texts(page).first()).toHaveText('line 1', { timeout: 500 });
+  }).toPass();
+
+  const shown = await texts(page).allTextContents();
+  expect(shown).toEqual(shown.map((_, at) => `line ${at + 1}`));
+  await log(page).press('End');
+  await expect(texts(page).last()).toHaveText('line 2300');
+});
+
 test('whoever reads back is told how much is new, and comes back with one button', async ({ visit, server }) => {
   const room = freshRoom();
   await lines(server, room, 100);

@@ -2,7 +2,7 @@
 
 import { type Page } from '@playwright/test';
 
-import { type Visit, expect, freshRoom, live, log, say, test, texts } from './fixtures.ts';
+import { type Visit, expect, freshRoom, live, log, say, state, test, texts } from './fixtures.ts';
 import { Server } from './server.ts';
 
 test.use({ serverArgs: ['--message-rate', '0'] });
@@ -71,6 +71,7 @@ test('all rooms of the list are on one connection, and switching needs no reload
   await expect(page).toHaveTitle(`${name(second)} - Fanfare`);
   await say(page, 'in the second');
   await expect(texts(page)).toHaveText(['in the second']);
+  await expect(state(page)).toHaveCount(0);
 
   await link(page, first).click();
   await expect(page).toHaveURL(new RegExp(`${first}$`));

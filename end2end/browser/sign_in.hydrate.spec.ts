@@ -172,3 +172,34 @@ test('the user whom a proxy names needs no token, and no name', async ({ visit }
   await server.end();
   await rm(folder, { recursive: true });
 });
+
+test('a page whose session at the proxy has ended says so, and sends what was written meanwhile after a new sign-in', async ({ visit, expected }) => {
+  expected.push(/WebSocket connection to/);
+  const folder = await mkdtemp(path.join(tmpdir(), 'fanfare-sso-'));
+  const settings = path.join(folder, 'fanfare.toml');
+  await writeFile(settings, '[[grant]]\nrooms = { lobby = "rw" }\n');
+  const server = await Server.start(['--config', settings, '--trusted-proxy', '127.0.0.1', '--auth-header', 'remote-user']);
+  const proxy = await Endpoint.start(() => server.url);
+  proxy.user = 'ann';
+  const page = await visit('about:blank');
+  await page.goto(`${proxy.url}/r/lobby`);
+  await live(page);
+
+  proxy.mood = 'signed out';
+  await page.evaluate(() => void window.dispatchEvent(new Event('offline')));
+  await expect(identity(page).last()).toContainText('Your session has ended.');
+  await say(page, 'written meanwhile');
+  await page.getByRole('button', { name: 'Sign in again' }).click();
+  await expect(page).toHaveURL(`${proxy.url}/login`);
+  proxy.mood = 'signs in';
+  await page.goto(`${proxy.url}/r/lobby`);
+
+  await live(page);
+  await expect(texts(page)).toHaveText(['written meanwhile']);
+  await expect(names(page)).toHaveText(['ann']);
+  await expect(identity(page)).toHaveText(/^You are ann\s*$/);
+  await page.close();
+  proxy.end();
+  await server.end();
+  await rm(folder, { recursive: true });
+});

@@ -173,3 +173,15 @@ test('twelve people have names of different colours, which stay when the page wa
   expect(new Set(before).size).toBe(12);
   expect(await colours()).toEqual(before);
 });
+
+test('of more people than there are colours, each message still stands under its own name', async ({ visit, server, request }) => {
+  const room = freshRoom();
+  const people = Array.from({ length: 30 }, (_, at) => `person ${at}`);
+  for (const name of people) await poster(request, server, room)('hello', name);
+
+  const page = await live(await visit(room));
+
+  await expect(names(page)).toHaveText(people);
+  const colours = await names(page).evaluateAll((all) => all.map((name) => getComputedStyle(name).color));
+  expect(new Set(colours).size).toBe(12);
+});

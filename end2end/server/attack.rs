@@ -98,7 +98,7 @@ impl Attack {
         Self(child)
     }
 
-    /// Reports whether the process still runs.
+    /// Returns true if the process still runs.
     pub(crate) fn is_running(&mut self) -> bool {
         self.0.try_wait().expect("a child").is_none()
     }

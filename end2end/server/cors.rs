@@ -8,7 +8,7 @@ use crate::harness::Server;
 const SHOP: &str = "https://shop.example";
 
 /// Headers that clients and libraries send.
-const HEADERS: &str = "authorization,cache-control,content-type,idempotency-key,last-event-id,traceparent,tracestate,x-app-9,x-requested-with";
+const HEADERS: &str = "authorization,cache-control,content-type,idempotency-key,if-none-match,last-event-id,producer-epoch,producer-id,producer-seq,stream-closed,stream-seq,traceparent,tracestate,x-app-9,x-requested-with";
 
 /// Sends the preflight request of a page at `origin`.
 async fn preflight(server: &Server, path: &str, origin: &str) -> Response {

@@ -101,7 +101,7 @@ fn both_readmes_have_the_same_parts_and_the_same_links() {
     };
     assert_eq!(links(&english), links(&chinese));
     assert!(
-        english.lines().count() < 80,
+        english.lines().count() < 90,
         "the README fits on one screen and links to the rest"
     );
 }

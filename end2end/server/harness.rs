@@ -151,7 +151,7 @@ impl Server {
         format!("ws://{}/ws?{query}", self.address)
     }
 
-    /// Reports whether the process still runs.
+    /// Returns true if the process still runs.
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("a child").is_none()
     }

@@ -27,7 +27,7 @@ async fn answer(server: &Server, target: &str, headers: &str) -> String {
     String::from_utf8(answer).expect("text")
 }
 
-/// Reports whether `answer` has this status, error code and limit.
+/// Returns true if `answer` has this status, error code and limit.
 fn is_refusal(answer: &str, status: u16, code: &str, allowed: &str) -> bool {
     answer.starts_with(&format!("HTTP/1.1 {status} "))
         && answer.contains(code)

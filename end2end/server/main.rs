@@ -29,6 +29,8 @@ mod plain;
 mod typed;
 /// The Durable Streams protocol.
 mod streams;
+/// Appends to streams that end or whose server is killed.
+mod stream_races;
 /// Rules for rooms in the settings file.
 mod room_rules;
 /// Many rooms on one connection.
@@ -123,6 +125,8 @@ mod history;
 mod rooms;
 /// Streams over HTTP.
 mod stream;
+/// Sockets of streams over HTTP.
+mod stream_socket;
 /// Moderation of the readers of patterns, and the limits of patterns.
 mod patterns;
 /// Streams over sets of rooms and patterns.

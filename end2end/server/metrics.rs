@@ -1,8 +1,11 @@
 //! Counters of closed connections, refusals and gaps, on the ops listener.
 
+use reqwest::Method;
+
 use crate::eventually::{eventually, soon};
 use crate::harness::Server;
 use crate::raw::masked;
+use crate::streams::{CLOSE, TEXT, post, put, request};
 use crate::typed::{find, join, next, say};
 
 /// Returns the value of the counter or gauge `series`; 0 if it does not exist.
@@ -150,4 +153,36 @@ async fn each_refusal_and_each_gap_is_counted_by_its_code() {
     // On a busy machine, other connections may have timed out as well.
     let series = "fanfare_requests_refused_total{code=\"header_timeout\"}";
     eventually(async || figure(&server, series).await, |count| *count > 0).await;
+}
+
+#[tokio::test]
+async fn the_appends_and_the_readers_of_streams_are_counted() {
+    let server = Server::start(&[]);
+    let published = |result| format!("fanfare_messages_published_total{{result=\"{result}\"}}");
+    let producer = [
+        ("producer-id", "p"),
+        ("producer-epoch", "0"),
+        ("producer-seq", "0"),
+    ];
+    let by_producer = [TEXT, &producer].concat();
+    put(&server, "s", TEXT, "").await;
+
+    assert_eq!(post(&server, "s", &by_producer, "once").await, 200);
+    assert_eq!(post(&server, "s", &by_producer, "once").await, 204);
+    until(&server, &published("stored"), 1).await;
+    until(&server, &published("duplicate"), 1).await;
+
+    let follow = "s?offset=-1&live=sse";
+    let mut reader = request(&server, Method::GET, follow, &[], "").await;
+    soon(reader.chunk()).await.expect("a chunk");
+    until(&server, "fanfare_connections", 1).await;
+    until(&server, "fanfare_messages_delivered_total", 1).await;
+    drop(reader);
+    until(&server, "fanfare_connections", 0).await;
+
+    assert_eq!(post(&server, "s", CLOSE, "").await, 204);
+    assert_eq!(post(&server, "s", TEXT, "late").await, 409);
+    until(&server, &published("refused"), 1).await;
+    let refused = "fanfare_requests_refused_total{code=\"stream_closed\"}";
+    until(&server, refused, 1).await;
 }

@@ -78,6 +78,21 @@ async fn a_member_joins_with_the_state_that_it_sets_at_once() {
 }
 
 #[tokio::test]
+async fn a_user_who_unsubscribes_leaves_before_one_who_may_reconnect() {
+    let server = Server::start(&[]);
+    let (mut ann, _) = join(&server, "id=ann").await;
+    let (mut bob, _) = join(&server, "id=bob").await;
+    let (cid, _) = join(&server, "id=cid").await;
+
+    drop(cid);
+    bob.send(json!({ "type": "unsubscribe", "room": "lobby" }).to_string())
+        .await;
+
+    assert_eq!(change(&mut ann, "left").await, json!(["bob"]));
+    assert_eq!(change(&mut ann, "left").await, json!(["cid"]));
+}
+
+#[tokio::test]
 async fn the_newest_state_of_a_user_applies_until_its_last_connection_has_left() {
     let server = Server::start(&[]);
     let (mut phone, _) = join(&server, "id=ann").await;

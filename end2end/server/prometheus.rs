@@ -1,18 +1,25 @@
 //! A real Prometheus scrapes a server, loads the alerts and answers every query of the dashboard.
 
+use std::path::{Path, PathBuf};
+
 use reqwest::StatusCode;
 use serde_json::Value;
 
 use crate::daemon::{self, Daemon};
 use crate::eventually::{eventually, soon};
 use crate::harness::Server;
+use crate::hooks::Hooked;
+use crate::hooks::receiver::Answer;
 use crate::observe::{busy, file};
 
-/// Starts a Prometheus that scrapes `server` five times a second.
-async fn watching(server: &Server) -> Daemon {
-    let alerts = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/alerts.yml");
+/// The file of the alerts.
+const ALERTS: &str = "deploy/alerts.yml";
+
+/// Starts a Prometheus that scrapes `server` five times a second, with the rules in the file `rules`.
+async fn watching(server: &Server, rules: &Path) -> Daemon {
+    let rules = rules.display();
     let settings = format!(
-        "global: {{scrape_interval: 200ms, evaluation_interval: 200ms}}\nrule_files: ['{alerts}']\n\
+        "global: {{scrape_interval: 200ms, evaluation_interval: 200ms}}\nrule_files: ['{rules}']\n\
          scrape_configs: [{{job_name: fanfare, static_configs: [{{targets: ['{}']}}]}}]\n",
         server.ops
     );
@@ -27,6 +34,11 @@ async fn watching(server: &Server) -> Daemon {
         .expect("ready");
 
     prometheus
+}
+
+/// Returns the path of the file of the alerts.
+fn shipped() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(ALERTS)
 }
 
 /// Returns the JSON of Prometheus at `path`.
@@ -72,7 +84,7 @@ async fn alerts(prometheus: &Daemon) -> Vec<Alert> {
 #[tokio::test]
 async fn prometheus_answers_every_query_of_the_dashboard() {
     let server = busy().await;
-    let prometheus = watching(&server).await;
+    let prometheus = watching(&server, &shipped()).await;
 
     // A rate needs several readings.
     let readings = async || found(&prometheus, "count_over_time(up[1m]) > 3").await;
@@ -108,7 +120,7 @@ async fn prometheus_answers_every_query_of_the_dashboard() {
 #[tokio::test]
 async fn prometheus_accepts_the_alerts_and_detects_a_server_that_is_down() {
     let server = busy().await;
-    let prometheus = watching(&server).await;
+    let prometheus = watching(&server, &shipped()).await;
     let is_calm = |alerts: &Vec<Alert>| {
         !alerts.is_empty()
             && alerts
@@ -126,4 +138,40 @@ async fn prometheus_accepts_the_alerts_and_detects_a_server_that_is_down() {
             .any(|(name, _, state)| name == "FanfareDown" && state == "pending")
     };
     eventually(async || alerts(&prometheus).await, is_pending).await;
+}
+
+/// Returns the alert `name`, as Prometheus evaluates it.
+async fn alert(prometheus: &Daemon, name: &str) -> Value {
+    let answer = get(prometheus, "rules").await;
+    let rules = answer["data"]["groups"][0]["rules"].as_array().cloned();
+    let mut rules = rules.unwrap_or_default().into_iter();
+    rules.find(|rule| rule["name"] == name).unwrap_or_default()
+}
+
+#[tokio::test]
+async fn the_alert_of_a_lagging_hook_fires_until_its_receiver_accepts_the_messages() {
+    let shipped = file(ALERTS);
+    let times = "fanfare_hook_oldest_seconds > 300\n        for: 5m";
+    assert!(shipped.contains(times), "{shipped}");
+    let rules = tempfile::NamedTempFile::new().expect("a file");
+    let shortened = shipped.replace(times, "fanfare_hook_oldest_seconds > 0\n        for: 1s");
+    std::fs::write(rules.path(), shortened).expect("written");
+
+    let Hooked { server, receiver } = Hooked::start(&["orders"], "", &[]).await;
+    let prometheus = watching(&server, rules.path()).await;
+    let probe = async || alert(&prometheus, "FanfareHookLags").await;
+    eventually(probe, |alert| alert["state"] == "inactive").await;
+
+    receiver.answer(Answer::Status(503));
+    crate::client::publish(&server, "orders", "one").await;
+    let firing = eventually(probe, |alert| alert["state"] == "firing").await;
+
+    let summary = &firing["alerts"][0]["annotations"]["summary"];
+    let summary = summary.as_str().expect("text");
+    assert!(
+        summary.starts_with("The receiver of the hook orders on "),
+        "{summary}"
+    );
+    receiver.answer(Answer::Status(200));
+    eventually(probe, |alert| alert["state"] == "inactive").await;
 }

@@ -181,6 +181,34 @@ async fn check_texts(server: &Server, expected: &[&str]) {
 }
 
 #[tokio::test]
+async fn the_quick_start_of_durable_streams_runs_as_it_is_written() {
+    let server = Server::start(&[]);
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/src/streams.md");
+    let page = std::fs::read_to_string(page).expect("the page");
+    let commands = page.split("```").nth(1).expect("a block");
+    let commands = commands.strip_prefix("sh\n").expect("of a shell");
+
+    let script = commands
+        .replace("127.0.0.1:12345", &server.address.to_string())
+        // The reader in the background ends with the stream.
+        .replace("curl -i -X DELETE", "wait; curl -i -X DELETE");
+    let mut shell = Command::new("sh");
+    shell.args(["-ec", &script]);
+    let running = tokio::task::spawn_blocking(move || shell.output());
+    let output = soon(running).await.expect("joined").expect("it runs");
+
+    let text = String::from_utf8(output.stdout).expect("text");
+    let statuses = text
+        .lines()
+        .filter_map(|line| line.split("HTTP/1.1 ").nth(1))
+        .map(|status| &status[..3]);
+    assert_eq!(statuses.collect::<Vec<_>>(), ["201", "204", "200", "204"]);
+    // The reader may begin after the last piece, and get both as one event.
+    assert!(text.contains("is 42.\n"), "{text}");
+    assert!(text.contains(r#""streamClosed":true"#), "{text}");
+}
+
+#[tokio::test]
 async fn the_example_follow_prints_every_message_once_over_a_restart() {
     check("ws", None, example("follow")).await;
 }

@@ -1,13 +1,10 @@
 //! The Durable Streams protocol. The protocol's own conformance suite is in `end2end/streams`; these tests show that a stream is
 //! a room like any other, and what happens to its readers.
 
-use std::path::Path;
-
-use futures::future::join_all;
-use jiff::{SignedDuration, Timestamp};
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 
+use crate::admin::call;
 use crate::client::{Events, Lines, get, publish};
 use crate::eventually::{eventually, soon};
 use crate::harness::{Server, program};
@@ -180,6 +177,153 @@ async fn a_long_append_of_bytes_is_several_messages_and_the_same_bytes() {
     assert_eq!(room["messages"].as_array().map(Vec::len), Some(6));
 }
 
+/// Returns the header `name` of `response`.
+pub(crate) fn header(response: &Response, name: &str) -> String {
+    let value = &response.headers()[name];
+    value.to_str().expect("text").to_owned()
+}
+
+#[tokio::test]
+async fn a_reader_that_has_everything_gets_304_until_there_is_more_or_the_stream_ends() {
+    let server = Server::start(&[]);
+    put(&server, "s", TEXT, "one").await;
+    let read = async |known: &str| {
+        let known = [("if-none-match", known)];
+        request(&server, Method::GET, "s", &known, "").await
+    };
+
+    let first = header(&read("\"none\"").await, "etag");
+    let same = read(&first).await;
+    assert_eq!(same.status().as_u16(), 304);
+    assert_eq!(header(&same, "etag"), first);
+    assert_eq!(soon(same.text()).await.expect("text"), "");
+
+    post(&server, "s", TEXT, "two").await;
+    let more = read(&first).await;
+    let second = header(&more, "etag");
+    assert_eq!(more.status().as_u16(), 200);
+    assert_eq!(soon(more.text()).await.expect("text"), "onetwo");
+
+    post(&server, "s", CLOSE, "").await;
+    let ended = read(&second).await;
+    assert_eq!(ended.status().as_u16(), 200);
+    assert_eq!(header(&ended, "stream-closed"), "true");
+}
+
+#[tokio::test]
+async fn an_offset_is_gone_if_the_next_messages_are_or_if_it_is_of_another_store() {
+    let server = Server::start(&["--history-messages", "2"]);
+    let at = async |offset: &str, live: &str| {
+        let name = format!("lobby?offset={offset}{live}");
+        request(&server, Method::GET, &name, &[], "").await
+    };
+    publish(&server, "lobby", "first").await;
+    let first = header(&at("-1", "").await, "stream-next-offset");
+    for number in 1..=100 {
+        publish(&server, "lobby", &number.to_string()).await;
+    }
+
+    eventually(
+        async || at(&first, "").await.status().as_u16(),
+        |status| *status == 410,
+    )
+    .await;
+    for live in ["", "&live=long-poll", "&live=sse"] {
+        assert_eq!(code(at(&first, live).await).await, "offset_gone", "{live}");
+    }
+
+    let newest = header(&at("now", "").await, "stream-next-offset");
+    let (_, number) = newest.split_once('_').expect("an epoch and a number");
+    assert_eq!(at(&newest, "").await.status().as_u16(), 200);
+    let foreign = at(&format!("00000000_{number}"), "").await;
+    assert_eq!(foreign.status().as_u16(), 410);
+    assert_eq!(at("-1", "").await.status().as_u16(), 200);
+}
+
+#[tokio::test]
+async fn a_chunked_body_is_one_append() {
+    let server = Server::start(&[]);
+    put(&server, "s", JSON, "").await;
+    let pieces = ["[1,", "2,", "3]"].map(Ok::<_, std::io::Error>);
+    let body = reqwest::Body::wrap_stream(futures::stream::iter(pieces));
+
+    let request = Client::new().post(server.url("/streams/s")).body(body);
+    let request = request.header("content-type", "application/json");
+    let response = soon(request.send()).await.expect("an answer");
+
+    assert_eq!(response.status().as_u16(), 204);
+    assert_eq!(read(&server, "s").await, (200, "[1,2,3]".to_owned()));
+}
+
+#[tokio::test]
+async fn a_closed_room_and_a_ban_apply_to_streams() {
+    let server = Server::start(&["--trusted-proxy", "127.0.0.0/8"]);
+    put(&server, "s", TEXT, "kept").await;
+    let eve = [("x-forwarded-for", "192.0.2.1")];
+    let ban = json!({ "address": "192.0.2.1", "room": "s" });
+    assert_eq!(call(&server, Method::POST, "bans", ban).await.0, 201);
+
+    for (method, body) in [
+        (Method::GET, ""),
+        (Method::PUT, ""),
+        (Method::POST, "more"),
+        (Method::DELETE, ""),
+    ] {
+        let headers = [TEXT, &eve].concat();
+        let refused = request(&server, method.clone(), "s", &headers, body).await;
+        assert_eq!(refused.status().as_u16(), 403, "{method}");
+        assert_eq!(code(refused).await, "banned", "{method}");
+    }
+
+    call(&server, Method::POST, "rooms/s/close", json!({})).await;
+    let refused = request(&server, Method::POST, "s", TEXT, "more").await;
+    assert_eq!(refused.status().as_u16(), 403);
+    assert_eq!(code(refused).await, "room_closed");
+    assert_eq!(read(&server, "s").await, (200, "kept".to_owned()));
+}
+
+#[tokio::test]
+async fn the_limits_of_readers_and_of_rates_apply_to_streams() {
+    let server = Server::start(&[
+        "--max-room-members",
+        "1",
+        "--message-rate",
+        "20/s",
+        "--publish-rate",
+        "1/s",
+        "--publish-burst",
+        "3",
+    ]);
+    put(&server, "s", JSON, "").await;
+
+    let follow = "s?offset=-1&live=sse";
+    let _reader = request(&server, Method::GET, follow, &[], "").await;
+    let second = request(&server, Method::GET, follow, &[], "").await;
+    assert_eq!(second.status().as_u16(), 503);
+    assert_eq!(code(second).await, "room_full");
+
+    let long = request(&server, Method::POST, "s", JSON, "[1,2,3,4]").await;
+    assert_eq!(long.status().as_u16(), 413);
+    assert_eq!(code(long).await, "too_many");
+    assert_eq!(post(&server, "s", JSON, "[1,2]").await, 204);
+    let append = async || post(&server, "s", JSON, "[3,4,5]").await;
+    eventually(append, |status| *status == 429).await;
+}
+
+#[tokio::test]
+async fn a_page_of_a_foreign_origin_has_no_access_to_streams() {
+    let server = Server::start(&[]);
+    put(&server, "s", TEXT, "kept").await;
+    let headers = [TEXT, &[("origin", "https://evil.example")]].concat();
+
+    for method in [Method::GET, Method::PUT, Method::POST, Method::DELETE] {
+        let refused = request(&server, method.clone(), "s", &headers, "x").await;
+        assert_eq!(refused.status().as_u16(), 403, "{method}");
+        assert_eq!(code(refused).await, "origin_not_allowed", "{method}");
+    }
+    assert_eq!(read(&server, "s").await, (200, "kept".to_owned()));
+}
+
 #[tokio::test]
 async fn what_is_not_supported_has_a_clear_error() {
     let server = Server::start(&[]);
@@ -222,196 +366,4 @@ async fn an_unused_stream_expires_and_its_readers_are_told() {
 
     assert_eq!(next(&mut ann, "unsubscribed").await["code"], "room_deleted");
     assert_eq!(read(&server, "s").await.0, 404);
-}
-
-/// Appends batches as one producer until the server is gone. Returns the number of batches that were accepted.
-pub(crate) async fn produce(server: &Server, from: u64) -> u64 {
-    let mut seq = from;
-    loop {
-        let url = server.url("/streams/s");
-        let batch: Vec<u64> = (seq * 10..seq * 10 + 10).collect();
-        let request = Client::new()
-            .post(url)
-            .header("content-type", "application/json")
-            .header("producer-id", "p")
-            .header("producer-epoch", "0")
-            .header("producer-seq", seq)
-            .body(json!(batch).to_string());
-        match soon(request.send()).await {
-            Ok(response) => assert!(response.status().is_success(), "{response:?}"),
-            Err(_) => return seq,
-        }
-        seq += 1;
-    }
-}
-
-/// Kills a server in the middle of a producer's batches. The producer repeats the batch that was not answered.
-async fn kill_round(data: &Path, accepted: &mut u64) {
-    let server = Server::start_in(data, &[]);
-    put(&server, "s", JSON, "").await;
-    let least = *accepted;
-
-    let producing = async {
-        *accepted = produce(&server, least).await;
-    };
-    let killing = async {
-        // Killed under load, after a random number of batches.
-        let enough = (least + fastrand::u64(2..40)) * 10;
-        eventually(
-            async || get(&server, "/api/v1/rooms/s/messages?limit=1").await["head"].as_u64(),
-            |head| head.is_some_and(|head| head >= enough),
-        )
-        .await;
-        server.signal("KILL");
-    };
-    futures::join!(producing, killing);
-}
-
-#[tokio::test]
-async fn the_batches_of_a_producer_are_stored_exactly_once_whenever_the_server_is_killed() {
-    let data = tempfile::tempdir().expect("a folder");
-    let mut accepted = 0;
-    for _ in 0..5 {
-        kill_round(data.path(), &mut accepted).await;
-    }
-
-    let server = Server::start_in(data.path(), &[]);
-    let stored = numbers(&server).await;
-
-    // The batch that was not answered may have been stored.
-    assert!(stored.len() as u64 >= accepted * 10, "{accepted}");
-    let expected: Vec<u64> = (0..stored.len() as u64).collect();
-    assert_eq!(stored, expected);
-    assert_eq!(stored.len() % 10, 0, "a batch is stored whole");
-}
-
-/// Appends numbers from `first` on, in steps of 100, until the stream is closed. Returns those that were accepted, each with
-/// the offset after it. While the stream does not exist, numbers are refused.
-async fn append_until_closed(server: &Server, first: u64) -> Vec<(u64, String)> {
-    let mut accepted = Vec::new();
-    for number in (first..).step_by(100) {
-        let response = request(server, Method::POST, "s", JSON, &number.to_string()).await;
-        match response.status().as_u16() {
-            204 => accepted.push((number, next_offset(&response))),
-            404 => {}
-            409 => break,
-            other => panic!("{other}"),
-        }
-    }
-    accepted
-}
-
-pub(crate) fn next_offset(response: &Response) -> String {
-    let offset = &response.headers()["stream-next-offset"];
-    offset.to_str().expect("text").to_owned()
-}
-
-/// Returns all numbers of the stream.
-pub(crate) async fn numbers(server: &Server) -> Vec<u64> {
-    let (mut numbers, mut offset) = (Vec::new(), "-1".to_owned());
-    loop {
-        let name = format!("s?offset={offset}");
-        let response = request(server, Method::GET, &name, &[], "").await;
-        offset = next_offset(&response);
-        let page: Vec<u64> = soon(response.json()).await.expect("JSON");
-        if page.is_empty() {
-            return numbers;
-        }
-        numbers.extend(page);
-    }
-}
-
-/// The end of a stream after which another one of the same name is created.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum StreamEnd {
-    Deletion,
-    Expiry,
-}
-
-/// Creates the stream. It expires within a second if `expires` is true.
-async fn create_again(server: &Server, expires: bool) -> String {
-    let at = (Timestamp::now() + SignedDuration::from_millis(800)).to_string();
-    let expiry = [("stream-expires-at", at.as_str())];
-    let headers = if expires {
-        [JSON, &expiry].concat()
-    } else {
-        JSON.to_vec()
-    };
-    let response = request(server, Method::PUT, "s", &headers, "").await;
-    assert_eq!(response.status().as_u16(), 201);
-    next_offset(&response)
-}
-
-/// Waits until the stream has a message.
-async fn until_appended(server: &Server) {
-    let room = async || get(server, "/api/v1/rooms/s").await;
-    eventually(room, |room| room["first"] != 0).await;
-}
-
-/// Appends at all of `servers`, which share a store, while the stream ends and is created many times and closed at the last.
-/// Checks that exactly the accepted messages of the last stream are stored.
-pub(crate) async fn race_with_the_end(servers: &[&Server], end: StreamEnd) {
-    let appending = servers.iter().cycle().take(8).enumerate();
-    let appending =
-        join_all(appending.map(|(first, server)| append_until_closed(server, first as u64)));
-
-    let ending = async {
-        let server = servers[0];
-        let rounds = match end {
-            StreamEnd::Deletion => 20,
-            StreamEnd::Expiry => 4,
-        };
-        for _ in 0..rounds {
-            create_again(server, end == StreamEnd::Expiry).await;
-            match end {
-                StreamEnd::Deletion => {
-                    until_appended(server).await;
-                    assert_eq!(delete(server, "s").await, 204);
-                }
-                StreamEnd::Expiry => {
-                    eventually(async || read(server, "s").await.0, |status| *status == 404).await;
-                }
-            }
-        }
-
-        let created = create_again(server, false).await;
-        until_appended(server).await;
-        assert_eq!(post(server, "s", CLOSE, "").await, 204);
-        created
-    };
-    let (accepted, created) = futures::join!(appending, ending);
-
-    let last = accepted.into_iter().flatten();
-    let mut last: Vec<u64> = last
-        .filter(|(_, offset)| *offset > created)
-        .map(|(number, _)| number)
-        .collect();
-    last.sort_unstable();
-    for server in servers {
-        let mut stored = numbers(server).await;
-        stored.sort_unstable();
-        assert_eq!(stored, last);
-    }
-}
-
-/// Starts a server with `store` and without limits of requests.
-fn start_without_rates(store: &str) -> Server {
-    let rates = ["--publish-rate", "0", "--connect-rate", "0"];
-    Server::start(&[&["--store", store], &rates[..]].concat())
-}
-
-#[tokio::test]
-async fn an_append_that_races_with_deletions_and_the_end_is_stored_if_it_was_accepted() {
-    for store in ["sqlite:fanfare.db", "memory"] {
-        let server = start_without_rates(store);
-        race_with_the_end(&[&server], StreamEnd::Deletion).await;
-    }
-}
-
-#[tokio::test]
-async fn an_append_that_races_with_the_expiry_and_the_end_is_stored_if_it_was_accepted() {
-    for store in ["sqlite:fanfare.db", "memory"] {
-        let server = start_without_rates(store);
-        race_with_the_end(&[&server], StreamEnd::Expiry).await;
-    }
 }

@@ -61,7 +61,7 @@ fn locked() -> Vec<String> {
         .collect()
 }
 
-/// Reports whether the licences `allowed` satisfy the SPDX expression `licence`.
+/// Returns true if the licences `allowed` satisfy the SPDX expression `licence`.
 fn is_allowed(licence: &str, allowed: &[String]) -> bool {
     let licence = licence
         .replace('/', " OR ")

@@ -1,10 +1,11 @@
 //! RFC 6455 as a client sees it. The decoder has unit tests for every frame; these tests check that the answer reaches
 //! the client.
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 
+use crate::eventually::soon;
 use crate::harness::Server;
 use crate::raw::{handshake, masked};
 
@@ -137,6 +138,35 @@ async fn frames_sent_together_with_the_handshake_are_not_lost() {
     stream.write_all(&bytes).await.expect("written");
 
     assert_eq!(ann.text().await, "eager");
+}
+
+#[tokio::test]
+async fn a_handshake_with_a_body_is_refused() {
+    let server = Server::start(&[]);
+    let request = handshake(server.address, "id=eager", None);
+    let head = request.trim_end();
+
+    for body in [
+        "Content-Length: 5\r\n\r\neager",
+        "Transfer-Encoding: chunked\r\n\r\n5\r\neager\r\n0\r\n\r\n",
+    ] {
+        let mut stream = TcpStream::connect(server.address)
+            .await
+            .expect("the server listens");
+        let mut answer = String::new();
+
+        soon(stream.write_all(format!("{head}\r\n{body}").as_bytes()))
+            .await
+            .expect("written");
+        soon(stream.shutdown()).await.expect("shut down");
+        soon(stream.read_to_string(&mut answer))
+            .await
+            .expect("an answer and the end");
+
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+        assert!(answer.contains("bad_handshake"), "{answer}");
+        assert!(answer.contains("must have no body"), "{answer}");
+    }
 }
 
 #[tokio::test]

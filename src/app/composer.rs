@@ -14,7 +14,7 @@ use leptos::prelude::*;
 use super::i18n::use_text;
 use super::live::{Composing, ConnectionStatus, Refusal, RoomAccess, RoomState, SendResult};
 use super::sign_in::SignInForm;
-use super::snapshot::Form;
+use super::snapshot::MessageForm;
 use crate::browser::dom;
 use crate::protocol::UserId;
 
@@ -29,7 +29,7 @@ const INPUT_METHOD_KEY: u32 = 229;
 #[component]
 pub fn Composer(
     /// The initial values of the form.
-    form: Form,
+    form: MessageForm,
 ) -> impl IntoView {
     let text = use_text();
     let live = expect_context::<RoomState>();
@@ -37,46 +37,25 @@ pub fn Composer(
     let address = live.page.path(&room);
     let label = (text.message_to)(&room);
 
-    let input = NodeRef::<Textarea>::new();
-    let lines = RwSignal::new(1_usize);
-    let has_text = RwSignal::new(!form.text.is_empty());
     let notice = RwSignal::new(form.refused.map(text.not_sent));
-
-    let read = move || input.get_untracked().map(|input| input.value());
-    let write = move |text: &str| {
-        if let Some(input) = input.get_untracked() {
-            input.set_value(text);
-        }
+    let input = MessageInput {
+        element: NodeRef::new(),
+        lines: RwSignal::new(1),
+        has_text: RwSignal::new(!form.text.is_empty()),
+        live,
     };
-    let focus = move || {
-        if let Some(input) = input.get_untracked() {
-            // Fails only without a window.
-            let _ = input.focus();
-        }
-    };
-    let measure = move || {
-        let typed = read().unwrap_or_default();
-        lines.set(typed.split('\n').count().min(MAX_LINES));
-        has_text.set(!typed.is_empty());
-        live.keep_draft(&typed);
-    };
+    let element = input.element;
     let send = move || {
-        let typed = read().unwrap_or_default();
-        if typed.trim().is_empty() {
-            return;
+        if input.send() == Some(SendResult::Refused) {
+            notice.set(Some(text.kept_refused.to_owned()));
         }
-        match live.send(&typed) {
-            SendResult::Queued => write(""),
-            SendResult::Refused => notice.set(Some(text.kept_refused.to_owned())),
-        }
-        measure();
     };
     let cancel = move || live.composing.set(Composing::New);
 
     let on_submit = move |event: SubmitEvent| {
         event.prevent_default();
         send();
-        focus();
+        input.focus();
     };
     let on_keydown = move |event: KeyboardEvent| {
         if event.is_composing() || event.key_code() == INPUT_METHOD_KEY {
@@ -88,16 +67,14 @@ pub fn Composer(
                 send();
             }
             "Escape" => cancel(),
-            "ArrowUp" if read().is_some_and(|typed| typed.is_empty()) && live.edit_last() => {
-                event.prevent_default();
-            }
+            "ArrowUp" if input.is_empty() && live.edit_last() => event.prevent_default(),
             _ => {}
         }
     };
     let on_input = move |_| {
         notice.set(None);
-        measure();
-        if read().is_some_and(|typed| !typed.is_empty()) {
+        input.measure();
+        if !input.is_empty() {
             live.signal_typing();
         }
     };
@@ -107,85 +84,20 @@ pub fn Composer(
             (!names.is_empty()).then(|| (text.typing)(&names))
         })
     };
+
     let needs_token = move || live.page.connection.get().needs_token();
     // The form takes its room, and is not seen until the page knows whether the user may write.
     let is_unknown = Memo::new(move |_| live.access.get() == RoomAccess::Unknown && !needs_token());
     let is_refused = Memo::new(move |_| needs_token() || !(live.is_writable() || is_unknown.get()));
     // The text that the user was typing stays visible.
-    let is_hidden = move || is_refused.get() && !has_text.get();
-    let began_unknown = is_unknown.get_untracked();
-    Effect::new(move |was_unknown: Option<bool>| {
-        if was_unknown.unwrap_or(began_unknown)
-            && live.is_writable()
-            && dom::is_focus_free()
-            && !dom::has_touch_keyboard()
-        {
-            // The input is still hidden.
-            request_animation_frame(focus);
-        }
-        is_unknown.get()
-    });
+    let is_hidden = move || is_refused.get() && !input.has_text.get();
 
-    // Text typed before hydration wins over a draft from an earlier visit.
-    Effect::new(move |_| {
-        if let Some(draft) = live.draft()
-            && read().is_some_and(|typed| typed.is_empty())
-        {
-            write(&draft);
-        }
-        measure();
-    });
-
-    // The text before an edit comes back after it.
-    let before_edit = StoredValue::new(String::new());
-    Effect::new(move |was_edit: Option<bool>| {
-        let composing = live.composing.get();
-        let is_edit = matches!(composing, Composing::Edit { .. });
-        if was_edit == Some(true) {
-            write(&before_edit.get_value());
-        }
-        if let Composing::Edit { text, .. } = &composing {
-            before_edit.set_value(read().unwrap_or_default());
-            write(text);
-        }
-        if composing != Composing::New {
-            focus();
-        }
-        if is_edit || was_edit == Some(true) {
-            measure();
-        }
-        is_edit
-    });
-
-    // Keys typed anywhere in the page go to the input.
-    let on_key_anywhere = window_event_listener(ev::keydown, move |event| {
-        let is_text = event.key().chars().count() == 1 && event.key() != " ";
-        let has_modifier = event.ctrl_key() || event.meta_key() || event.alt_key();
-        if is_text && !has_modifier && dom::is_focus_free() {
-            focus();
-        }
-    });
-    on_cleanup(move || on_key_anywhere.remove());
-
-    // The user has chosen another room.
-    if live.page.awake.get_untracked() {
-        Effect::new(move |_| {
-            if !dom::has_touch_keyboard() {
-                focus();
-            }
-        });
-    }
-
-    // A withdrawn message is put before the current text.
-    Effect::new(move |_| {
-        if let Some(taken) = live.taken_back.get() {
-            let typed = read().unwrap_or_default();
-            let separator = if typed.is_empty() { "" } else { "\n" };
-            write(&format!("{taken}{separator}{typed}"));
-            measure();
-            focus();
-        }
-    });
+    focus_once_writable(input, is_unknown);
+    restore_draft(input);
+    keep_text_during_edit(input);
+    take_withdrawn_text(input);
+    focus_on_typing(input);
+    focus_in_other_room(input);
 
     view! {
         <div
@@ -215,13 +127,13 @@ pub fn Composer(
                 <textarea
                     id="msg"
                     name="text"
-                    rows=lines
+                    rows=input.lines
                     placeholder=label.clone()
                     aria-label=label
                     aria-describedby="notice"
                     autocomplete="off"
                     autofocus
-                    node_ref=input
+                    node_ref=element
                     on:keydown=on_keydown
                     on:input=on_input
                     inner_html=as_html(&form.text)
@@ -234,6 +146,152 @@ pub fn Composer(
                 <span class="keys" hidden=move || typing().is_some()>{text.keys}</span>
             </p>
         </form>
+    }
+}
+
+/// The text area of the form, and the size of its text.
+#[derive(Clone, Copy)]
+struct MessageInput {
+    element: NodeRef<Textarea>,
+    /// The number of visible lines.
+    lines: RwSignal<usize>,
+    has_text: RwSignal<bool>,
+    live: RoomState,
+}
+
+impl MessageInput {
+    fn read(self) -> String {
+        let element = self.element.get_untracked();
+        element.map(|element| element.value()).unwrap_or_default()
+    }
+
+    fn is_empty(self) -> bool {
+        self.read().is_empty()
+    }
+
+    /// Replaces the text. The caller calls [`MessageInput::measure`] after it.
+    fn write(self, text: &str) {
+        if let Some(element) = self.element.get_untracked() {
+            element.set_value(text);
+        }
+    }
+
+    fn focus(self) {
+        if let Some(element) = self.element.get_untracked() {
+            // Fails only without a window.
+            let _ = element.focus();
+        }
+    }
+
+    /// Records the size of the text, and stores it as a draft.
+    fn measure(self) {
+        let typed = self.read();
+        self.lines.set(typed.split('\n').count().min(MAX_LINES));
+        self.has_text.set(!typed.is_empty());
+        self.live.keep_draft(&typed);
+    }
+
+    /// Sends the text. Returns `None` if there is none.
+    fn send(self) -> Option<SendResult> {
+        let typed = self.read();
+        if typed.trim().is_empty() {
+            return None;
+        }
+
+        let result = self.live.send(&typed);
+        if result == SendResult::Queued {
+            self.write("");
+        }
+        self.measure();
+        Some(result)
+    }
+}
+
+/// Focuses `input` when it becomes known that the user may write. `is_unknown` is true until then.
+fn focus_once_writable(input: MessageInput, is_unknown: Memo<bool>) {
+    let began_unknown = is_unknown.get_untracked();
+    Effect::new(move |was_unknown: Option<bool>| {
+        if was_unknown.unwrap_or(began_unknown)
+            && input.live.is_writable()
+            && dom::is_focus_free()
+            && !dom::has_touch_keyboard()
+        {
+            // The input is still hidden.
+            request_animation_frame(move || input.focus());
+        }
+        is_unknown.get()
+    });
+}
+
+/// Restores the draft of an earlier visit. Text typed before hydration wins over it.
+fn restore_draft(input: MessageInput) {
+    Effect::new(move |_| {
+        if let Some(draft) = input.live.draft()
+            && input.is_empty()
+        {
+            input.write(&draft);
+        }
+        input.measure();
+    });
+}
+
+/// Puts the edited message into `input`, and the text before the edit back after it.
+fn keep_text_during_edit(input: MessageInput) {
+    let before_edit = StoredValue::new(String::new());
+    Effect::new(move |was_edit: Option<bool>| {
+        let composing = input.live.composing.get();
+        let is_edit = matches!(composing, Composing::Edit { .. });
+
+        if was_edit == Some(true) {
+            input.write(&before_edit.get_value());
+        }
+        if let Composing::Edit { text, .. } = &composing {
+            before_edit.set_value(input.read());
+            input.write(text);
+        }
+        if composing != Composing::New {
+            input.focus();
+        }
+        if is_edit || was_edit == Some(true) {
+            input.measure();
+        }
+        is_edit
+    });
+}
+
+/// Puts a withdrawn message before the text of `input`.
+fn take_withdrawn_text(input: MessageInput) {
+    Effect::new(move |_| {
+        if let Some(taken) = input.live.taken_back.get() {
+            let typed = input.read();
+            let separator = if typed.is_empty() { "" } else { "\n" };
+            input.write(&format!("{taken}{separator}{typed}"));
+            input.measure();
+            input.focus();
+        }
+    });
+}
+
+/// Focuses `input` when a key with a character is pressed anywhere in the page, so that the input gets it.
+fn focus_on_typing(input: MessageInput) {
+    let on_key = window_event_listener(ev::keydown, move |event| {
+        let is_text = event.key().chars().count() == 1 && event.key() != " ";
+        let has_modifier = event.ctrl_key() || event.meta_key() || event.alt_key();
+        if is_text && !has_modifier && dom::is_focus_free() {
+            input.focus();
+        }
+    });
+    on_cleanup(move || on_key.remove());
+}
+
+/// Focuses `input` of the new form after the user has chosen another room.
+fn focus_in_other_room(input: MessageInput) {
+    if input.live.page.awake.get_untracked() {
+        Effect::new(move |_| {
+            if !dom::has_touch_keyboard() {
+                input.focus();
+            }
+        });
     }
 }
 

@@ -15,7 +15,7 @@ use super::rooms::Rooms;
 use super::search::{self, SearchPanel};
 use super::share::{self, Share};
 use super::sign_in::Identity;
-use super::snapshot::Form;
+use super::snapshot::MessageForm;
 use super::status::StatusBadge;
 use super::theme::{Theme, ThemeSwitch};
 use super::timeline::Timeline;
@@ -29,7 +29,7 @@ pub fn Home(
     /// The theme in which the server has rendered the page.
     theme: Theme,
     /// The initial values of the form.
-    form: Form,
+    form: MessageForm,
 ) -> impl IntoView {
     let text = use_text();
     let page = expect_context::<PageState>();
@@ -101,8 +101,12 @@ pub fn Home(
 
 /// Provides the state of the shown room to `children`, and builds them again when another room is shown.
 #[component]
-fn ShownRoom(children: ChildrenFn) -> impl IntoView {
+fn ShownRoom<C>(children: TypedChildrenFn<C>) -> impl IntoView
+where
+    C: IntoView + 'static,
+{
     let page = expect_context::<PageState>();
+    let children = children.into_inner();
 
     move || {
         let room = page.shown_room();

@@ -5,7 +5,7 @@
 
 /// A piece of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Piece<'a> {
+pub enum LinkPiece<'a> {
     /// Plain text.
     Words(&'a str),
     /// A URL.
@@ -25,20 +25,20 @@ const CLOSING: &[char] = &[
 ];
 
 /// Splits `text` into pieces whose concatenation is `text`.
-pub fn pieces(text: &str) -> Vec<Piece<'_>> {
+pub fn pieces(text: &str) -> Vec<LinkPiece<'_>> {
     let mut pieces = Vec::new();
     let mut words = 0;
 
     for (start, end) in links(text).take(MAX_LINKS) {
         if start > words {
-            pieces.push(Piece::Words(&text[words..start]));
+            pieces.push(LinkPiece::Words(&text[words..start]));
         }
-        pieces.push(Piece::Link(&text[start..end]));
+        pieces.push(LinkPiece::Link(&text[start..end]));
         words = end;
     }
 
     if words < text.len() {
-        pieces.push(Piece::Words(&text[words..]));
+        pieces.push(LinkPiece::Words(&text[words..]));
     }
     pieces
 }
@@ -110,7 +110,7 @@ mod tests {
         pieces(text)
             .into_iter()
             .filter_map(|piece| {
-                if let Piece::Link(link) = piece {
+                if let LinkPiece::Link(link) = piece {
                     Some(link)
                 } else {
                     None
@@ -165,14 +165,14 @@ mod tests {
         let found = pieces(&text);
 
         assert_eq!(links(&text).len(), 100);
-        assert_eq!(found.last(), Some(&Piece::Words(&text[100 * 11 - 1..])));
+        assert_eq!(found.last(), Some(&LinkPiece::Words(&text[100 * 11 - 1..])));
     }
 
     proptest! {
         #[test]
         fn the_pieces_together_are_the_text(text in "(?s)([a-z)(. 页]|https?://|<){0,20}") {
             let whole: String = pieces(&text).into_iter().map(|piece| match piece {
-                Piece::Words(part) | Piece::Link(part) => part,
+                LinkPiece::Words(part) | LinkPiece::Link(part) => part,
             }).collect();
             prop_assert_eq!(whole, text);
         }

@@ -7,15 +7,16 @@
 //! drawn for the message with the focus or the pointer alone.
 
 use leptos::either::{Either, EitherOf3, EitherOf4};
-use leptos::ev::{FocusEvent, MouseEvent};
+use leptos::ev::{FocusEvent, MouseEvent, PointerEvent};
 use leptos::html::Div;
 use leptos::prelude::*;
+use leptos::reactive::graph::{Subscriber, ToAnySubscriber};
 
 use super::i18n::{Text, use_text};
 use super::json_view::JsonView;
 use super::live::{
-    self, ConnectionStatus, Content, Entry, Gap, GapState, Message, MessageState, Missing, Quote,
-    Reason, RoomState, RowView,
+    self, ConnectionStatus, Entry, Gap, GapState, Message, MessageContent, MessageState, Missing,
+    Quote, Reason, RoomState, RowView,
 };
 use super::message_actions::MessageActions;
 use super::message_text::{Block, Piece, blocks};
@@ -36,6 +37,16 @@ const FOLDED: (usize, usize) = (20, 3000);
 
 /// The colours of names, as CSS classes.
 const HUES: [&str; live::HUES] = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l"];
+
+/// A row, and the state of the page that its rendering depends on.
+#[derive(Clone, PartialEq)]
+struct DrawnRow {
+    view: RowView,
+    /// The user, whose mentions are marked.
+    me: Option<UserId>,
+    is_awake: bool,
+    is_connected: bool,
+}
 
 /// The part of a row's state that does not depend on its message.
 #[derive(Clone, Copy)]
@@ -60,11 +71,17 @@ pub fn LogRow(
     let text = use_text();
     let live = expect_context::<RoomState>();
 
-    // Of a change of the log, each row sees its own part only.
-    let view = Memo::new(move |before: Option<&Option<RowView>>| {
+    // A row is drawn again only if its own part of the log has changed.
+    let drawn = scoped_memo(move |before: Option<&Option<DrawnRow>>| {
         let view = views.with(|views| views.iter().find(|view| view.row.id == id).cloned());
+        let drawn = view.map(|view| DrawnRow {
+            view,
+            me: live.page.me.get(),
+            is_awake: live.page.awake.get(),
+            is_connected: live.page.connection.get() == ConnectionStatus::Live,
+        });
         // A row that leaves the log stays as it was until then.
-        view.or_else(|| before.cloned().flatten())
+        drawn.or_else(|| before.cloned().flatten())
     });
 
     let has_pointer = RwSignal::new(false);
@@ -81,6 +98,9 @@ pub fn LogRow(
         has_focus.set(is_focused);
         live.hold(is_focused.then_some(id));
     };
+    // With a touch, the actions appear when the row gets the focus, at the end of the touch: before, they would move the rows under
+    // the finger.
+    let on_pointer = move |event: PointerEvent| has_pointer.set(event.pointer_type() != "touch");
     // The actions stay while the focus moves to one of them.
     let on_blur = move |event: FocusEvent| {
         if !element.with_untracked(|row| {
@@ -91,19 +111,21 @@ pub fn LogRow(
         }
     };
 
-    let content = move |view: RowView| {
+    let content = move |drawn: DrawnRow| {
+        let view = &drawn.view;
         let day = view
             .row
             .message()
             .filter(|_| view.new_day)
-            .map(|message| (text.day)(live.clock(message.at).day));
+            .map(|message| (text.day)(untrack(|| live.clock(message.at)).day));
+        let is_unread = view.unread;
         let entry = match view.row.entry.clone() {
-            Entry::Message(message) => Either::Left(message_view(view.clone(), message, state)),
+            Entry::Message(message) => Either::Left(message_view(drawn, message, state)),
             Entry::Gap(gap) => Either::Right(gap_view(id, gap, text, live)),
         };
         view! {
             {day.map(|day| view! { <p class="line">{day}</p> })}
-            {view.unread.then(|| view! { <p class="line new">{text.unread_line}</p> })}
+            {is_unread.then(|| view! { <p class="line new">{text.unread_line}</p> })}
             {entry}
         }
     };
@@ -111,20 +133,39 @@ pub fn LogRow(
         <div
             class="row"
             id=format!("row-{id}")
-            on:pointerenter=move |_| has_pointer.set(true)
+            on:pointerenter=on_pointer
             on:pointerleave=move |_| has_pointer.set(false)
             on:focusin=move |_| on_focus(true)
             on:focusout=on_blur
             node_ref=element
         >
-            {move || view.get().map(content)}
+            {move || drawn.get().map(content)}
         </div>
     }
 }
 
-fn message_view(view: RowView, message: Message, row: RowState) -> impl IntoView {
+/// Returns a memo that unsubscribes from its sources when the current owner is dropped. Leptos itself keeps a memo, and visits it at
+/// each change, until the sources are dropped; here they outlast the rows.
+fn scoped_memo<T>(value: impl Fn(Option<&T>) -> T + Send + Sync + 'static) -> Memo<T>
+where
+    T: PartialEq + Send + Sync + 'static,
+{
+    let memo = ArcMemo::new(value);
+    let subscriber = memo.to_any_subscriber();
+    on_cleanup(move || subscriber.clear_sources(&subscriber));
+
+    memo.into()
+}
+
+fn message_view(drawn: DrawnRow, message: Message, row: RowState) -> impl IntoView {
     let RowState { id, live, text, .. } = row;
-    let clock = live.clock(message.at);
+    let DrawnRow {
+        view,
+        me,
+        is_awake,
+        is_connected,
+    } = drawn;
+    let clock = untrack(|| live.clock(message.at));
     let offset = view.row.offset();
 
     let who = view.first.then(|| {
@@ -142,10 +183,10 @@ fn message_view(view: RowView, message: Message, row: RowState) -> impl IntoView
         }
     });
     // The focus comes only to a page that is awake.
-    let label = live.page.awake.get().then(|| {
+    let label = is_awake.then(|| {
         let words = match &message.content {
-            Content::Joined => text.joined,
-            Content::Left => text.left,
+            MessageContent::Joined => text.joined,
+            MessageContent::Left => text.left,
             _ => message.text().unwrap_or(text.deleted),
         };
         format!("{}, {}: {words}", message.from.shown(), clock.short)
@@ -166,8 +207,8 @@ fn message_view(view: RowView, message: Message, row: RowState) -> impl IntoView
         >
             {view.quote.map(|quote| quote_view(quote, live, text))}
             {who}
-            {content_view(&message, row)}
-            {progress(id, message.state, view.own, text, live)}
+            {content_view(&message, me.as_ref(), row)}
+            {progress(id, message.state, view.own, is_connected, text, live)}
             {actions}
         </div>
     }
@@ -203,9 +244,9 @@ fn quote_view(quote: Quote, live: RoomState, text: &'static Text) -> impl IntoVi
     message_link(quote.offset, "quote", live, words)
 }
 
-/// Returns the content of `message`, with its kind and the mark of an edit.
-fn content_view(message: &Message, row: RowState) -> impl IntoView + use<> {
-    let RowState { live, text, .. } = row;
+/// Returns the content of `message`, with its kind and the mark of an edit. Mentions are those of `me`.
+fn content_view(message: &Message, me: Option<&UserId>, row: RowState) -> impl IntoView + use<> {
+    let text = row.text;
     let is_pending = matches!(message.state, MessageState::Queued | MessageState::Sent);
     let kind = message
         .kind
@@ -217,11 +258,10 @@ fn content_view(message: &Message, row: RowState) -> impl IntoView + use<> {
         .then(|| view! { " " <span class="edited">{text.edited}</span> });
 
     match &message.content {
-        Content::Text(words) => {
+        MessageContent::Text(words) => {
             let is_long = is_long(words);
             let is_folded = move || is_long && !row.is_unfolded.get();
-            let me = live.page.me.get();
-            let me = me.as_ref().map(UserId::as_str);
+            let me = me.map(UserId::as_str);
             EitherOf4::A(view! {
                 // A user's text sets its own direction, and cannot change the direction of the text around it.
                 <div class="text" class:unsure=is_pending class:folded=is_folded dir="auto">
@@ -241,23 +281,25 @@ fn content_view(message: &Message, row: RowState) -> impl IntoView + use<> {
                 })}
             })
         }
-        Content::Json(json) => EitherOf4::B(view! {
+        MessageContent::Json(json) => EitherOf4::B(view! {
             <div class="text" dir="ltr">
                 {kind}
                 <JsonView json=json.clone()/>
                 {edited}
             </div>
         }),
-        Content::Deleted => EitherOf4::C(view! { <p class="text deleted">{text.deleted}</p> }),
-        Content::Joined => EitherOf4::C(view! { <p class="text event">{text.joined}</p> }),
-        Content::Left => EitherOf4::C(view! { <p class="text event">{text.left}</p> }),
-        Content::Binary { bytes } => {
+        MessageContent::Deleted => {
+            EitherOf4::C(view! { <p class="text deleted">{text.deleted}</p> })
+        }
+        MessageContent::Joined => EitherOf4::C(view! { <p class="text event">{text.joined}</p> }),
+        MessageContent::Left => EitherOf4::C(view! { <p class="text event">{text.left}</p> }),
+        MessageContent::Binary { bytes } => {
             EitherOf4::D(view! { <p class="text binary">{(text.binary)(*bytes)}</p> })
         }
     }
 }
 
-/// Reports whether `text` is folded.
+/// Returns true if `text` is folded.
 fn is_long(text: &str) -> bool {
     let (lines, chars) = FOLDED;
     text.len() > chars || text.lines().nth(lines).is_some()
@@ -306,6 +348,7 @@ fn progress(
     id: u64,
     state: MessageState,
     own: bool,
+    is_connected: bool,
     text: &'static Text,
     live: RoomState,
 ) -> impl IntoView {
@@ -314,9 +357,7 @@ fn progress(
             view! { <span class="tick" role="img" aria-label=text.sent title=text.sent></span> }
         })),
         MessageState::Sent => EitherOf3::B(pending(text.sending)),
-        MessageState::Queued if live.page.connection.get() == ConnectionStatus::Live => {
-            EitherOf3::B(pending(text.queued))
-        }
+        MessageState::Queued if is_connected => EitherOf3::B(pending(text.queued)),
         MessageState::Queued => EitherOf3::B(pending(text.waiting)),
         MessageState::Failed { reason, retry } => {
             EitherOf3::C(failed(id, reason, retry, text, live))

@@ -4,7 +4,7 @@
 use leptos::prelude::*;
 
 use super::i18n::{Text, use_text};
-use super::live::{Content, Message, RoomState};
+use super::live::{Message, MessageContent, RoomState};
 use crate::browser::dom;
 use crate::protocol::Offset;
 
@@ -23,10 +23,10 @@ pub fn MessageActions(
     let is_asking = RwSignal::new(false);
 
     let actions = message
-        .filter(|message| message.content != Content::Deleted)
+        .filter(|message| message.content != MessageContent::Deleted)
         .map(|message| {
             let is_mine = live.may_change(&message) && !message.content.is_presence();
-            let is_text = matches!(message.content, Content::Text(_));
+            let is_text = matches!(message.content, MessageContent::Text(_));
             let words = copied_text(&message, text);
             view! {
                 <CopyButton label=text.copy words/>
@@ -93,9 +93,9 @@ fn CopyButton(
 
 fn copied_text(message: &Message, text: &Text) -> String {
     match &message.content {
-        Content::Binary { bytes } => (text.binary)(*bytes),
-        Content::Joined => text.joined.to_owned(),
-        Content::Left => text.left.to_owned(),
+        MessageContent::Binary { bytes } => (text.binary)(*bytes),
+        MessageContent::Joined => text.joined.to_owned(),
+        MessageContent::Left => text.left.to_owned(),
         _ => message.text().unwrap_or_default().to_owned(),
     }
 }

@@ -4,7 +4,7 @@
 //! The rules are those of CommonMark (sections 4.5, 5.1 and 6.1), for lines that begin with the marker. The parser is linear
 //! in the length of the text, because any user can send one and every page that shows it pays for the parsing.
 
-use super::link;
+use super::link::{self, LinkPiece};
 
 /// The most pieces of one text that are more than words. Each is an element of the page and many times larger than its text.
 const MAX_PIECES: usize = 200;
@@ -56,7 +56,7 @@ pub fn blocks<'a>(text: &'a str, me: Option<&str>) -> Vec<Block<'a>> {
     blocks
 }
 
-/// Reports whether `text` mentions `name`.
+/// Returns true if `text` mentions `name`.
 pub fn mentions(text: &str, name: &str) -> bool {
     find_mention(text, name).is_some()
 }
@@ -151,8 +151,8 @@ impl Parser<'_> {
 
         for piece in link::pieces(text) {
             match piece {
-                link::Piece::Words(words) => self.mentions(words, pieces),
-                link::Piece::Link(url) => {
+                LinkPiece::Words(words) => self.mentions(words, pieces),
+                LinkPiece::Link(url) => {
                     self.budget = self.budget.saturating_sub(1);
                     pieces.push(Piece::Link(url));
                 }
@@ -185,7 +185,7 @@ fn split_lines(text: &str, is_part: impl Fn(&str) -> bool) -> (&str, &str) {
     text.split_at(length)
 }
 
-/// Reports whether `line` begins a code fence.
+/// Returns true if `line` begins a code fence.
 fn opens_fence(line: &str) -> bool {
     line.strip_prefix(FENCE)
         .is_some_and(|info| info.ends_with('\n') && !info.contains('`'))
@@ -256,13 +256,13 @@ fn find_mention(text: &str, name: &str) -> Option<(usize, usize)> {
     None
 }
 
-/// Reports whether `next`, the character after `name`, belongs to a longer name.
+/// Returns true if `next`, the character after `name`, belongs to a longer name.
 fn continues(next: Option<char>, name: &str) -> bool {
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
     name.chars().next_back().is_some_and(is_part) && next.is_some_and(is_part)
 }
 
-/// Reports whether a mention may begin after `before`: not within an e-mail address.
+/// Returns true if a mention may begin after `before`: not within an e-mail address.
 fn is_start(before: &str) -> bool {
     !before
         .chars()

@@ -36,6 +36,18 @@
 //!
 //! The message is a row at once. When the `ack` arrives, the same row changes its state.
 //!
+//! # The token
+//!
+//! ```text
+//! link #token=…, field, or endpoint ─ browser::token ─ SignInState ─ Socket::open
+//!                             └─ TokenRenewal, before the token expires ─ Command::Token ─ the open WebSocket
+//! ```
+//!
+//! Where names are verified, a connection needs a token, unless a proxy has named the user. The token comes from the fragment
+//! of a link, from the field of `SignInForm`, or from the endpoint that the settings name, and is stored for the tab. With an
+//! endpoint, `live::token_renewal` requests a new token before the old one expires and sends it on the open connection, so
+//! no message is missed. Without one, the server ends the connection when the token expires, and `SignInForm` opens.
+//!
 //! # Rendering
 //!
 //! The server passes a [`Snapshot`] to [`shell`], which embeds it in the page. The first render of the browser reads the
@@ -75,7 +87,7 @@ pub use error_page::document as problem_document;
 pub use error_page::{Problem, ProblemKind, suggest_room};
 pub use i18n::Locale;
 pub use live::{Reason, RoomAccess};
-pub use snapshot::{Form, HistoryPage, SignIn, Snapshot};
+pub use snapshot::{HistoryPage, MessageForm, SignIn, Snapshot};
 pub use theme::Theme;
 
 use leptos::hydration::{AutoReload, HydrationScripts};

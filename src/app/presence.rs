@@ -25,17 +25,17 @@ pub fn PresenceCount() -> impl IntoView {
 pub fn Roster() -> impl IntoView {
     let text = use_text();
     let live = expect_context::<RoomState>();
-    let names = move || {
+    let names = Memo::new(move |_| {
         live.present
             .with(|present| present.as_ref()?.names.clone())
             .unwrap_or_default()
-    };
+    });
 
     view! {
         <section class="scripted" aria-label=text.members>
-            <h2>{text.members}</h2>
+            <h2 hidden=move || names.with(Vec::is_empty)>{text.members}</h2>
             <ul class="members">
-                <For each=names key=UserId::clone let:name>
+                <For each=move || names.get() key=UserId::clone let:name>
                     <li>
                         <bdi>{name.shown()}</bdi>
                         " "

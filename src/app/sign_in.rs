@@ -7,7 +7,7 @@ use leptos::prelude::*;
 
 use super::i18n::use_text;
 use super::live::{ConnectionStatus, PageState};
-use crate::browser::token;
+use crate::browser::{dom, token};
 
 /// The verified name of the user, or the note that the user is not signed in.
 #[component]
@@ -27,6 +27,11 @@ pub fn Identity() -> impl IntoView {
     view! {
         <div class="identity" id="identity" role="status">
             <p hidden=move || name().is_none()>{text.you_are} " " <bdi>{name}</bdi></p>
+            <p hidden=move || !page.sign_in.has_ended.get()>
+                {text.session_ended}
+                " "
+                <button class="tool" type="button" on:click=move |_| dom::reload()>{text.sign_in_again}</button>
+            </p>
             <p hidden=move || !is_signed_out()>{text.not_signed_in} " " <SignInLink/></p>
         </div>
     }

@@ -38,7 +38,7 @@ pub struct Snapshot {
     /// The offset of the message that the URL links to.
     pub at: Option<Offset>,
     /// The initial values of the form.
-    pub form: Form,
+    pub form: MessageForm,
 }
 
 /// The settings of the sign-in, where users do not choose their names.
@@ -69,7 +69,7 @@ pub struct HistoryPage {
 
 /// The values of the form for browsers without JavaScript.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Form {
+pub struct MessageForm {
     /// The deduplication key, so that a form sent twice is stored once.
     pub key: String,
     /// The last name that was used.
@@ -127,12 +127,12 @@ mod tests {
             access: RoomAccess::Ended,
             past: Some(past),
             at: None,
-            form: Form {
+            form: MessageForm {
                 refused: Some(Reason::TooLong {
                     size: 70_000,
                     limit: 65_536,
                 }),
-                ..Form::default()
+                ..MessageForm::default()
             },
         };
 

@@ -27,6 +27,7 @@ pub fn Timeline() -> impl IntoView {
     let unread = Memo::new(move |_| live.messages.with(MessageList::unread).count);
     let missed = Memo::new(move |_| live.messages.with(MessageList::missed));
     let has_ended = Memo::new(move |_| live.access.with(|access| *access == RoomAccess::Ended));
+    let is_refused = Memo::new(move |_| live.access.with(RoomAccess::is_refused));
     let room = live.name();
 
     keep_position(log, live);
@@ -79,7 +80,7 @@ pub fn Timeline() -> impl IntoView {
             <div class="space" style:height=move || height(spaces.get().1)></div>
         </div>
         <p class="heard" id="log-keys">{text.log_keys}</p>
-        <div class="empty" hidden=move || !is_empty.get()>
+        <div class="empty" hidden=move || !is_empty.get() || is_refused.get()>
             <p class="empty-title">{move || if has_ended.get() { text.empty_ended } else { text.empty }}</p>
             <div hidden=has_ended>
                 <p>{(text.empty_promise)(&room)}</p>

@@ -66,6 +66,12 @@ pub fn set_root_attribute(name: &str, value: &str) {
     }
 }
 
+/// Loads the page again.
+pub fn reload() {
+    // Fails only in a page that is no longer shown.
+    let _ = window().location().reload();
+}
+
 /// Returns the path of the URL.
 pub fn path() -> String {
     window().location().pathname().unwrap_or_default()

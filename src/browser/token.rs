@@ -122,10 +122,9 @@ pub fn claims(token: &Token) -> Option<Vec<u8>> {
 /// Reloads the page when its URL gets another token.
 pub fn watch() {
     dom::listen_for_ever(&window(), "hashchange", || {
-        let location = window().location();
-        if location.hash().is_ok_and(|hash| hash.starts_with(FRAGMENT)) {
-            // Fails only in a page that is no longer shown.
-            let _ = location.reload();
+        let hash = window().location().hash();
+        if hash.is_ok_and(|hash| hash.starts_with(FRAGMENT)) {
+            dom::reload();
         }
     });
 }
@@ -145,12 +144,14 @@ fn tab_storage() -> Option<Storage> {
 fn arrived() -> Option<String> {
     let location = window().location();
     let token = location.hash().ok()?.strip_prefix(FRAGMENT)?.to_owned();
+
     let address = location.pathname().ok()? + &location.search().ok()?;
     // Fails only if the browser limits the rate of calls.
     let _ = window()
         .history()
         .ok()?
         .replace_state_with_url(&JsValue::NULL, "", Some(&address));
+
     Some(token)
 }
 

@@ -97,7 +97,7 @@ fn resemblance(name: &str, known: &str) -> f64 {
     }
 }
 
-/// Reports whether Kubernetes or Docker sets a variable with this name to describe a service.
+/// Returns true if Kubernetes or Docker sets a variable with this name to describe a service.
 fn is_of_kubernetes(name: &str) -> bool {
     name.ends_with("_SERVICE_HOST") || name.split('_').any(|part| part == "PORT")
 }

@@ -100,7 +100,7 @@ pub(super) fn escape_json(json: &str) -> String {
     safe
 }
 
-/// Reports whether a terminal interprets `c`: a control character (C0, DEL, C1), a change of text direction, or a
+/// Returns true if a terminal interprets `c`: a control character (C0, DEL, C1), a change of text direction, or a
 /// line separator.
 const fn is_active(c: char) -> bool {
     matches!(

@@ -24,13 +24,13 @@ impl OutputError {
         Self(error)
     }
 
-    /// Reports whether the reader is gone.
+    /// Returns true if the reader is gone.
     pub(super) fn is_closed(&self) -> bool {
         self.0.kind() == ErrorKind::BrokenPipe
     }
 }
 
-/// Reports whether standard output is a terminal, and colours are not disabled (<https://no-color.org>).
+/// Returns true if standard output is a terminal, and colours are not disabled (<https://no-color.org>).
 pub(super) fn is_coloured() -> bool {
     let is_refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     io::stdout().is_terminal() && !is_refused

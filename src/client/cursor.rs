@@ -32,7 +32,7 @@ pub struct ReadPosition {
 }
 
 impl ReadPosition {
-    /// Reports whether the position stands for all messages that are kept.
+    /// Returns true if the position stands for all messages that are kept.
     fn is_beginning(&self) -> bool {
         self.epoch.is_none() && self.offset == Offset(0)
     }
@@ -157,13 +157,13 @@ impl Cursor {
         }
     }
 
-    /// Reports whether every message that the log had at the start of the subscription has been read; `false` while
+    /// Returns true if every message that the log had at the start of the subscription has been read; `false` while
     /// disconnected.
     pub fn has_caught_up(&self) -> bool {
         self.head.is_some_and(|head| self.offset() >= head)
     }
 
-    /// Reports whether the server has sent `subscribed` on this connection.
+    /// Returns true if the server has sent `subscribed` on this connection.
     pub const fn is_subscribed(&self) -> bool {
         self.head.is_some()
     }

@@ -177,7 +177,7 @@ impl Outbox {
         }
     }
 
-    /// Reports whether every message is settled.
+    /// Returns true if every message is settled.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -187,12 +187,12 @@ impl Outbox {
         self.entries.len()
     }
 
-    /// Reports whether another message should be added now: there are at most 256 of them, and 1 MiB of text.
+    /// Returns true if another message should be added now: there are at most 256 of them, and 1 MiB of text.
     pub fn has_capacity(&self) -> bool {
         self.entries.len() < MAX_MESSAGES && self.bytes < MAX_BYTES
     }
 
-    /// Reports whether the message `id` was sent on this connection and has no answer yet.
+    /// Returns true if the message `id` was sent on this connection and has no answer yet.
     pub fn is_in_flight(&self, id: u64) -> bool {
         self.entries
             .iter()

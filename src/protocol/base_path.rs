@@ -44,7 +44,7 @@ impl BasePath {
         }
     }
 
-    /// Reports whether the base path is empty.
+    /// Returns true if the base path is empty.
     pub fn is_root(&self) -> bool {
         self.0.is_empty()
     }

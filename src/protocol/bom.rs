@@ -10,7 +10,7 @@ pub fn without_bom(text: &[u8]) -> &[u8] {
     text.strip_prefix(UTF_8).unwrap_or(text)
 }
 
-/// Reports whether `file` begins with a UTF-8 or UTF-16 mark.
+/// Returns true if `file` begins with a UTF-8 or UTF-16 mark.
 pub fn has_bom(file: &[u8]) -> bool {
     file.starts_with(UTF_8) || UTF_16.iter().any(|mark| file.starts_with(mark))
 }

@@ -91,7 +91,7 @@ impl CloseCode {
         }
     }
 
-    /// Reports whether a client should reconnect after a close with `number`.
+    /// Returns true if a client should reconnect after a close with `number`.
     pub const fn allows_reconnect(number: u16) -> bool {
         number < 4500
     }

@@ -72,7 +72,7 @@ impl ErrorCode {
         }
     }
 
-    /// Reports whether the same frame may succeed later.
+    /// Returns true if the same frame may succeed later.
     pub const fn is_retryable(self) -> bool {
         matches!(
             self,

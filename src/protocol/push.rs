@@ -168,7 +168,7 @@ impl Push {
         }
     }
 
-    /// Reports whether the frame carries or acknowledges messages, which proves that the connection works.
+    /// Returns true if the frame carries or acknowledges messages, which proves that the connection works.
     pub const fn is_progress(&self) -> bool {
         matches!(
             self,

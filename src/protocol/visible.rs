@@ -50,7 +50,7 @@ pub fn make_visible(text: &str) -> String {
     shown
 }
 
-/// Reports whether `c` is visible, or changes what is visible, between these two characters.
+/// Returns true if `c` is visible, or changes what is visible, between these two characters.
 fn is_visible(before: Option<char>, c: char, after: Option<char>) -> bool {
     let both = |is: fn(char) -> bool| before.is_some_and(is) && after.is_some_and(is);
 
@@ -70,7 +70,7 @@ fn is_visible(before: Option<char>, c: char, after: Option<char>) -> bool {
     }
 }
 
-/// Reports whether `c` is a letter whose shape depends on the letters beside it.
+/// Returns true if `c` is a letter whose shape depends on the letters beside it.
 const fn changes_shape(c: char) -> bool {
     matches!(c, '\u{620}'..='\u{109f}' | '\u{1780}'..='\u{18aa}' | '\u{1900}'..='\u{1cff}' | '\u{a800}'..='\u{abff}')
 }
@@ -87,7 +87,7 @@ const fn ends_pictograph(c: char) -> bool {
     c == AS_EMOJI || is_pictograph(c)
 }
 
-/// Reports whether `c` has no shape of its own: `Default_Ignorable_Code_Point` in Unicode's `DerivedCoreProperties.txt`,
+/// Returns true if `c` has no shape of its own: `Default_Ignorable_Code_Point` in Unicode's `DerivedCoreProperties.txt`,
 /// the interlinear annotations and the Braille blank.
 const fn is_invisible(c: char) -> bool {
     matches!(

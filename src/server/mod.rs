@@ -53,6 +53,7 @@ mod fd_limit;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -233,7 +234,7 @@ impl Server {
         // The allowed host names depend on which machines can reach the address.
         let ip = |listener: &TcpListener| listener.local_addr().unwrap_or(config.listen).ip();
         keyring::log_exposure(&config.verifier, ip(&public));
-        let authenticator = Authenticator::new(config.verifier, config.jwks);
+        let authenticator = Arc::new(Authenticator::new(config.verifier, config.jwks));
         if let Some(keyring) = keyring {
             keyring.warn_if_readable();
         }
@@ -276,7 +277,10 @@ impl Server {
 
         let mut tasks = Tasks::default();
         tasks.spawn("of the clock", clock.run());
-        tasks.spawn("that fetches keys", authenticator.run());
+        tasks.spawn(
+            "that fetches keys",
+            async move { authenticator.run().await },
+        );
         tasks.spawn(
             "that aggregates metrics",
             metrics.clone().aggregate_samples(),

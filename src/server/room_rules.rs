@@ -202,12 +202,6 @@ impl RoomRuleTable {
         largest.unwrap_or(self.default.max_message)
     }
 
-    /// Returns true if a rule limits the stored messages of its rooms.
-    pub fn has_history_limits(&self) -> bool {
-        self.all()
-            .any(|rules| rules.history != HistoryRule::default())
-    }
-
     /// Returns the numbers of messages that rooms keep, as far as rules set them.
     pub fn history_messages(&self) -> impl Iterator<Item = usize> {
         self.all().filter_map(|rules| rules.history.messages)

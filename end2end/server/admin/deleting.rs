@@ -163,7 +163,7 @@ async fn a_message_that_does_not_exist_cannot_be_deleted() {
     assert_eq!(fetch(Client::new().delete(public)).await.0, 403);
 }
 
-/// Reports whether any file of `folder` contains `words`.
+/// Returns true if any file of `folder` contains `words`.
 fn is_anywhere(folder: &Path, words: &str) -> bool {
     fs::read_dir(folder).expect("a folder").any(|file| {
         let bytes = fs::read(file.expect("a file").path()).expect("bytes");

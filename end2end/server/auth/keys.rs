@@ -72,9 +72,30 @@ fn p384() -> (String, String) {
     key_pair(&["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-384"])
 }
 
-fn rsa(bits: u32) -> (String, String) {
+pub(super) fn rsa(bits: u32) -> (String, String) {
     let bits = format!("rsa_keygen_bits:{bits}");
     key_pair(&["-algorithm", "RSA", "-pkeyopt", &bits])
+}
+
+/// Returns the JWK of a public RSA key in PEM with the exponent 65537.
+pub(super) fn rsa_jwk(public: &str, kid: &str) -> Value {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), public).expect("written");
+    let output = Command::new("openssl")
+        .args(["rsa", "-pubin", "-noout", "-modulus", "-in"])
+        .arg(file.path())
+        .output()
+        .expect("openssl runs");
+
+    let modulus = String::from_utf8(output.stdout).expect("text");
+    let hex = modulus.trim().strip_prefix("Modulus=").expect("a modulus");
+    let digits = hex.as_bytes().chunks(2);
+    let bytes: Vec<u8> = digits
+        .map(|pair| str::from_utf8(pair).expect("ASCII"))
+        .map(|pair| u8::from_str_radix(pair, 16).expect("hex"))
+        .collect();
+    let n = URL_SAFE_NO_PAD.encode(bytes);
+    json!({"kty": "RSA", "n": n, "e": "AQAB", "kid": kid, "use": "sig", "alg": "RS256"})
 }
 
 /// Signs the claims of ann with a private key.

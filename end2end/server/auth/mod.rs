@@ -30,6 +30,8 @@ mod proxy_users;
 mod sign_in;
 /// Tokens of an OpenID provider.
 mod provider;
+/// Tokens with the claims of well-known providers, and the settings for them in the documentation.
+mod provider_claims;
 /// Tokens that expire on an open connection, and their renewal.
 mod leases;
 /// `fanfare token`, and the commands that use a token.

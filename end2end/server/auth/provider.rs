@@ -257,7 +257,7 @@ async fn keys_are_fetched_over_https_from_a_trusted_server_only() {
 }
 
 /// Answers each request at a new address with `answer`, and then reads until the client closes.
-async fn answering(answer: String) -> SocketAddr {
+pub(super) async fn answering(answer: String) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move {

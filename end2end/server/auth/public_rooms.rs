@@ -2,12 +2,13 @@
 
 use std::io::Write;
 
-use reqwest::Method;
+use reqwest::{Client, Method};
 use serde_json::json;
 use tempfile::NamedTempFile;
 
 use super::Guarded;
 use crate::client::fetch;
+use crate::eventually::soon;
 use crate::typed::{find, next};
 
 /// The rooms that everyone may read, except for some.
@@ -47,6 +48,23 @@ async fn clients_without_a_token_read_exactly_the_rooms_whose_rule_allows_it() {
 
     let request = guarded.call(Method::POST, "news-eu/messages", "");
     assert_eq!(fetch(request.body("x")).await.0, 401, "reading only");
+}
+
+#[tokio::test]
+async fn clients_without_a_token_read_exactly_the_streams_whose_rule_allows_it() {
+    let (guarded, _file) = start(&[]);
+    let status = async |method, name: &str| {
+        let url = guarded.server.url(&format!("/streams/{name}"));
+        let request = Client::new().request(method, url);
+        let response = soon(request.header("content-type", "text/plain").send()).await;
+        response.expect("an answer").status().as_u16()
+    };
+
+    // Nobody has created it.
+    assert_eq!(status(Method::GET, "news-eu").await, 404);
+    assert_eq!(status(Method::GET, "news-staff-1").await, 401);
+    assert_eq!(status(Method::GET, "lobby").await, 401);
+    assert_eq!(status(Method::PUT, "news-eu").await, 401);
 }
 
 #[tokio::test]

@@ -1,9 +1,15 @@
 //! The sign-in of the page: its settings, and the name of a user whom a proxy has authenticated.
 
-use reqwest::Client;
+use std::process::Command;
+
+use reqwest::{Client, Method};
 
 use crate::auth::{Guarded, SECRET};
+use crate::client::fetch;
+use crate::daemon;
+use crate::eventually::eventually;
 use crate::harness::{Server, program};
+use crate::snippets::Snippet;
 
 /// Returns the policy and the HTML of the page of the lobby of `server`, for a request with the user header `user`.
 async fn page(server: &Server, user: Option<&str>) -> (String, String) {
@@ -121,4 +127,41 @@ fn wrong_settings_of_the_sign_in_prevent_the_start() {
         assert_eq!(code, Some(2), "{flags:?}: {stderr}");
         assert!(stderr.contains(expected), "{flags:?}: {stderr}");
     }
+}
+
+#[tokio::test]
+async fn the_token_endpoint_in_the_documentation_gives_the_page_of_another_origin_a_valid_token() {
+    let guarded = Guarded::start(&[]);
+    std::fs::write(guarded.folder.path().join("fanfare.key"), SECRET).expect("written");
+    let programs = program();
+    let programs = std::path::Path::new(programs.get_program()).parent();
+    let path = std::env::var("PATH").expect("a path");
+    let path = format!("{}:{path}", programs.expect("a folder").display());
+    let address = daemon::free_address();
+    let script = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/docs/clients/token_endpoint.py"
+    );
+
+    let mut command = Command::new("python3");
+    command
+        .arg(script)
+        .arg(address.port().to_string())
+        .env("PATH", path)
+        .current_dir(guarded.folder.path());
+    let _endpoint = Snippet::start(&mut command);
+    let url = format!("http://{address}/token");
+    let answer = eventually(async || reqwest::get(&url).await, Result::is_ok).await;
+    let answer = answer.expect("an answer");
+    let headers = answer.headers().clone();
+    let token = answer.text().await.expect("text");
+
+    let origin = &headers["access-control-allow-origin"];
+    assert_eq!(origin, "http://localhost:12345", "the port of the page");
+    assert_eq!(headers["access-control-allow-credentials"], "true");
+    let publish = guarded.call(Method::POST, "lobby/messages", token.trim());
+    let (status, stored) = fetch(publish.body("hello")).await;
+    assert_eq!(status, 201, "{stored}");
+    let (_, history) = fetch(guarded.call(Method::GET, "lobby/messages", token.trim())).await;
+    assert_eq!(history["messages"][0]["from"], "ann");
 }

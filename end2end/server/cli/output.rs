@@ -113,7 +113,7 @@ async fn a_full_standard_output_ends_each_command_with_1_and_a_closed_pipe_with_
     }
 }
 
-/// Reports whether `c` is a control character for a terminal.
+/// Returns true if `c` is a control character for a terminal.
 fn is_active(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -217,6 +217,8 @@ async fn a_node_that_was_suspended_delivers_nothing_and_moves_no_position_after_
         delivered,
         "the first node delivers nothing"
     );
+    // It may have lost its connection to NATS while it was suspended.
+    first.until_readiness(200).await;
     publish(&first, "orders-1", "three").await;
     let frames = receiver.until_accepted(3).await;
     let texts = frames.iter().map(|frame| frame["text"].as_str());

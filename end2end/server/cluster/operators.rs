@@ -300,7 +300,7 @@ async fn deleting_the_oldest_or_newest_message_does_not_move_the_bounds_of_a_roo
     assert_eq!(lines.next().await["offset"], second);
 }
 
-/// Reports whether any file below `folder` contains `words`.
+/// Returns true if any file below `folder` contains `words`.
 fn contains(folder: &Path, words: &str) -> bool {
     fs::read_dir(folder).expect("a folder").any(|entry| {
         let path = entry.expect("an entry").path();

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::client::{fetch, publish};
 use crate::cluster::log;
 use crate::cluster::trimming::stream;
+use crate::eventually::eventually;
 use crate::harness::Server;
 use crate::nats::{Nats, NatsProxy};
 use crate::typed::{find, join, say};
@@ -197,7 +198,8 @@ async fn json_and_the_fields_of_a_message_are_the_same_on_every_node() {
     find(&mut ann, "message").await;
     let live = find(&mut ann, "message").await;
     for node in [&one, &other] {
-        let stored = &log(node, "lobby").await[1];
+        let stored = eventually(async || log(node, "lobby").await, |log| log.len() == 2).await;
+        let stored = &stored[1];
         for field in ["offset", "json", "kind", "key", "reply_to"] {
             assert_eq!(stored[field], live[field], "{field}");
         }

@@ -1,16 +1,19 @@
-//! Limits that differ by room, which one node enforces for all of them: JetStream has the same for all rooms.
+//! Limits of rooms that JetStream does not have, which one node enforces for all of them: limits that differ by room, and
+//! limits of bytes.
 
 use std::io::Write;
 
+use futures::TryStreamExt;
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
 use crate::client::{get, publish};
+use crate::cluster::trimming::stream;
 use crate::cluster::{log, messages};
 use crate::eventually::eventually;
 use crate::harness::Server;
 use crate::nats::{Nats, NatsProxy};
-use crate::streams::{CLOSE, JSON, TEXT, post, put, read};
+use crate::streams::{CLOSE, JSON, TEXT, delete, post, put, read};
 use crate::typed::{find, join, next};
 
 const TWO_MESSAGES: &str = "[[rooms]]\nmatch = \"ci-*\"\nhistory-messages = 2\n";
@@ -39,6 +42,38 @@ async fn until_kept(node: &Server, room: &str, count: usize) -> Vec<Value> {
     let kept = async || log(node, room).await;
     let kept = eventually(kept, |kept| kept.len() == count).await;
     kept.iter().map(|kept| kept["offset"].clone()).collect()
+}
+
+/// Stores `each` texts of 400 bytes in each of the rooms `ci-1` to `ci-{rooms}`, as a program other than Fanfare does.
+async fn store(nats: &Nats, rooms: usize, each: usize) {
+    let client = async_nats::connect(format!("127.0.0.1:{}", nats.port));
+    let context = async_nats::jetstream::new(client.await.expect("connected"));
+
+    for _ in 0..each {
+        let mut acks = Vec::new();
+        for room in 1..=rooms {
+            let sent = context.publish(format!("fanfare.room.ci-{room}"), vec![b'x'; 400].into());
+            acks.push(sent.await.expect("sent").into_future());
+        }
+        let acks = futures::future::join_all(acks).await;
+        assert!(acks.iter().all(Result::is_ok));
+    }
+}
+
+/// Returns the smallest and the largest of the numbers of messages that rooms have in the stream.
+async fn counts(nats: &Nats) -> (usize, usize) {
+    let stream = stream(nats).await;
+    let subjects = stream.info_with_subjects("fanfare.room.>").await;
+    let subjects: Vec<_> = subjects
+        .expect("the subjects")
+        .try_collect()
+        .await
+        .expect("the subjects");
+    let counts = subjects.iter().map(|(_, count)| *count);
+    (
+        counts.clone().min().unwrap_or_default(),
+        counts.max().unwrap_or_default(),
+    )
 }
 
 #[tokio::test]
@@ -178,12 +213,98 @@ async fn the_end_of_a_stream_whose_messages_were_removed_during_an_outage_reache
     proxy.silence(true);
     cut.until_readiness(503).await;
     post(&whole, "lobby", &[JSON, CLOSE].concat(), "2").await;
-    let stream = crate::cluster::trimming::stream(&nats).await;
-    stream.purge().await.expect("purged");
+    stream(&nats).await.purge().await.expect("purged");
     // A later message shows the node that some are missing.
     publish(&whole, "other", "later").await;
     proxy.silence(false);
 
     assert_eq!(find(&mut ann, "closed").await["room"], "lobby");
     assert_eq!(post(&cut, "lobby", JSON, "3").await, 409);
+}
+
+#[tokio::test]
+async fn the_deletion_of_a_room_whose_messages_were_removed_during_an_outage_reaches_its_readers() {
+    let nats = Nats::start().await;
+    let proxy = NatsProxy::before(nats.port).await;
+    let [whole]: [Server; 1] = nats.nodes();
+    let cut = Nats::node_behind(&proxy).await;
+    put(&whole, "s", TEXT, "old").await;
+    let (mut ann, _) = join(&cut, "id=ann&room=s").await;
+
+    proxy.silence(true);
+    cut.until_readiness(503).await;
+    assert_eq!(delete(&whole, "s").await, 204);
+    stream(&nats).await.purge().await.expect("purged");
+    publish(&whole, "other", "later").await;
+    proxy.silence(false);
+
+    let deleted = find(&mut ann, "unsubscribed").await;
+    assert_eq!(deleted["code"], "room_deleted");
+    assert_eq!(read(&cut, "s").await.0, 404);
+    assert_eq!(put(&cut, "s", TEXT, "new").await, 201);
+}
+
+#[tokio::test]
+async fn the_end_of_a_room_during_an_outage_reaches_the_readers_of_a_pattern() {
+    let nats = Nats::start().await;
+    let proxy = NatsProxy::before(nats.port).await;
+    let [whole]: [Server; 1] = nats.nodes();
+    let cut = Nats::node_behind(&proxy).await;
+    put(&whole, "ci-7", JSON, "1").await;
+    put(&whole, "other", &[JSON, CLOSE].concat(), "1").await;
+    let (mut ann, _) = join(&cut, "id=ann").await;
+    let follow = json!({ "type": "subscribe", "room": "ci-*" });
+    ann.send(follow.to_string()).await;
+    find(&mut ann, "subscribed").await;
+
+    proxy.silence(true);
+    cut.until_readiness(503).await;
+    post(&whole, "ci-7", &[JSON, CLOSE].concat(), "2").await;
+    stream(&nats).await.purge().await.expect("purged");
+    publish(&whole, "lobby", "later").await;
+    proxy.silence(false);
+
+    assert_eq!(find(&mut ann, "closed").await["room"], "ci-7");
+}
+
+#[tokio::test]
+async fn a_limit_of_bytes_for_all_rooms_is_applied() {
+    let nats = Nats::start().await;
+    let [node]: [Server; 1] = nodes(&nats, "", &["--history-bytes", "1KiB"]);
+    let mut offsets = Vec::new();
+
+    for _ in 0..5 {
+        offsets.push(publish(&node, "lobby", &"x".repeat(400)).await["offset"].clone());
+    }
+
+    assert_eq!(until_kept(&node, "lobby", 2).await, offsets[3..]);
+    let newest = publish(&node, "lobby", &"x".repeat(2000)).await["offset"].clone();
+    assert_eq!(until_kept(&node, "lobby", 1).await, [newest]);
+}
+
+#[tokio::test]
+async fn a_node_trims_the_rooms_that_exceeded_a_limit_of_bytes_before_it_started() {
+    let nats = Nats::start().await;
+    let [first]: [Server; 1] = nats.nodes();
+    store(&nats, 3, 5).await;
+    first.signal("KILL");
+
+    let [_second]: [Server; 1] = nodes(&nats, "", &["--history-bytes", "1KiB"]);
+
+    eventually(async || counts(&nats).await, |counts| *counts == (2, 2)).await;
+}
+
+#[tokio::test]
+async fn hundreds_of_rooms_are_trimmed() {
+    const ROOMS: usize = 500;
+    let nats = Nats::start().await;
+    let [node]: [Server; 1] = nodes(&nats, TWO_MESSAGES, &[]);
+
+    store(&nats, ROOMS, 3).await;
+    eventually(async || counts(&nats).await, |counts| *counts == (2, 2)).await;
+
+    node.signal("KILL");
+    store(&nats, ROOMS, 3).await;
+    let [_next]: [Server; 1] = nodes(&nats, TWO_MESSAGES, &[]);
+    eventually(async || counts(&nats).await, |counts| *counts == (2, 2)).await;
 }

@@ -9,9 +9,8 @@ use crate::cluster::{log, trimming};
 use crate::eventually::eventually;
 use crate::harness::Server;
 use crate::nats::Nats;
-use crate::streams::{
-    CLOSE, JSON, StreamEnd, TEXT, delete, numbers, post, produce, put, race_with_the_end, read,
-};
+use crate::stream_races::{StreamEnd, numbers, produce, race_with_the_end};
+use crate::streams::{CLOSE, JSON, TEXT, delete, post, put, read};
 use crate::typed::{find, join, next};
 
 #[tokio::test]

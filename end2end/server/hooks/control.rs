@@ -206,3 +206,25 @@ async fn the_commands_of_the_shell_and_the_forms_of_the_page_control_a_hook() {
     assert!(html.contains("id=\"hook-orders\""), "{html}");
     assert_eq!(summary(&server).await["status"], "paused");
 }
+
+#[tokio::test]
+async fn no_request_creates_a_hook_or_changes_its_address() {
+    let data = tempfile::tempdir().expect("a folder");
+    let receiver = Receiver::start().await;
+    let other = Receiver::start().await;
+    let server = start(data.path(), &hook("orders", &receiver.url(), &["*"]), &[]);
+    let hooks = format!("http://{}/api/v1/admin/hooks", server.ops);
+    let address = json!({ "name": "mine", "url": other.url(), "rooms": ["*"] });
+
+    let client = Client::new();
+    let (created, _) = fetch(client.post(&hooks).json(&address)).await;
+    let (put, _) = fetch(client.put(format!("{hooks}/mine")).json(&address)).await;
+    let (patched, _) = fetch(client.patch(format!("{hooks}/orders")).json(&address)).await;
+    let replay = json!({ "from": 1, "url": other.url() });
+    let (replayed, _) = command(&server, "orders/replay", replay).await;
+
+    assert_eq!((created, put, patched, replayed), (405, 405, 405, 422));
+    publish(&server, "orders", &["one"]).await;
+    receiver.until_accepted(1).await;
+    assert!(other.deliveries().is_empty());
+}

@@ -2,14 +2,14 @@
 
 use leptos::prelude::*;
 
-use super::Page;
+use super::AdminPage;
 use super::form::{action_button, link};
 use super::route::{PageAction, PendingAction};
 use super::table::{AdminRow, Cell, table};
 use crate::protocol::admin::{Ban, BanList, BanTarget, ClosedRoom};
 
 /// Returns both lists: the newest bans, with a note if there are more, and the closed rooms.
-pub(super) fn bans(page: &Page, list: BanList, has_more: bool) -> AnyView {
+pub(super) fn bans(page: &AdminPage, list: BanList, has_more: bool) -> AnyView {
     let text = page.text;
     let any_client = page.route.with_pending(PendingAction::Ban(None));
     let note = match list.bans.len() {
@@ -33,7 +33,7 @@ pub(super) fn bans(page: &Page, list: BanList, has_more: bool) -> AnyView {
     .into_any()
 }
 
-fn ban_row(page: &Page, ban: Ban) -> AdminRow {
+fn ban_row(page: &AdminPage, ban: Ban) -> AdminRow {
     let text = page.text;
     let (client, target) = match &ban.target {
         BanTarget::Id(id) => (id.shown(), ("id", id.to_string())),
@@ -65,7 +65,7 @@ fn ban_row(page: &Page, ban: Ban) -> AdminRow {
     }
 }
 
-fn closed_row(page: &Page, closed: ClosedRoom) -> AdminRow {
+fn closed_row(page: &AdminPage, closed: ClosedRoom) -> AdminRow {
     let text = page.text;
     let name = closed.room.to_string();
     let fields = [("room", name.clone())];
@@ -88,7 +88,7 @@ fn reason(reason: Option<String>) -> impl IntoAny {
 }
 
 /// Returns the operator that made a rule, and the time since then.
-fn made_by(page: &Page, operator: String, since: u64) -> impl IntoAny + use<> {
+fn made_by(page: &AdminPage, operator: String, since: u64) -> impl IntoAny + use<> {
     let ago = (page.text.ago)(&page.time_since(since));
     view! { <span><bdi>{operator}</bdi> ", " {ago}</span> }
 }

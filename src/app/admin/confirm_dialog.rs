@@ -3,7 +3,7 @@
 
 use leptos::prelude::*;
 
-use super::Page;
+use super::AdminPage;
 use super::form::{action_fields, hidden};
 use super::messages::quote;
 use super::route::{PATH, PendingAction};
@@ -19,12 +19,12 @@ const DEFAULT_DURATION: Option<u64> = Some(86_400);
 /// Returns the dialog for `pending`. The `subject` is its connection, if that is still open, and `quoted` its message, if that
 /// is kept.
 pub(super) fn confirm_dialog(
-    page: &Page,
+    page: &AdminPage,
     pending: &PendingAction,
     subject: Option<ConnectionSummary>,
     quoted: Option<Publication>,
 ) -> AnyView {
-    let Page { route, text, .. } = page;
+    let AdminPage { route, text, .. } = page;
     let is_gone = pending.connection().is_some() && subject.is_none();
     let (title, body, label) = match pending {
         _ if is_gone => (text.gone.to_owned(), ().into_any(), None),

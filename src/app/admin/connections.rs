@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use super::Page;
+use super::AdminPage;
 use super::form::{link, search};
 use super::format::{bytes, count};
 use super::route::{AdminRoute, PendingAction};
@@ -11,8 +11,8 @@ use crate::protocol::RoomSelector;
 use crate::protocol::admin::{ConnectionList, ConnectionSummary};
 
 /// Returns one page of the connections.
-pub(super) fn connections(page: &Page, list: ConnectionList) -> AnyView {
-    let Page { route, text, .. } = page;
+pub(super) fn connections(page: &AdminPage, list: ConnectionList) -> AnyView {
+    let AdminPage { route, text, .. } = page;
     let base = route.base();
     // A search begins at the first connection.
     let from_start = AdminRoute {
@@ -57,8 +57,8 @@ pub(super) fn connections(page: &Page, list: ConnectionList) -> AnyView {
     .into_any()
 }
 
-fn row(page: &Page, connection: ConnectionSummary) -> AdminRow {
-    let Page { route, text, .. } = page;
+fn row(page: &AdminPage, connection: ConnectionSummary) -> AdminRow {
+    let AdminPage { route, text, .. } = page;
     let number = connection.number;
     let id = match connection.shown_id() {
         Some(id) => view! { <bdi>{id.shown()}</bdi> }.into_any(),

@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use super::Page;
+use super::AdminPage;
 use super::form::{action_button, action_fields, hidden};
 use super::format::count;
 use super::route::{PATH, PageAction};
@@ -11,7 +11,7 @@ use crate::protocol::RoomSelector;
 use crate::protocol::admin::HookSummary;
 
 /// Returns the list; nothing if the server has no hooks.
-pub(super) fn hooks(page: &Page, hooks: Vec<HookSummary>) -> Option<AnyView> {
+pub(super) fn hooks(page: &AdminPage, hooks: Vec<HookSummary>) -> Option<AnyView> {
     if hooks.is_empty() {
         return None;
     }
@@ -29,8 +29,8 @@ pub(super) fn hooks(page: &Page, hooks: Vec<HookSummary>) -> Option<AnyView> {
     Some(section.into_any())
 }
 
-fn row(page: &Page, hook: HookSummary) -> AdminRow {
-    let Page { route, text, .. } = page;
+fn row(page: &AdminPage, hook: HookSummary) -> AdminRow {
+    let AdminPage { route, text, .. } = page;
     let status = match hook.status.as_str() {
         "active" => text.hook_active,
         "paused" => text.hook_paused,
@@ -70,8 +70,8 @@ fn row(page: &Page, hook: HookSummary) -> AdminRow {
 }
 
 /// Returns a form that delivers the messages of the hook `name` from an offset on again.
-fn replay_form(page: &Page, name: &str) -> AnyView {
-    let Page { route, text, .. } = page;
+fn replay_form(page: &AdminPage, name: &str) -> AnyView {
+    let AdminPage { route, text, .. } = page;
     let fields = [("hook", name.to_owned())].into_iter();
     let fields = fields.chain(action_fields(PageAction::ReplayHook, route));
     let id = format!("from-{name}");

@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use super::Page;
+use super::AdminPage;
 use super::form::{link, search};
 use super::format::count;
 use super::page_data::MessagePage;
@@ -17,8 +17,12 @@ pub const MAX_MESSAGES: usize = 30;
 const EXCERPT: usize = 300;
 
 /// Returns the page of the messages of `room`, newest first; `None` if they cannot be read.
-pub(super) fn messages(page: &Page, room: &RoomName, messages: Option<MessagePage>) -> AnyView {
-    let Page { route, text, .. } = page;
+pub(super) fn messages(
+    page: &AdminPage,
+    room: &RoomName,
+    messages: Option<MessagePage>,
+) -> AnyView {
+    let AdminPage { route, text, .. } = page;
     let newest = AdminRoute {
         until: None,
         ..route.base()
@@ -70,7 +74,7 @@ pub(super) fn messages(page: &Page, room: &RoomName, messages: Option<MessagePag
 }
 
 /// Returns the sender and the beginning of `message`, for the dialog that deletes it.
-pub(super) fn quote(page: &Page, message: Publication) -> AnyView {
+pub(super) fn quote(page: &AdminPage, message: Publication) -> AnyView {
     let text = page.text;
     let words = match content(message.body, text) {
         Ok(words) => words.chars().take(EXCERPT).collect(),
@@ -101,7 +105,7 @@ fn content(body: Body, text: &'static AdminText) -> Result<String, String> {
     }
 }
 
-fn item(page: &Page, room: &RoomName, message: Publication) -> AnyView {
+fn item(page: &AdminPage, room: &RoomName, message: Publication) -> AnyView {
     let text = page.text;
     let offset = message.offset;
     let is_deleted = matches!(message.body, Body::Deleted(_));

@@ -35,14 +35,14 @@ use leptos::prelude::*;
 use super::i18n::AdminText;
 
 /// The data that all parts of the dashboard share.
-struct Page {
+struct AdminPage {
     route: AdminRoute,
     /// The time in milliseconds since 1970 UTC.
     now: u64,
     text: &'static AdminText,
 }
 
-impl Page {
+impl AdminPage {
     /// Returns the time since `at`, in words.
     fn time_since(&self, at: u64) -> String {
         (self.text.span)(self.now.saturating_sub(at) / 1000)
@@ -100,7 +100,7 @@ pub fn document(data: AdminPageData) -> String {
 
 /// Returns the page of an operator.
 fn dashboard(route: AdminRoute, content: Dashboard, text: &'static AdminText) -> AnyView {
-    let page = Page {
+    let page = AdminPage {
         route,
         now: content.now,
         text,

@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use super::Page;
+use super::AdminPage;
 use super::form::{action_button, link, search};
 use super::format::{bytes, count};
 use super::route::{AdminRoute, PageAction, PendingAction};
@@ -10,8 +10,8 @@ use super::table::{AdminRow, Cell, table};
 use crate::protocol::admin::{RoomList, RoomSummary};
 
 /// Returns one page of the rooms.
-pub(super) fn rooms(page: &Page, list: RoomList) -> AnyView {
-    let Page { route, text, .. } = page;
+pub(super) fn rooms(page: &AdminPage, list: RoomList) -> AnyView {
+    let AdminPage { route, text, .. } = page;
     let base = route.base();
     // A search begins at the first room.
     let from_start = AdminRoute {
@@ -49,8 +49,8 @@ pub(super) fn rooms(page: &Page, list: RoomList) -> AnyView {
     .into_any()
 }
 
-fn row(page: &Page, room: RoomSummary) -> AdminRow {
-    let Page { route, text, .. } = page;
+fn row(page: &AdminPage, room: RoomSummary) -> AdminRow {
+    let AdminPage { route, text, .. } = page;
     let name = room.name.to_string();
     let is_selected = route.room.as_ref() == Some(&room.name);
     let selected = AdminRoute {

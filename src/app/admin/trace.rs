@@ -3,7 +3,7 @@
 
 use leptos::prelude::*;
 
-use super::Page;
+use super::AdminPage;
 use super::form::link;
 use super::route::AdminRoute;
 
@@ -36,7 +36,7 @@ impl Event {
 }
 
 /// Returns the trace of the connection `number`.
-pub(super) fn trace(page: &Page, number: u64) -> AnyView {
+pub(super) fn trace(page: &AdminPage, number: u64) -> AnyView {
     let text = page.text;
     let phrase = text.event;
     let stopped = AdminRoute {

@@ -47,6 +47,8 @@ pub(super) const EN: Text = Text {
     you_are: "You are",
     not_signed_in: "You are not signed in.",
     sign_in: "Sign in",
+    session_ended: "Your session has ended. Unsent messages are kept.",
+    sign_in_again: "Sign in again",
     your_name: "Your name",
     change: "Change",
     renamed: "You are called that from now on.",

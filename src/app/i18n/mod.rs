@@ -68,8 +68,8 @@ impl Locale {
     /// Invalid elements are ignored. English is the default if the header names none of our languages. The header is
     /// read once, regardless of the number of its elements.
     pub fn negotiate(accept_language: Option<&str>) -> Self {
-        let mut named = Self::ALL.map(|_| Preference::default());
-        let mut any = Preference::default();
+        let mut named = Self::ALL.map(|_| LanguagePreference::default());
+        let mut any = LanguagePreference::default();
 
         let elements = accept_language.unwrap_or_default().split(',');
         for (place, element) in elements.filter_map(Element::parse).enumerate() {
@@ -109,7 +109,7 @@ pub fn use_text() -> &'static Text {
 
 /// The combined elements of the header that name one language range.
 #[derive(Default)]
-struct Preference {
+struct LanguagePreference {
     is_named: bool,
     /// True if an element has the weight 0.
     is_refused: bool,
@@ -117,7 +117,7 @@ struct Preference {
     best: Option<(u16, Reverse<usize>)>,
 }
 
-impl Preference {
+impl LanguagePreference {
     fn add(&mut self, weight: u16, place: usize) {
         self.is_named = true;
         if weight == 0 {

@@ -42,6 +42,10 @@ pub struct Text {
     pub not_signed_in: &'static str,
     /// The link to the page at which users sign in.
     pub sign_in: &'static str,
+    /// The note that the session of the user at a proxy has ended.
+    pub session_ended: &'static str,
+    /// The button that loads the page again, where the proxy lets the user sign in.
+    pub sign_in_again: &'static str,
     /// The label of the user's own name.
     pub your_name: &'static str,
     /// The button that changes the name.

@@ -24,6 +24,8 @@ pub(super) const ZH_CN: Text = Text {
     you_are: "你是",
     not_signed_in: "你尚未登录。",
     sign_in: "登录",
+    session_ended: "登录会话已结束。未发送的消息会保留。",
+    sign_in_again: "重新登录",
     your_name: "你的名字",
     change: "更改",
     renamed: "名字已更改。",

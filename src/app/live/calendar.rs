@@ -5,7 +5,7 @@ const DAY: i64 = 24 * 60 * 60 * SECOND;
 
 /// A time as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Clock {
+pub struct ShownTime {
     /// ISO 8601, in UTC, to the second.
     pub iso: String,
     /// Hours and minutes, marked if in UTC.
@@ -27,7 +27,7 @@ pub struct Day {
     pub date: i64,
 }
 
-impl Clock {
+impl ShownTime {
     /// Returns `at`, in milliseconds since 1970 UTC, on a clock that is `ahead` milliseconds ahead of UTC. `None`
     /// means that the zone is unknown, and the time is shown in UTC.
     pub(super) fn new(at: u64, ahead: Option<i64>) -> Self {
@@ -106,13 +106,13 @@ mod tests {
             (1_795_554_863_123, "2026-11-24T21:14:23Z"),
             (4_107_542_400_000, "2100-03-01T00:00:00Z"),
         ] {
-            assert_eq!(Clock::new(at, None).iso, iso);
+            assert_eq!(ShownTime::new(at, None).iso, iso);
         }
     }
 
     #[test]
     fn a_clock_that_is_ahead_shows_its_own_day_and_hour() {
-        let clock = Clock::new(1_795_554_863_123, Some(8 * 3600 * SECOND));
+        let clock = ShownTime::new(1_795_554_863_123, Some(8 * 3600 * SECOND));
         assert_eq!(
             (clock.short.as_str(), clock.exact.as_str()),
             ("05:14", "2026-11-25 05:14:23")
@@ -129,14 +129,14 @@ mod tests {
 
         assert_eq!(clock.iso, "2026-11-24T21:14:23Z");
         assert_eq!(
-            Clock::new(0, Some(-3600 * SECOND)).exact,
+            ShownTime::new(0, Some(-3600 * SECOND)).exact,
             "1969-12-31 23:00:00"
         );
     }
 
     #[test]
     fn a_time_in_utc_is_marked() {
-        let clock = Clock::new(0, None);
+        let clock = ShownTime::new(0, None);
         assert_eq!(
             (clock.short.as_str(), clock.exact.as_str()),
             ("00:00 UTC", "1970-01-01 00:00:00 UTC")
@@ -148,7 +148,7 @@ mod tests {
         fn the_day_after_is_one_more_and_the_next_of_the_week(at in 0..4_102_444_800_000_u64, ahead in -14..15_i64) {
             let ahead = ahead * 3600 * SECOND;
             prop_assert_eq!(day(at + DAY as u64, ahead), day(at, ahead) + 1);
-            let clock = |at| Clock::new(at, Some(ahead));
+            let clock = |at| ShownTime::new(at, Some(ahead));
             prop_assert!(clock(at).exact < clock(at + DAY as u64).exact);
             prop_assert_eq!((clock(at).day.weekday + 1) % 7, clock(at + DAY as u64).day.weekday);
         }
@@ -156,7 +156,7 @@ mod tests {
         #[test]
         fn any_time_can_be_written(at: u64) {
             // It must not panic.
-            let _ = Clock::new(at, None);
+            let _ = ShownTime::new(at, None);
         }
     }
 }

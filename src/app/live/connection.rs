@@ -17,15 +17,15 @@ use leptos::prelude::*;
 
 use super::connection_status::ConnectionStatus;
 use super::page_state::PageState;
+use super::room_access::RoomAccess;
 use super::room_presence::RoomPresence;
-use super::room_state::RoomAccess;
 use super::token_renewal::TokenRenewal;
 use crate::browser::clock;
 use crate::browser::socket::{self, Socket};
 use crate::client::{Action, Connection, NO_CLOSE_FRAME};
 use crate::protocol::{
     CloseCode, Command, ErrorCode, Member, Push, Recovery, RoomName, RoomSelector, Subscribed,
-    UnsubscribeCode, UserId, Welcome,
+    UnsubscribeCode, UserId,
 };
 
 /// The minimum time between two batches: messages are drawn at most twenty times a second.
@@ -100,7 +100,7 @@ pub(super) async fn keep_connected(
 }
 
 /// An event of an open connection.
-enum SocketEvent {
+enum ConnectionEvent {
     /// A frame of the server.
     Received(Push),
     /// The end of the connection.
@@ -134,6 +134,9 @@ type ConnectionEnd = (u16, Option<Duration>);
 /// The end of a connection that the page closed.
 const CLOSED: ConnectionEnd = (NO_CLOSE_FRAME, None);
 
+/// The end of a connection that another one follows at once.
+const REPLACED: ConnectionEnd = (NO_CLOSE_FRAME, Some(Duration::ZERO));
+
 impl Task {
     async fn open(&mut self) -> Option<Socket> {
         self.page.connection.set(ConnectionStatus::Connecting);
@@ -154,6 +157,8 @@ impl Task {
                 Some(socket)
             }
             Err(code) => {
+                let url = self.page.url("/api/v1/openapi.json");
+                self.page.sign_in.on_connection_failed(&url).await;
                 self.on_close((code, None));
                 None
             }
@@ -174,7 +179,7 @@ impl Task {
             && let Some(room) = self.first_room.take()
             && self.page.refuse(&room)
         {
-            (code, pause) = (NO_CLOSE_FRAME, Some(Duration::ZERO));
+            (code, pause) = REPLACED;
         }
 
         // The endpoint may have another token.
@@ -195,40 +200,40 @@ impl Task {
         let time = until_retry.map_or(time, |until| until.min(time));
 
         match self.next_event(socket, time).await {
-            SocketEvent::Received(first) => return self.receive(first, socket).await,
-            SocketEvent::Closed => return Some((socket.close_code(), None)),
-            SocketEvent::Command(ConnectionCommand::Send(command)) => {
+            ConnectionEvent::Received(first) => return self.receive(first, socket).await,
+            ConnectionEvent::Closed => return Some((socket.close_code(), None)),
+            ConnectionEvent::Command(ConnectionCommand::Send(command)) => {
                 self.connection.on_command(&command, clock::since_start());
                 socket.send(&command);
             }
-            SocketEvent::Command(ConnectionCommand::Probe) => {
+            ConnectionEvent::Command(ConnectionCommand::Probe) => {
                 self.connection.request_probe(clock::since_start());
             }
-            SocketEvent::Command(ConnectionCommand::Disconnect) => return Some(CLOSED),
-            SocketEvent::Command(ConnectionCommand::Connect) => {
-                return Some((NO_CLOSE_FRAME, Some(Duration::ZERO)));
-            }
-            SocketEvent::Renewal(command) => socket.send(&command),
-            SocketEvent::Timeout => self.retry_subscriptions(socket),
+            ConnectionEvent::Command(ConnectionCommand::Disconnect) => return Some(CLOSED),
+            ConnectionEvent::Command(ConnectionCommand::Connect) => return Some(REPLACED),
+            ConnectionEvent::Renewal(command) => socket.send(&command),
+            ConnectionEvent::Timeout => self.retry_subscriptions(socket),
         }
 
         None
     }
 
     /// Waits for the next event of the connection, for at most `time`.
-    async fn next_event(&mut self, socket: &mut Socket, time: Duration) -> SocketEvent {
+    async fn next_event(&mut self, socket: &mut Socket, time: Duration) -> ConnectionEvent {
         let commands = select(self.commands.next(), socket.next());
         let renewal = pin!(self.renewal.next());
         let timers = select(renewal, TimeoutFuture::new(millis(time)));
 
         match select(commands, timers).await {
-            Either::Left((Either::Left((Some(command), _)), _)) => SocketEvent::Command(command),
-            Either::Left((Either::Right((Some(push), _)), _)) => SocketEvent::Received(push),
-            Either::Left((Either::Left((None, _)) | Either::Right((None, _)), _)) => {
-                SocketEvent::Closed
+            Either::Left((Either::Left((Some(command), _)), _)) => {
+                ConnectionEvent::Command(command)
             }
-            Either::Right((Either::Left((command, _)), _)) => SocketEvent::Renewal(command),
-            Either::Right((Either::Right(_), _)) => SocketEvent::Timeout,
+            Either::Left((Either::Right((Some(push), _)), _)) => ConnectionEvent::Received(push),
+            Either::Left((Either::Left((None, _)) | Either::Right((None, _)), _)) => {
+                ConnectionEvent::Closed
+            }
+            Either::Right((Either::Left((command, _)), _)) => ConnectionEvent::Renewal(command),
+            Either::Right((Either::Right(_), _)) => ConnectionEvent::Timeout,
         }
     }
 
@@ -249,6 +254,11 @@ impl Task {
         let is_full = pushes.len() == MAX_BATCH;
         let now = clock::since_start();
         for push in &pushes {
+            if let Push::Welcome(welcome) = push
+                && self.page.on_welcome(welcome)
+            {
+                return Some(REPLACED);
+            }
             self.connection.on_push(push, now);
             self.on_push(push, socket);
         }
@@ -285,8 +295,7 @@ impl Task {
         }
 
         match push {
-            Push::Welcome(welcome) => {
-                self.on_welcome(welcome);
+            Push::Welcome(_) => {
                 for command in page.subscriptions(self.first_room.as_ref()) {
                     socket.send(&command);
                 }
@@ -303,17 +312,7 @@ impl Task {
                 joined,
                 left,
                 ..
-            } => {
-                // The server sends presence again after an outage of the store.
-                page.end_stall();
-                if let Some(room) = page.room(room.as_str()) {
-                    room.present.update(|present| {
-                        if let Some(present) = present {
-                            present.update(*count, &ids(joined), left);
-                        }
-                    });
-                }
-            }
+            } => self.on_presence(room.as_str(), *count, &ids(joined), left),
             Push::Error {
                 code: ErrorCode::StoreUnavailable,
                 key: None,
@@ -325,16 +324,7 @@ impl Task {
                 room,
                 message,
                 ..
-            } => {
-                // The answer to `subscribe`, or to the room in the URL.
-                let name = room.as_ref().map(RoomSelector::as_str);
-                let first = self.first_room.as_ref().map(RoomName::as_str);
-                if let Some(room) = name.or(first).and_then(|name| page.room(name))
-                    && !room.is_subscribed()
-                {
-                    room.on_refused(None, message);
-                }
-            }
+            } => self.on_not_allowed(room.as_ref(), message),
             Push::Closed { room, .. } => {
                 if let Some(room) = page.room(room.as_str()) {
                     room.access.set(RoomAccess::Ended);
@@ -345,12 +335,26 @@ impl Task {
         }
     }
 
-    fn on_welcome(&mut self, welcome: &Welcome) {
-        let page = self.page;
-        page.connection.set(ConnectionStatus::Live);
-        if !page.is_open {
-            page.me.set(Some(welcome.id.clone()));
-            page.sign_in.on_welcome(&welcome.id);
+    fn on_presence(&self, name: &str, count: usize, joined: &[UserId], left: &[UserId]) {
+        // The server sends presence again after an outage of the store.
+        self.page.end_stall();
+        if let Some(room) = self.page.room(name) {
+            room.present.update(|present| {
+                if let Some(present) = present {
+                    present.update(count, joined, left);
+                }
+            });
+        }
+    }
+
+    /// Records that the server refuses `room`, or the room in the URL.
+    fn on_not_allowed(&self, room: Option<&RoomSelector>, message: &str) {
+        let name = room.map(RoomSelector::as_str);
+        let first = self.first_room.as_ref().map(RoomName::as_str);
+        if let Some(room) = name.or(first).and_then(|name| self.page.room(name))
+            && !room.is_subscribed()
+        {
+            room.on_refused(None, message);
         }
     }
 
@@ -424,7 +428,7 @@ fn ids(members: &[Member]) -> Vec<UserId> {
     members.iter().map(|member| member.id.clone()).collect()
 }
 
-/// Returns `first` and the frames that arrive until `due`. Reports whether the connection ended.
+/// Returns `first` and the frames that arrive until `due`, and true if the connection ended.
 async fn batch(first: Push, socket: &mut Socket, due: Duration) -> (Vec<Push>, bool) {
     let mut pushes = vec![first];
     let left = due.saturating_sub(clock::since_start());

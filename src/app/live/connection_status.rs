@@ -53,7 +53,7 @@ impl From<u16> for Refusal {
 }
 
 impl ConnectionStatus {
-    /// Reports whether the server needs a token, or another one.
+    /// Returns true if the server needs a token, or another one.
     pub const fn needs_token(self) -> bool {
         matches!(
             self,

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::row::Content;
+use super::row::MessageContent;
 use super::rows::Rows;
 use crate::protocol::{Offset, UserId};
 
@@ -17,7 +17,7 @@ pub(super) struct Edit {
     /// The sender of the edit.
     pub(super) from: UserId,
     /// The new content.
-    pub(super) content: Content,
+    pub(super) content: MessageContent,
 }
 
 /// The edits that were received.
@@ -45,7 +45,7 @@ impl Edits {
         if let Some(edit) = self.newest.get(&original)
             && let Some(message) = rows.find_stored(original)
             && message.from == edit.from
-            && message.content != Content::Deleted
+            && message.content != MessageContent::Deleted
         {
             message.content = edit.content.clone();
             message.edited = Some(edit.offset);
@@ -55,6 +55,12 @@ impl Edits {
     /// Returns the offset of the last edit before `offset`.
     pub(super) fn before(&self, offset: Offset) -> Option<Offset> {
         self.offsets.range(..offset).next_back().copied()
+    }
+
+    /// Forgets the edits before `offset`. The server sends them again with the older messages.
+    pub(super) fn forget_before(&mut self, offset: Offset) {
+        self.newest.retain(|_, edit| edit.offset >= offset);
+        self.offsets = self.offsets.split_off(&offset);
     }
 
     /// Forgets all edits, because a new epoch began.

@@ -93,7 +93,7 @@ impl RoomState {
                 .map(|(name, value)| (*name, value.as_str()));
             // Without an answer, the log stays as it is. The status badge shows the state of the connection.
             if let Ok(page) = self.read_log(&query).await {
-                self.insert(page.messages);
+                self.change(|list| list.insert_page(page.messages, offset));
                 self.show_message(offset);
             }
         });

@@ -24,7 +24,7 @@ use super::edits::Edits;
 use super::hues::Hues;
 use super::pending_message::PendingMessage;
 use super::row::{
-    Content, Entry, Gap, GapState, LAST, Message, MessageState, Missing, Quote, RowView,
+    Entry, Gap, GapState, LAST, Message, MessageContent, MessageState, Missing, Quote, RowView,
 };
 use super::rows::{MAX_ROWS, Rows};
 use super::unread::{Unread, UnreadCount};
@@ -101,7 +101,7 @@ enum HistoryRequest {
 /// The work that a change of the list requires.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
-pub struct Effect {
+pub struct ListEffect {
     /// Commands to send, in order.
     pub send: Vec<Command>,
     /// Messages to remove from the storage.
@@ -159,11 +159,11 @@ impl MessageList {
         match at {
             None => {
                 for publication in messages {
-                    list.place(publication, &mut Effect::default());
+                    list.place(publication, &mut ListEffect::default());
                 }
             }
             Some(at) => {
-                list.insert(messages, &mut Effect::default());
+                list.insert(messages, &mut ListEffect::default());
                 list.show_message(at);
             }
         }
@@ -314,7 +314,7 @@ impl MessageList {
     }
 
     /// Records that the room is shown.
-    pub fn on_shown(&mut self, now: Duration) -> Effect {
+    pub fn on_shown(&mut self, now: Duration) -> ListEffect {
         self.is_shown = true;
         if self.rows.len() < usize::from(PAGE) {
             self.request_older();
@@ -331,7 +331,7 @@ impl MessageList {
         self.set_attended(false);
     }
 
-    /// Records whether the user sees the end of the log, which is never so while another room is shown. Reports whether that
+    /// Records whether the user sees the end of the log, which is never so while another room is shown. Returns true if that
     /// changed.
     pub fn set_attended(&mut self, is_attended: bool) -> bool {
         let is_attended = is_attended && self.is_shown;
@@ -340,8 +340,8 @@ impl MessageList {
         is_changed
     }
 
-    /// Records the visible part. Reports whether other rows are drawn now, and returns the effect.
-    pub fn set_viewport(&mut self, viewport: Viewport, now: Duration) -> (bool, Effect) {
+    /// Records the visible part. Returns true if other rows are drawn now, and the effect.
+    pub fn set_viewport(&mut self, viewport: Viewport, now: Duration) -> (bool, ListEffect) {
         let rows = self.rows.len();
         let first_in_view = self.rows.drawn().nth(viewport.first);
         self.first_in_view = first_in_view.map(|(_, row)| row.id);
@@ -354,7 +354,7 @@ impl MessageList {
             self.request_older();
         }
 
-        let mut effect = Effect::default();
+        let mut effect = ListEffect::default();
         self.advance(now, &mut effect);
         (is_redrawn, effect)
     }
@@ -391,23 +391,23 @@ impl MessageList {
     }
 
     /// Draws the end of the log and follows it. The newest messages are loaded if the user has skipped them.
-    pub fn follow(&mut self, now: Duration) -> Effect {
+    pub fn follow(&mut self, now: Duration) -> ListEffect {
         let rows = self.rows.len();
         self.rows.window.follow(rows);
         if let Some(id) = self.rows.skipped_end() {
             return self.load_gap(id, now);
         }
-        Effect::default()
+        ListEffect::default()
     }
 
-    /// Reports whether a message was found.
+    /// Returns true if a message was found.
     pub const fn has_found(&self) -> bool {
         self.found.is_some()
     }
 
     /// Requests the missing messages of the row `id`.
-    pub fn load_gap(&mut self, id: u64, now: Duration) -> Effect {
-        let mut effect = Effect::default();
+    pub fn load_gap(&mut self, id: u64, now: Duration) -> ListEffect {
+        let mut effect = ListEffect::default();
         if let Some(Entry::Gap(gap)) = self.rows.get(id).map(|row| &row.entry)
             && gap.state == GapState::Open
         {
@@ -461,7 +461,7 @@ impl MessageList {
     /// Keeps the row `id` drawn, because it has the focus; `None` ends that.
     pub fn hold(&mut self, id: Option<u64>) {
         self.rows.held = id;
-        self.rows.tidy();
+        self.tidy();
     }
 
     fn quote(&self, offset: Offset) -> Option<Quote> {
@@ -476,11 +476,16 @@ impl MessageList {
         })
     }
 
-    /// Reports whether this user, or this browser under another name, sent `message`.
+    /// Returns true if this user, or this browser under another name, sent `message`.
     fn is_own(&self, message: &Message) -> bool {
         message.from == self.user
             || message.key.is_some()
             || self.is_of_this_browser(message.browser)
+    }
+
+    /// Returns true if `message` is unread until the user has seen it.
+    fn is_counted(&self, message: &Message) -> bool {
+        !self.is_own(message) && !message.content.is_presence()
     }
 
     fn is_of_this_browser(&self, browser: Option<u32>) -> bool {
@@ -499,7 +504,7 @@ impl MessageList {
         }
     }
 
-    /// Reports whether messages that are not loaded may be unread.
+    /// Returns true if messages that are not loaded may be unread.
     fn has_unloaded_unread(&self) -> bool {
         let oldest = self.rows.oldest();
         let is_unread = |oldest| self.unread.extends_before(oldest);
@@ -521,7 +526,7 @@ impl MessageList {
         self.has_read_mark = true;
         self.unread.restore(mark, newest);
         for (id, offset, message) in self.rows.stored_after(mark) {
-            if !self.is_own(message) && !message.content.is_presence() {
+            if self.is_counted(message) {
                 let is_mention = mentions(message, &self.user);
                 self.unread.add(id, offset, is_mention);
             }
@@ -572,13 +577,29 @@ impl MessageList {
         }
     }
 
+    /// Removes rows beyond the limit, with their unread counts and edits.
     fn tidy(&mut self) {
-        self.has_older |= self.rows.tidy();
+        let dropped = self.rows.tidy();
+        if dropped.is_empty() {
+            return;
+        }
+
+        self.has_older = true;
+        for row in dropped.iter().filter(|row| row.is_stored()) {
+            if let Some(message) = row.message().filter(|message| self.is_counted(message)) {
+                let is_mention = self.mentions_me(message);
+                self.unread.remove(Offset(row.order), is_mention);
+            }
+        }
+        if let Some((id, oldest)) = self.rows.first_stored_from(Offset(1)) {
+            self.unread.move_line(id, oldest);
+            self.edits.forget_before(oldest);
+        }
     }
 }
 
 fn mentions(message: &Message, user: &UserId) -> bool {
-    matches!(&message.content, Content::Text(text) if message_text::mentions(text, user.as_str()))
+    matches!(&message.content, MessageContent::Text(text) if message_text::mentions(text, user.as_str()))
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ mod hues;
 mod message_list;
 mod page_state;
 mod pending_message;
+mod profile;
+mod room_access;
 mod room_presence;
 mod room_state;
 mod row;
@@ -25,18 +27,21 @@ mod token_claims;
 mod token_renewal;
 mod typing;
 mod unread;
+mod unsent_texts;
 
-pub use calendar::{Clock, Day};
+pub use calendar::{Day, ShownTime};
 pub use connection_status::{ConnectionStats, ConnectionStatus, Refusal};
 pub use history::{FoundMessage, FoundMessages};
 pub use hues::HUES;
 pub use message_list::MessageList;
 pub use page_state::PageState;
 pub use pending_message::PendingMessage;
+pub use room_access::RoomAccess;
 pub use room_presence::RoomPresence;
-pub use room_state::{Composing, RoomAccess, RoomState, ScrollTarget, SendResult};
+pub use room_state::{Composing, RoomState, ScrollTarget, SendResult};
 pub use row::{
-    Content, Entry, Gap, GapState, Message, MessageState, Missing, Quote, Reason, Row, RowView,
+    Entry, Gap, GapState, Message, MessageContent, MessageState, Missing, Quote, Reason, Row,
+    RowView,
 };
 pub use sign_in_state::SignInState;
 pub use typing::TypingUsers;

@@ -10,39 +10,16 @@ use super::connection::{ConnectionCommand, keep_connected};
 use super::connection_status::{ConnectionStats, ConnectionStatus, Refusal};
 use super::message_list::MessageList;
 use super::pending_message::PendingMessage;
-use super::room_state::{RoomAccess, RoomState};
+use super::profile::{Choice, Profile};
+use super::room_access::RoomAccess;
+use super::room_state::RoomState;
 use super::sign_in_state::SignInState;
 use crate::app::snapshot::Snapshot;
 use crate::browser::storage::PageStorage;
 use crate::browser::{alert, dom, token};
-use crate::client::ReadPosition;
 use crate::protocol::{
-    BasePath, CloseCode, Command, Key, Offset, Publication, Push, RoomName, Token, UserId,
+    BasePath, CloseCode, Command, Key, Offset, Publication, Push, RoomName, Token, UserId, Welcome,
 };
-
-/// The storage key of the user's id.
-const ID: &str = "fanfare.id";
-
-/// The storage key of the number of this browser.
-const BROWSER: &str = "fanfare.browser";
-
-/// The storage key of the user's rooms, the latest first.
-const ROOMS: &str = "fanfare.rooms";
-
-/// The storage key of the choice to be notified of mentions.
-const NOTIFIES: &str = "fanfare.notify";
-
-/// The storage key of the choice to hear mentions.
-const SOUNDS: &str = "fanfare.sound";
-
-/// The prefix of the storage keys of read marks.
-const READ: &str = "fanfare.read.";
-
-/// The most rooms of a page.
-const MAX_ROOMS: usize = 50;
-
-/// The cookie with the user's id, from which the server fills in the form.
-const NAME_COOKIE: &str = "name";
 
 /// The state of the page.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +32,7 @@ pub struct PageState {
     pub is_open: bool,
     /// The sign-in of the user, where names are verified.
     pub sign_in: SignInState,
-    /// The user's own id; `None` until it was read from the browser.
+    /// The user's own id; `None` until it was read from the browser or, where names are verified, the server has named the user.
     pub me: RwSignal<Option<UserId>>,
     /// True once the page responds and knows the time zone.
     pub awake: RwSignal<bool>,
@@ -73,6 +50,8 @@ pub struct PageState {
     storage: StoredValue<PageStorage>,
     /// The owner of the signals of rooms that are added later.
     owner: StoredValue<Owner>,
+    /// The welcome of the connection, for rooms that are added later; `None` while there is none.
+    welcome: StoredValue<Option<Welcome>>,
     /// The commands for the connection; `None` before the start.
     commands: StoredValue<Option<UnboundedSender<ConnectionCommand>>>,
 }
@@ -82,6 +61,7 @@ impl PageState {
     pub(in crate::app) fn new(snapshot: &Snapshot) -> Self {
         let room = snapshot.room.clone();
         let base = snapshot.base.clone();
+
         let page = Self {
             connection: RwSignal::new(ConnectionStatus::Connecting),
             stats: RwSignal::new(ConnectionStats::default()),
@@ -97,36 +77,49 @@ impl PageState {
             base: StoredValue::new(base),
             browser: StoredValue::new(0),
             owner: StoredValue::new(Owner::current().unwrap_or_default()),
+            welcome: StoredValue::new(None),
             commands: StoredValue::new(None),
         };
+
         let list = MessageList::new(snapshot.past.clone(), snapshot.at);
         let shown = RoomState::new(page, room, snapshot.access.clone(), list);
         page.rooms.set(vec![shown]);
+
         page
     }
 
     /// Restores what the browser has stored, and connects. To be called in an effect, because until hydration has ended the
     /// page must stay as the server has rendered it. The connection ends with the owner of the effect.
     pub(in crate::app) fn start(self) {
-        let storage = self.storage();
-        for name in self.stored_rooms() {
+        let profile = self.profile();
+        self.browser.set_value(profile.browser());
+
+        for name in profile.rooms() {
             self.add(name);
         }
-        self.browser.set_value(own_number(&storage));
         for room in self.rooms.get_untracked() {
             room.messages
                 .update(|list| list.set_browser(self.browser.get_value()));
         }
-        self.set_user(own_id(&storage));
+
+        let user = match self.is_open {
+            true => Some(profile.id_or_guest()),
+            false => self.sign_in.user.get_untracked(),
+        };
+        if let Some(user) = user {
+            self.set_user(user);
+        }
+
         self.notifies
-            .set(storage.read(NOTIFIES).is_some() && alert::may_notify());
-        self.sounds.set(storage.read(SOUNDS).is_some());
-        // Whether the user sees the room decides whether its messages are read.
+            .set(profile.has(Choice::Notifications) && alert::may_notify());
+        self.sounds.set(profile.has(Choice::Sound));
+
+        // The messages of a room count as read only while the user sees the room.
         self.on_visibility();
         for room in self.rooms.get_untracked() {
             room.restore();
         }
-        self.store_visit(&self.shown.get_untracked());
+        profile.add_visit(&self.shown.get_untracked());
 
         dom::listen_for_ever(&window(), "online", move || self.on_visibility());
         dom::listen_for_ever(&window(), "offline", move || self.disconnect());
@@ -139,8 +132,7 @@ impl PageState {
 
         let (commands, received) = unbounded();
         self.commands.set_value(Some(commands));
-        self.sign_in.restore(&storage);
-        self.show_input();
+        self.sign_in.restore(&self.storage());
         self.awake.set(true);
         spawn_local_scoped_with_cancellation(keep_connected(self, received));
         // Tests and scripts use this attribute to detect that the page responds. The page does not depend on it.
@@ -190,7 +182,7 @@ impl PageState {
         self.send(Command::Unsubscribe {
             room: name.clone().into(),
         });
-        self.store_rooms();
+        self.profile().remove_room(name);
     }
 
     /// Returns the number of unread messages in all rooms.
@@ -204,13 +196,13 @@ impl PageState {
     /// Sets whether mentions are shown as notifications.
     pub(in crate::app) fn set_notifies(self, is_on: bool) {
         self.notifies.set(is_on);
-        self.store_choice(NOTIFIES, is_on);
+        self.profile().set(Choice::Notifications, is_on);
     }
 
     /// Sets whether mentions play a sound.
     pub(in crate::app) fn set_sounds(self, is_on: bool) {
         self.sounds.set(is_on);
-        self.store_choice(SOUNDS, is_on);
+        self.profile().set(Choice::Sound, is_on);
     }
 
     /// Connects at once.
@@ -230,9 +222,8 @@ impl PageState {
 
     /// Changes the user's id to `name`.
     pub(in crate::app) fn rename(self, name: UserId) {
-        self.storage().write(ID, name.as_str());
-        self.set_user(name);
-        self.connect();
+        self.profile().set_id(&name);
+        self.reconnect_as(name);
     }
 
     /// Sets the icon of the tab. It has a mark if there are unread messages.
@@ -280,33 +271,27 @@ impl PageState {
         self.command(ConnectionCommand::Send(command));
     }
 
-    /// Returns the stored read mark of the room `name`.
-    pub(super) fn read_mark(self, name: &RoomName) -> Option<ReadPosition> {
-        self.storage().read(&format!("{READ}{name}"))?.parse().ok()
-    }
-
-    /// Stores the read mark of the room `name`.
-    pub(super) fn store_read_mark(self, name: &RoomName, position: &ReadPosition) {
-        self.storage()
-            .write(&format!("{READ}{name}"), &position.to_string());
+    /// Returns the stored profile of the user.
+    pub(super) fn profile(self) -> Profile {
+        Profile::new(self.storage())
     }
 
     /// Records a new token of the user, which the server has accepted or the next connection uses.
     pub(super) fn on_new_token(self, token: Token) {
         self.sign_in.renew(&self.storage(), token);
         for room in self.rooms.get_untracked() {
-            if matches!(
-                room.access.get_untracked(),
-                RoomAccess::Unknown | RoomAccess::Granted | RoomAccess::ReadOnly
-            ) {
+            if room.access.with_untracked(RoomAccess::depends_on_token) {
                 room.access.set(self.granted_access(&room.name()));
             }
         }
     }
 
-    /// Returns the access to the room `name` that a subscription grants, as far as the page knows.
+    /// Returns the access to the room `name` that a subscription grants, as far as the page knows. Nobody writes before the server
+    /// has named the user, because it is not known to whom the messages would belong.
     pub(super) fn granted_access(self, name: &RoomName) -> RoomAccess {
-        if !self.is_open && (self.sign_in.is_guest() || self.sign_in.is_read_only(name)) {
+        if !self.is_open && self.me.with_untracked(Option::is_none) {
+            RoomAccess::Unknown
+        } else if !self.is_open && (self.sign_in.is_guest() || self.sign_in.is_read_only(name)) {
             RoomAccess::ReadOnly
         } else {
             RoomAccess::Granted
@@ -371,8 +356,33 @@ impl PageState {
         })
     }
 
+    /// Records that the server has accepted the connection. Returns true if another connection is needed: the unsent messages of
+    /// the user were not known when this one was opened.
+    pub(super) fn on_welcome(self, welcome: &Welcome) -> bool {
+        self.connection.set(ConnectionStatus::Live);
+        self.welcome.set_value(Some(welcome.clone()));
+        if self.is_open {
+            return false;
+        }
+        self.sign_in.on_welcome(&welcome.id);
+        if self
+            .me
+            .with_untracked(|me| me.as_ref() == Some(&welcome.id))
+        {
+            return false;
+        }
+
+        self.set_user(welcome.id.clone());
+        let mut has_pending = false;
+        for room in self.rooms.get_untracked() {
+            has_pending |= room.restore_outbox();
+        }
+        has_pending
+    }
+
     pub(super) fn on_disconnect(self) {
         self.connection.set(ConnectionStatus::Connecting);
+        self.welcome.set_value(None);
         self.set_round_trip(None);
         for room in self.rooms.get_untracked() {
             room.on_disconnect();
@@ -391,7 +401,7 @@ impl PageState {
         }
     }
 
-    /// Records that the server refuses the room `name`. Reports whether the page has others.
+    /// Records that the server refuses the room `name`. Returns true if the page has others.
     pub(super) fn refuse(self, name: &RoomName) -> bool {
         if let Some(room) = self.room(name.as_str())
             && !room.is_refused()
@@ -418,7 +428,7 @@ impl PageState {
         self.base.get_value()
     }
 
-    /// Reports whether the page has more than one room.
+    /// Returns true if the page has more than one room.
     fn has_others(self) -> bool {
         self.rooms.with_untracked(|rooms| rooms.len() > 1)
     }
@@ -435,10 +445,14 @@ impl PageState {
         let room = untrack(|| self.shown_room());
         if is_new {
             room.restore();
+            if let Some(welcome) = self.welcome.get_value() {
+                room.receive(vec![Push::Welcome(welcome)]);
+            }
             self.send(room.subscribe());
         }
         room.on_shown();
-        self.store_visit(name);
+        // The list on the page keeps its order, because it must not move while the user clicks in it.
+        self.profile().add_visit(name);
     }
 
     /// Adds the room `name`, unless it is a room of the page.
@@ -451,11 +465,10 @@ impl PageState {
         let list = MessageList::in_background();
         let access = self.granted_access(&name);
         let room = owner.with(|| RoomState::new(self, name, access, list));
+        room.messages
+            .update(|list| list.set_browser(self.browser.get_value()));
         if let Some(user) = self.me.get_untracked() {
-            room.messages.update(|list| {
-                list.set_browser(self.browser.get_value());
-                list.set_user(user);
-            });
+            room.messages.update(|list| list.set_user(user));
         }
         self.rooms.update(|rooms| rooms.push(room));
     }
@@ -469,6 +482,7 @@ impl PageState {
         let name = name
             .and_then(|name| RoomName::parse(&name).ok())
             .unwrap_or_else(RoomName::lobby);
+
         if self.shown.with_untracked(|shown| *shown != name) {
             self.show(&name);
         }
@@ -479,16 +493,11 @@ impl PageState {
 
     /// Applies the name and the read marks that another tab has stored.
     fn on_stored(self) {
-        let stored = self
-            .storage()
-            .read(ID)
-            .and_then(|id| UserId::parse(&id).ok());
-        if let Some(name) = stored
+        if let Some(name) = self.profile().id()
             && self.is_open
             && self.me.with_untracked(|me| me.as_ref() != Some(&name))
         {
-            self.set_user(name);
-            self.connect();
+            self.reconnect_as(name);
         }
 
         for room in self.rooms.get_untracked() {
@@ -513,63 +522,26 @@ impl PageState {
         });
     }
 
-    /// Shows the input to a user with a token, without waiting for the server.
-    fn show_input(self) {
+    /// Changes the user's id to `name`. The old name leaves the rooms for good, so that the user is not present twice.
+    fn reconnect_as(self, name: UserId) {
         for room in self.rooms.get_untracked() {
-            if room.access.get_untracked() == RoomAccess::Unknown && self.sign_in.is_usable() {
-                room.access.set(self.granted_access(&room.name()));
-            }
+            self.send(Command::Unsubscribe {
+                room: room.name().into(),
+            });
         }
+
+        self.set_user(name);
+        self.connect();
     }
 
     fn set_user(self, user: UserId) {
         if self.is_open {
-            self.storage().set_cookie(NAME_COOKIE, user.as_str());
+            self.profile().set_name_cookie(&user);
         }
         for room in self.rooms.get_untracked() {
             room.messages.update(|list| list.set_user(user.clone()));
         }
         self.me.set(Some(user));
-    }
-
-    fn store_choice(self, key: &str, is_on: bool) {
-        if is_on {
-            self.storage().write(key, "on");
-        } else {
-            self.storage().remove(key);
-        }
-    }
-
-    fn stored_rooms(self) -> Vec<RoomName> {
-        let stored = self.storage().read(ROOMS).unwrap_or_default();
-        let names = stored
-            .split(' ')
-            .filter_map(|name| RoomName::parse(name).ok());
-        names.take(MAX_ROOMS).collect()
-    }
-
-    /// Stores `name` as the latest of the rooms. The list on the page keeps its order, because it must not move while the user
-    /// clicks in it.
-    fn store_visit(self, name: &RoomName) {
-        let mut names = vec![name.clone()];
-        names.extend(
-            self.stored_rooms()
-                .into_iter()
-                .filter(|other| other != name),
-        );
-        self.write_rooms(&names);
-    }
-
-    /// Removes the rooms that were left from the storage.
-    fn store_rooms(self) {
-        let mut names = self.stored_rooms();
-        names.retain(|name| self.room(name.as_str()).is_some());
-        self.write_rooms(&names);
-    }
-
-    fn write_rooms(self, names: &[RoomName]) {
-        let names: Vec<&str> = names.iter().take(MAX_ROOMS).map(RoomName::as_str).collect();
-        self.storage().write(ROOMS, &names.join(" "));
     }
 }
 
@@ -578,25 +550,4 @@ fn find(rooms: &[RoomState], name: &str) -> Option<RoomState> {
         .iter()
         .find(|room| room.name().as_str() == name)
         .copied()
-}
-
-/// Returns the id of this browser. Creates and stores one at the first visit.
-fn own_id(storage: &PageStorage) -> UserId {
-    if let Some(id) = storage.read(ID).and_then(|id| UserId::parse(&id).ok()) {
-        return id;
-    }
-
-    let id = UserId::guest((crate::browser::random() * f64::from(u32::MAX)) as u64);
-    storage.write(ID, id.as_str());
-    id
-}
-
-/// Returns the number of this browser. Creates and stores one at the first visit.
-fn own_number(storage: &PageStorage) -> u32 {
-    let stored = storage.read(BROWSER).and_then(|number| number.parse().ok());
-    stored.unwrap_or_else(|| {
-        let number = (crate::browser::random() * f64::from(u32::MAX)) as u32;
-        storage.write(BROWSER, &number.to_string());
-        number
-    })
 }

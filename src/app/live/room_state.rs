@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use leptos::leptos_dom::helpers::{TimeoutHandle, set_timeout_with_handle};
 use leptos::prelude::*;
-use serde::{Deserialize, Serialize};
 
-use super::calendar::{self, Clock};
+use super::calendar::{self, ShownTime};
 use super::connection_status::ConnectionStatus;
-use super::message_list::{Effect, MessageList};
+use super::message_list::{ListEffect, MessageList};
 use super::page_state::PageState;
 use super::pending_message::PendingMessage;
+use super::room_access::RoomAccess;
 use super::room_presence::RoomPresence;
 use super::row::{Message, MessageState, RowView};
 use super::typing::{SHOWN_FOR, SIGNAL_INTERVAL, TYPING, TypingUsers};
+use super::unsent_texts::UnsentTexts;
 use crate::app::message_text;
 use crate::browser::scroll::Viewport;
 use crate::browser::{clock, dom};
@@ -69,29 +70,6 @@ pub enum Composing {
     },
 }
 
-/// The access of the page to a room.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RoomAccess {
-    /// Not known: the server has rendered the page without the right to write, and the user may have a token.
-    Unknown,
-    /// The page is subscribed, or will be with the next connection.
-    Granted,
-    /// The same, and the user's token grants no right to write.
-    ReadOnly,
-    /// The room was closed for good. Its messages can be read, and there will be no others.
-    Ended,
-    /// The room was deleted with its messages, or has expired. The page is not subscribed.
-    Deleted,
-    /// The server refused the subscription, or ended it.
-    Refused {
-        /// The reason, if the subscription was ended.
-        code: Option<UnsubscribeCode>,
-        /// The server's explanation.
-        message: String,
-    },
-}
-
 /// The state of one room.
 #[derive(Clone, Copy, Debug)]
 pub struct RoomState {
@@ -116,7 +94,7 @@ pub struct RoomState {
     signalled: StoredValue<Option<Duration>>,
     /// The read mark as it is stored.
     stored_read_mark: StoredValue<Option<ReadPosition>>,
-    /// The timer of [`Effect::wake_after`].
+    /// The timer of [`ListEffect::wake_after`].
     timer: StoredValue<Option<TimeoutHandle>>,
 }
 
@@ -130,6 +108,7 @@ impl RoomState {
     ) -> Self {
         // The message of a permalink is already found.
         let scroll_to = messages.has_found().then_some(ScrollTarget::Found);
+
         Self {
             page,
             access: RwSignal::new(access),
@@ -160,6 +139,11 @@ impl RoomState {
             return SendResult::Refused;
         }
 
+        let at = clock::now();
+        let (Some(key), Some(from)) = (self.page.new_key(at), self.page.me.get_untracked()) else {
+            return SendResult::Refused;
+        };
+
         let (reply_to, edits) = match self.composing.get_untracked() {
             Composing::New => (None, None),
             Composing::Reply { offset, .. } => (Some(offset), None),
@@ -167,27 +151,24 @@ impl RoomState {
         };
         self.composing.set(Composing::New);
 
-        let at = clock::now();
-        let key = self.page.new_key(at);
-        if let (Some(key), Some(from)) = (key, self.page.me.get_untracked()) {
-            let pending = PendingMessage {
-                key,
-                from,
-                at,
-                text: text.to_owned(),
-                reply_to,
-                edits,
-                position: self
-                    .messages
-                    .with_untracked(|list| list.position().cloned()),
-            };
-            // The message is stored before it is sent, so that a crash does not lose it.
-            let key = self.outbox_key(pending.key.as_str());
-            self.page.storage().write(&key, &pending.encode());
-
-            self.change(|list| list.send(pending, clock::since_start()));
-            self.to_end();
+        let pending = PendingMessage {
+            key,
+            from,
+            at,
+            text: text.to_owned(),
+            reply_to,
+            edits,
+            position: self
+                .messages
+                .with_untracked(|list| list.position().cloned()),
+        };
+        // The message is stored before it is sent, so that a crash does not lose it.
+        if let Some(texts) = self.unsent_texts() {
+            texts.add(&pending);
         }
+
+        self.change(|list| list.send(pending, clock::since_start()));
+        self.to_end();
         SendResult::Queued
     }
 
@@ -251,7 +232,7 @@ impl RoomState {
         self.page.send(Command::Delete { room, offset });
     }
 
-    /// Reports whether the user may edit and delete `message`: an own one, on a server that verifies names.
+    /// Returns true if the user may edit and delete `message`: an own one, on a server that verifies names.
     pub(in crate::app) fn may_change(self, message: &Message) -> bool {
         !self.page.is_open
             && message.state == MessageState::Stored
@@ -307,18 +288,16 @@ impl RoomState {
         }
     }
 
-    /// Returns the draft that was stored when the user left the page.
+    /// Returns the draft that was stored when the user left the page. Tracks the user, whose own draft it is.
     pub(in crate::app) fn draft(self) -> Option<String> {
-        self.page.storage().read(&self.draft_key())
+        self.page.me.track();
+        self.unsent_texts()?.draft()
     }
 
     /// Stores `text` as a draft, in case the user leaves the page.
     pub(in crate::app) fn keep_draft(self, text: &str) {
-        let (storage, key) = (self.page.storage(), self.draft_key());
-        if text.is_empty() {
-            storage.remove(&key);
-        } else {
-            storage.write(&key, text);
+        if let Some(texts) = self.unsent_texts() {
+            texts.set_draft(text);
         }
     }
 
@@ -365,12 +344,12 @@ impl RoomState {
     }
 
     /// Returns `at`, in milliseconds since 1970 UTC, in the local time zone, or in UTC until the page is awake.
-    pub(in crate::app) fn clock(self, at: u64) -> Clock {
+    pub(in crate::app) fn clock(self, at: u64) -> ShownTime {
         let is_local = self.page.awake.get();
-        Clock::new(at, is_local.then(|| ahead_of_utc(at, is_local)))
+        ShownTime::new(at, is_local.then(|| ahead_of_utc(at, is_local)))
     }
 
-    /// Reports whether the user may write in the room, as far as the page knows.
+    /// Returns true if the user may write in the room, as far as the page knows.
     pub(in crate::app) fn is_writable(self) -> bool {
         self.access.with(|access| *access == RoomAccess::Granted)
     }
@@ -381,19 +360,18 @@ impl RoomState {
         self.page.send(self.subscribe());
     }
 
-    /// Reports whether the server refuses the room.
+    /// Returns true if the server refuses the room.
     pub(super) fn is_refused(self) -> bool {
-        self.access
-            .with_untracked(|access| matches!(access, RoomAccess::Refused { .. }))
+        self.access.with_untracked(RoomAccess::is_refused)
     }
 
-    /// Reports whether the room was deleted.
+    /// Returns true if the room was deleted.
     pub(super) fn is_deleted(self) -> bool {
         self.access
             .with_untracked(|access| *access == RoomAccess::Deleted)
     }
 
-    /// Reports whether the server has confirmed the subscription.
+    /// Returns true if the server has confirmed the subscription.
     pub(super) fn is_subscribed(self) -> bool {
         self.messages
             .with_untracked(|list| list.cursor().is_subscribed())
@@ -408,19 +386,25 @@ impl RoomState {
 
     /// Restores the unsent messages and the read mark that the browser has stored.
     pub(super) fn restore(self) {
-        let pending = self.page.storage().read_all(&self.outbox_key(""));
-        let pending = pending
-            .iter()
-            .filter_map(|(key, entry)| PendingMessage::decode(key, entry))
-            .collect();
-        let mark = self.page.read_mark(&self.name());
+        let mark = self.page.profile().read_mark(&self.name());
         self.stored_read_mark.set_value(mark.clone());
 
-        self.messages.update(|list| {
-            // Unsent messages may move the position back, so the read mark comes first.
-            list.restore_read_mark(mark);
-            list.restore(pending);
-        });
+        // Unsent messages may move the position back, so the read mark comes first.
+        self.messages.update(|list| list.restore_read_mark(mark));
+        self.restore_outbox();
+    }
+
+    /// Replaces the unsent messages by those that the browser has stored for the user. Returns true if there are any: they may be
+    /// in the log before the position of an open subscription.
+    pub(super) fn restore_outbox(self) -> bool {
+        let Some(texts) = self.unsent_texts() else {
+            return false;
+        };
+
+        let pending = texts.messages();
+        let has_pending = !pending.is_empty();
+        self.messages.update(|list| list.restore(pending));
+        has_pending
     }
 
     /// Records frames of the server about the room.
@@ -526,7 +510,7 @@ impl RoomState {
 
     /// Applies the read mark that another tab has stored.
     pub(super) fn apply_read_mark(self) {
-        let mark = self.page.read_mark(&self.name());
+        let mark = self.page.profile().read_mark(&self.name());
         if let Some(mark) = mark
             && self
                 .stored_read_mark
@@ -545,25 +529,20 @@ impl RoomState {
                 .stored_read_mark
                 .with_value(|stored| stored.as_ref() != Some(&mark))
         {
-            self.page.store_read_mark(&self.name(), &mark);
+            self.page.profile().set_read_mark(&self.name(), &mark);
             self.stored_read_mark.set_value(Some(mark));
         }
     }
 
-    /// Adds messages of the log that follow each other.
-    pub(super) fn insert(self, messages: Vec<Publication>) {
-        self.change(|list| list.insert_page(messages));
-    }
-
     /// Changes the message list, and performs the effect.
-    pub(super) fn change(self, change: impl FnOnce(&mut MessageList) -> Effect) {
+    pub(super) fn change(self, change: impl FnOnce(&mut MessageList) -> ListEffect) {
         if let Some(effect) = self.messages.try_update(change) {
             self.apply(effect);
         }
     }
 
-    fn apply(self, effect: Effect) {
-        let Effect {
+    fn apply(self, effect: ListEffect) {
+        let ListEffect {
             send,
             forget,
             wake_after,
@@ -573,8 +552,10 @@ impl RoomState {
             self.page.send(command.in_room(&self.name()));
         }
 
-        for key in forget {
-            self.page.storage().remove(&self.outbox_key(key.as_str()));
+        if let Some(texts) = self.unsent_texts() {
+            for key in &forget {
+                texts.remove(key);
+            }
         }
 
         if let Some(time) = wake_after {
@@ -590,13 +571,12 @@ impl RoomState {
         }
     }
 
-    /// Returns the storage key of the pending message `key` of this room.
-    fn outbox_key(self, key: &str) -> String {
-        format!("fanfare.outbox.{} {key}", self.name())
-    }
-
-    fn draft_key(self) -> String {
-        format!("fanfare.draft.{}", self.name())
+    /// Returns the user's texts for this room that the browser has stored; `None` until the user is known.
+    fn unsent_texts(self) -> Option<UnsentTexts> {
+        let user = self.page.me.get_untracked()?;
+        // Where everyone may choose any name, the texts belong to the browser.
+        let owner = (!self.page.is_open).then_some(user);
+        Some(UnsentTexts::new(self.page.storage(), self.name(), owner))
     }
 }
 

@@ -40,7 +40,7 @@ pub struct Message {
     /// The time in milliseconds since 1970 UTC: by the server's clock, or by the browser's until it is stored.
     pub at: u64,
     /// The content.
-    pub content: Content,
+    pub content: MessageContent,
     /// The application's own type of the message.
     pub kind: Option<Kind>,
     /// The offset of the message that this one answers.
@@ -63,7 +63,7 @@ pub struct Message {
 
 /// The content of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Content {
+pub enum MessageContent {
     /// Text.
     Text(Arc<str>),
     /// A JSON value, as compact text.
@@ -193,8 +193,11 @@ impl Message {
     /// Returns the text, or the JSON text.
     pub fn text(&self) -> Option<&str> {
         match &self.content {
-            Content::Text(text) | Content::Json(text) => Some(text),
-            Content::Binary { .. } | Content::Joined | Content::Left | Content::Deleted => None,
+            MessageContent::Text(text) | MessageContent::Json(text) => Some(text),
+            MessageContent::Binary { .. }
+            | MessageContent::Joined
+            | MessageContent::Left
+            | MessageContent::Deleted => None,
         }
     }
 }
@@ -230,7 +233,7 @@ impl Row {
     }
 }
 
-impl Content {
+impl MessageContent {
     /// Returns the content of a message of this `kind`.
     pub(super) fn new(body: Body, kind: Option<&Kind>) -> Self {
         match kind {
@@ -246,7 +249,7 @@ impl Content {
     }
 }
 
-impl From<Body> for Content {
+impl From<Body> for MessageContent {
     fn from(body: Body) -> Self {
         match body {
             Body::Text(text) => Self::Text(text.into()),
@@ -275,7 +278,7 @@ mod tests {
         let message = Message {
             from: UserId::parse(from).expect("a name"),
             at,
-            content: Content::Binary { bytes: 1 },
+            content: MessageContent::Binary { bytes: 1 },
             state: MessageState::Stored,
             key: None,
             browser: None,
@@ -338,8 +341,8 @@ mod tests {
             ("AAAAAA==", 4),
         ] {
             assert_eq!(
-                Content::from(Body::Data(data.into())),
-                Content::Binary { bytes }
+                MessageContent::from(Body::Data(data.into())),
+                MessageContent::Binary { bytes }
             );
         }
     }

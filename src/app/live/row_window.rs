@@ -21,13 +21,13 @@ const ROW_HEIGHT: f64 = 32.0;
 
 /// A range of rows.
 #[derive(Clone, Debug)]
-pub(super) struct Window {
+pub(super) struct RowWindow {
     range: Range<usize>,
     follows: bool,
     row_height: f64,
 }
 
-impl Default for Window {
+impl Default for RowWindow {
     fn default() -> Self {
         Self {
             range: 0..0,
@@ -37,7 +37,7 @@ impl Default for Window {
     }
 }
 
-impl Window {
+impl RowWindow {
     /// Returns the drawn rows.
     pub(super) fn range(&self) -> Range<usize> {
         self.range.clone()
@@ -142,7 +142,7 @@ mod tests {
     use super::*;
 
     /// Returns a view of 600 pixels that begins `above` pixels below the first drawn row. Each row has 30 pixels.
-    fn viewport(window: &Window, above: f64) -> Viewport {
+    fn viewport(window: &RowWindow, above: f64) -> Viewport {
         let rows = window.range.len() as f64 * 30.0;
         Viewport {
             at_end: false,
@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn the_end_is_followed_until_the_user_reads_elsewhere() {
-        let mut window = Window::default();
+        let mut window = RowWindow::default();
         window.settle(1000, None);
         assert_eq!(window.range(), 900..1000);
 
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_held_row_stays_drawn_and_ends_the_following_when_it_is_far_from_the_end() {
-        let mut window = Window::default();
+        let mut window = RowWindow::default();
         window.settle(1000, Some(950));
         assert_eq!(window.range(), 900..1000);
 
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn rows_that_are_added_above_leave_the_same_rows_drawn() {
-        let mut window = Window::default();
+        let mut window = RowWindow::default();
         window.show(500, 1000);
         assert_eq!(window.range(), 425..575);
 
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn near_the_edge_of_the_window_more_rows_are_drawn() {
-        let mut window = Window::default();
+        let mut window = RowWindow::default();
         window.show(500, 1000);
 
         assert!(window.update(viewport(&window, 100.0), 1000, None));
@@ -226,7 +226,7 @@ mod tests {
         fn the_window_is_within_the_log_and_of_its_size(
             rows in 0..5000_usize, above in -200_000.0..200_000.0_f64, at in 0..5000_usize,
         ) {
-            let mut window = Window::default();
+            let mut window = RowWindow::default();
             window.settle(rows, None);
             window.show(at.min(rows), rows);
             window.update(viewport(&window, above), rows, None);

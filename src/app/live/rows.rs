@@ -1,4 +1,4 @@
-//! The rows of the log in its order, and the [`Window`] of those that are drawn.
+//! The rows of the log in its order, and the [`RowWindow`] of those that are drawn.
 //!
 //! # Invariants
 //!
@@ -8,12 +8,15 @@
 
 use std::collections::VecDeque;
 
-use super::row::{Content, Entry, GapState, LAST, Message, MessageState, Row};
-use super::row_window::Window;
+use super::row::{Entry, GapState, LAST, Message, MessageContent, MessageState, Row};
+use super::row_window::RowWindow;
 use crate::browser::scroll::Viewport;
 use crate::protocol::{Offset, UserId};
 
-/// The most rows that a page holds, about 20 MB. Older messages stay on the server.
+/// The most rows while the end of the log is followed. Older messages are read from the server again when the user scrolls up.
+pub(super) const MAX_FOLLOWED: usize = 2000;
+
+/// The most rows while the user reads elsewhere in the log.
 pub(super) const MAX_ROWS: usize = 100_000;
 
 /// The sorted rows.
@@ -22,7 +25,7 @@ pub(super) struct Rows {
     list: VecDeque<Row>,
     newest_id: u64,
     /// The range of drawn rows.
-    pub(super) window: Window,
+    pub(super) window: RowWindow,
     /// The row that stays drawn, because it has the focus.
     pub(super) held: Option<u64>,
 }
@@ -121,7 +124,7 @@ impl Rows {
         }
     }
 
-    /// Reports whether a gap begins at `start` or later, and before `end`.
+    /// Returns true if a gap begins at `start` or later, and before `end`.
     pub(super) fn has_gap(&self, start: Offset, end: Offset) -> bool {
         !self.gaps(start, end).is_empty()
     }
@@ -136,7 +139,7 @@ impl Rows {
             .collect()
     }
 
-    /// Reports whether the row `id` is the row `other`, or after it.
+    /// Returns true if the row `id` is the row `other`, or after it.
     pub(super) fn is_at_or_after(&self, id: u64, other: u64) -> bool {
         self.position(id) >= self.position(other)
     }
@@ -151,7 +154,7 @@ impl Rows {
     pub(super) fn last_text_of(&self, user: &UserId) -> Option<u64> {
         let is_own_text = |row: &&Row| {
             row.message().is_some_and(|message| {
-                message.from == *user && matches!(message.content, Content::Text(_))
+                message.from == *user && matches!(message.content, MessageContent::Text(_))
             })
         };
         self.list.iter().rev().find(is_own_text).map(|row| row.id)
@@ -191,7 +194,7 @@ impl Rows {
     /// Deletes the content of the message that is stored at `offset`.
     pub(super) fn erase(&mut self, offset: Offset) {
         if let Some(message) = self.find_stored(offset) {
-            message.content = Content::Deleted;
+            message.content = MessageContent::Deleted;
         }
     }
 
@@ -199,7 +202,7 @@ impl Rows {
     pub(super) fn search(&self, words: &str) -> Vec<u64> {
         let words = words.to_ascii_lowercase();
         let holds = |row: &&Row| match row.message().map(|message| &message.content) {
-            Some(Content::Text(text) | Content::Json(text)) => contains(text, &words),
+            Some(MessageContent::Text(text) | MessageContent::Json(text)) => contains(text, &words),
             _ => false,
         };
 
@@ -287,15 +290,20 @@ impl Rows {
         }
     }
 
-    /// Removes the oldest rows beyond [`MAX_ROWS`], and moves the window if it follows the end. Call it after changes.
-    /// Returns whether rows were removed.
-    pub(super) fn tidy(&mut self) -> bool {
-        let mut dropped = false;
-        while self.list.len() > MAX_ROWS && self.list.front().is_some_and(|row| row.order < LAST) {
-            self.list.pop_front();
+    /// Removes the oldest rows beyond [`MAX_FOLLOWED`] or [`MAX_ROWS`], and moves the window if it follows the end. Call it after
+    /// changes. Returns the removed rows.
+    pub(super) fn tidy(&mut self) -> Vec<Row> {
+        let limit = if self.window.follows() {
+            MAX_FOLLOWED
+        } else {
+            MAX_ROWS
+        };
+        let mut dropped = Vec::new();
+        while self.list.len() > limit && self.list.front().is_some_and(|row| row.order < LAST) {
+            dropped.extend(self.list.pop_front());
             self.window.removed(0);
-            dropped = true;
         }
+
         let held = self.held.and_then(|id| self.position(id));
         self.window.settle(self.list.len(), held);
         dropped
@@ -313,7 +321,7 @@ impl Rows {
     }
 }
 
-/// Reports whether `text` contains `words`, which are in lower case. The standard library's search is linear
+/// Returns true if `text` contains `words`, which are in lower case. The standard library's search is linear
 /// (Crochemore and Perrin, "Two-way string-matching", 1991).
 fn contains(text: &str, words: &str) -> bool {
     !words.is_empty() && text.to_ascii_lowercase().contains(words)

@@ -8,7 +8,7 @@ use super::connection_status::Refusal;
 use super::token_claims;
 use crate::app::snapshot::SignIn;
 use crate::browser::storage::PageStorage;
-use crate::browser::{clock, token};
+use crate::browser::{clock, http, token};
 use crate::protocol::{RoomName, Token, UserId};
 
 /// The sign-in of the user.
@@ -16,6 +16,8 @@ use crate::protocol::{RoomName, Token, UserId};
 pub struct SignInState {
     /// The user, once the server has verified the name.
     pub user: RwSignal<Option<UserId>>,
+    /// True if the proxy that named the user does not do so any more.
+    pub has_ended: RwSignal<bool>,
     settings: StoredValue<SignIn>,
     /// True if a proxy named the user. A token is not needed then.
     is_by_proxy: bool,
@@ -32,6 +34,7 @@ impl SignInState {
         Self {
             is_by_proxy: user.is_some(),
             user: RwSignal::new(user),
+            has_ended: RwSignal::new(false),
             settings: StoredValue::new(settings),
             token: StoredValue::new(None),
             claims: StoredValue::new(None),
@@ -45,7 +48,7 @@ impl SignInState {
             .with_value(|settings| settings.page_url.clone())
     }
 
-    /// Reports whether a token can sign in the user.
+    /// Returns true if a token can sign in the user.
     pub(in crate::app) fn accepts_tokens(self) -> bool {
         self.settings.with_value(|settings| settings.accepts_tokens)
     }
@@ -89,7 +92,7 @@ impl SignInState {
         self.is_rejected.set_value(false);
     }
 
-    /// Records that the server has refused the token. Reports whether the page can get another one.
+    /// Records that the server has refused the token. Returns true if the page can get another one.
     pub(super) fn on_token_refused(self) -> bool {
         let can_renew = self.token_url().is_some() && self.token.with_value(Option::is_some);
         if can_renew {
@@ -98,7 +101,7 @@ impl SignInState {
         can_renew
     }
 
-    /// Reports whether the server can be expected to accept the token, or needs none.
+    /// Returns true if the server can be expected to accept the token, or needs none.
     pub(super) fn is_usable(self) -> bool {
         let has_token = self.token.with_value(Option::is_some);
         self.is_by_proxy || (has_token && !self.is_rejected.get_value() && !self.is_expired())
@@ -111,8 +114,16 @@ impl SignInState {
         Some(life).filter(|life| !life.is_zero())
     }
 
+    /// Records that a connection could not be opened. If a proxy named the user, a request of `url` shows if it still does.
+    pub(super) async fn on_connection_failed(self, url: &str) {
+        if self.is_by_proxy {
+            self.has_ended.set(http::needs_sign_in(url).await);
+        }
+    }
+
     /// Records that the server has accepted the connection of the user `id`. Without a token, the name is a guest's.
     pub(super) fn on_welcome(self, id: &UserId) {
+        self.has_ended.set(false);
         self.user.set((!self.is_guest()).then(|| id.clone()));
     }
 
@@ -126,12 +137,12 @@ impl SignInState {
         }
     }
 
-    /// Reports whether the user is not signed in.
+    /// Returns true if the user is not signed in.
     pub(super) fn is_guest(self) -> bool {
         !self.is_by_proxy && self.token.with_value(Option::is_none)
     }
 
-    /// Reports whether the token grants no right to write in `room`, as far as the page can read it.
+    /// Returns true if the token grants no right to write in `room`, as far as the page can read it.
     pub(super) fn is_read_only(self, room: &RoomName) -> bool {
         let has_rights = self
             .settings

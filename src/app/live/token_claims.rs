@@ -29,7 +29,7 @@ pub(super) fn expires_at(claims: &[u8]) -> Option<Duration> {
     Duration::try_from_secs_f64(exp).ok()
 }
 
-/// Reports whether `claims`, as JSON, grant no right to write in `room`. Claims that cannot be read are left to the server.
+/// Returns true if `claims`, as JSON, grant no right to write in `room`. Claims that cannot be read are left to the server.
 pub(super) fn is_read_only(claims: &[u8], room: &RoomName) -> bool {
     let Ok(RoomClaims { rooms }) = serde_json::from_slice(claims) else {
         return false;

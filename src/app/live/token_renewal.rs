@@ -41,7 +41,7 @@ impl TokenRenewal {
         }
     }
 
-    /// Gets a token for the next connection, unless the page has one. Reports whether the connection can be opened: the
+    /// Gets a token for the next connection, unless the page has one. Returns true if the connection can be opened: the
     /// server decides about a user who is not signed in, but an endpoint that is away is tried again.
     pub(super) async fn prepare(&mut self) -> bool {
         let sign_in = self.page.sign_in;

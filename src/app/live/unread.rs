@@ -93,7 +93,7 @@ impl Unread {
         self.read
     }
 
-    /// Reports whether messages after the line may be older than `oldest`, the oldest loaded one.
+    /// Returns true if messages after the line may be older than `oldest`, the oldest loaded one.
     pub(super) fn extends_before(self, oldest: Offset) -> bool {
         self.line.is_some_and(|line| line < oldest)
     }
@@ -120,7 +120,7 @@ impl Unread {
         self.first = self.first.map(|(_, id)| (Offset(0), id));
     }
 
-    /// Records whether the user sees the end of the log, whose newest message is at `newest`. Reports whether that changed.
+    /// Records whether the user sees the end of the log, whose newest message is at `newest`. Returns true if that changed.
     pub(super) fn attend(&mut self, is_attended: bool, newest: Offset) -> bool {
         let was = std::mem::replace(&mut self.is_attended, is_attended);
         if is_attended {
@@ -177,6 +177,25 @@ impl Unread {
                 self.first = Some((offset, id));
             }
         }
+    }
+
+    /// Records that a message of another user at `offset` was removed from the list, and whether it mentioned the user.
+    pub(super) fn remove(&mut self, offset: Offset, is_mention: bool) {
+        if self.line.is_some_and(|line| offset > line) {
+            self.count = self.count.saturating_sub(1);
+            self.mentions = self.mentions.saturating_sub(usize::from(is_mention));
+        }
+    }
+
+    /// Moves the line to the row `id` at `offset`, the oldest of the list, if its row was removed.
+    pub(super) fn move_line(&mut self, id: u64, offset: Offset) {
+        self.first = self.first.map(|first| {
+            if first.0 < offset {
+                (offset, id)
+            } else {
+                first
+            }
+        });
     }
 }
 

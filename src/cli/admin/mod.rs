@@ -15,8 +15,8 @@ use crate::cli::{Failure, interrupted, output, start};
 use crate::protocol::admin::{
     BanList, BanRequest, Banned, CloseRequest, ConnectionFilter, ConnectionList, ConnectionQuery,
     ConnectionSummary, DeletedMessage, DeletedRoom, HookList, HookSummary, Kicked, MAX_PAGE,
-    ReplayRequest, RoomLife, RoomLifeRequest, RoomList, RoomQuery, RoomState, RoomSummary,
-    UnbanQuery, Unbanned,
+    ReplayRequest, RoomExpiry, RoomLife, RoomLifeRequest, RoomList, RoomQuery, RoomState,
+    RoomSummary, UnbanQuery, Unbanned,
 };
 use crate::protocol::{Offset, RoomName, Token};
 
@@ -120,9 +120,10 @@ async fn execute(command: AdminCommand, api: &Api, is_json: bool) -> anyhow::Res
         AdminCommand::SetRoom { room, life } => {
             let request = RoomLifeRequest::from(life);
             let life: RoomLife = api.patch(&room_path(&room), &request).await?;
-            let sentence = match life.expires_at {
-                Some(at) => format!("expires at {}, unless it is used", utc(at)),
-                None => "does not expire".to_owned(),
+            let sentence = match (life.expiry, life.expires_at) {
+                (RoomExpiry::At(at), _) => format!("expires at {}", utc(at)),
+                (_, Some(at)) => format!("expires at {}, unless it is used", utc(at)),
+                (_, None) => "does not expire".to_owned(),
             };
             print_answer(&life, &sentence, is_json)
         }

@@ -80,7 +80,7 @@ impl Server {
         Self { url, tls }
     }
 
-    /// Reports whether the address is a loopback address.
+    /// Returns true if the address is a loopback address.
     pub(in crate::cli) fn is_on_loopback(&self) -> bool {
         match self.url.name() {
             ServerName::IpAddress(address) => std::net::IpAddr::from(*address).is_loopback(),

@@ -75,7 +75,7 @@ impl ServerUrl {
         })
     }
 
-    /// Reports whether the server uses TLS.
+    /// Returns true if the server uses TLS.
     pub(in crate::cli) const fn is_secure(&self) -> bool {
         self.is_secure
     }

@@ -59,7 +59,7 @@ impl Subscriptions {
         }
     }
 
-    /// Reports whether every message that the rooms had at the start of the subscriptions has been read; `false` while
+    /// Returns true if every message that the rooms had at the start of the subscriptions has been read; `false` while
     /// disconnected.
     pub(in crate::cli) fn have_caught_up(&self) -> bool {
         self.0.iter().all(|one| one.cursor.has_caught_up())
@@ -79,7 +79,7 @@ impl Subscriptions {
         oldest.or_else(|| positions.into_iter().max_by_key(|position| position.offset))
     }
 
-    /// Reports whether all rooms are closed and read to their end.
+    /// Returns true if all rooms are closed and read to their end.
     pub(in crate::cli) fn are_closed(&self) -> bool {
         self.0.iter().all(|one| one.is_closed)
     }

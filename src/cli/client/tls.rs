@@ -35,7 +35,7 @@ pub(in crate::cli) fn reason(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref::<Error>()
 }
 
-/// Reports whether a later attempt fails too. A wrong name or issuer stays wrong; an expired certificate may be
+/// Returns true if a later attempt fails too. A wrong name or issuer stays wrong; an expired certificate may be
 /// renewed.
 pub(super) const fn is_final(reason: &Error) -> bool {
     use CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};

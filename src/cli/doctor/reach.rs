@@ -25,7 +25,7 @@ pub(super) struct ProxyInfo {
 }
 
 impl ProxyInfo {
-    /// Reports whether the server is on this machine without a visible proxy.
+    /// Returns true if the server is on this machine without a visible proxy.
     pub(super) fn is_bare(&self) -> bool {
         self.peer.is_loopback() && self.proxy.is_none()
     }

@@ -99,7 +99,7 @@ impl DeliveryChecker {
         room.last = offset.max(room.last);
     }
 
-    /// Reports whether the message of `room` at `offset`, or a later one, has arrived. No message has the offset 0.
+    /// Returns true if the message of `room` at `offset`, or a later one, has arrived. No message has the offset 0.
     pub(super) fn has_reached(&self, room: &RoomName, offset: Offset) -> bool {
         let last = self.rooms.get(room).map(|room| room.last);
         last.unwrap_or_default() >= offset
@@ -129,7 +129,7 @@ impl DeliveryChecker {
 }
 
 impl DeliveryFaults {
-    /// Reports whether each stored message arrived once, in order and unaltered, and no position was lost.
+    /// Returns true if each stored message arrived once, in order and unaltered, and no position was lost.
     pub(super) const fn are_none(&self) -> bool {
         let Self {
             lost,

@@ -40,7 +40,7 @@ pub(super) struct VerifyResult {
 }
 
 impl VerifyResult {
-    /// Reports whether the server kept every promise.
+    /// Returns true if the server kept every promise.
     pub(super) fn is_whole(&self) -> bool {
         self.faults.are_none() && self.unanswered == 0 && self.returns.len() as u64 == self.cuts
     }
@@ -200,7 +200,7 @@ impl VerifyClient {
         Ok(())
     }
 
-    /// Cuts the connection if a new round has begun. Reports whether it did. A client that has not caught up since
+    /// Cuts the connection if a new round has begun. Returns true if it did. A client that has not caught up since
     /// the last round counts as away since this one.
     fn cut_if_due(&mut self) -> bool {
         let rounds = self.state.borrow_and_update().rounds;

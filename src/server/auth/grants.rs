@@ -101,11 +101,6 @@ pub enum GrantError {
 pub struct Grants(Vec<(RoomSelector, Access)>);
 
 impl Grants {
-    /// Returns the grant of `access` to every room.
-    pub fn everywhere(access: Access) -> Self {
-        Self(vec![(RoomPattern::every_room().into(), access)])
-    }
-
     /// Adds all grants of `others`.
     pub(super) fn extend(&mut self, others: &Self) {
         for (rooms, access) in &others.0 {
@@ -246,8 +241,8 @@ mod tests {
         let prefix = grants(&["staff-*:admin"]);
 
         assert!(!prefix.allow_everywhere(Right::Admin));
-        assert!(Grants::everywhere(Access::Admin).allow_everywhere(Right::Admin));
-        assert!(!Grants::everywhere(Access::ReadWrite).allow_everywhere(Right::Admin));
+        assert!(grants(&["*:admin"]).allow_everywhere(Right::Admin));
+        assert!(!grants(&["*:rw"]).allow_everywhere(Right::Admin));
     }
 
     #[test]

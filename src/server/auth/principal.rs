@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::protocol::{CloseCode, RoomName, RoomSelector, UserId};
-use crate::server::auth::{Access, Grants, Right, TokenError};
+use crate::server::auth::{Grants, Right, TokenError};
 use crate::server::room_rules::RoomRuleTable;
 
 /// The error of a request without access.
@@ -44,7 +44,7 @@ impl AuthError {
 /// The source of a principal's user id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Identity {
-    /// Chosen by the client, in open mode.
+    /// Chosen by the client, in open mode: every client may read and publish in every room.
     Claimed,
     /// A guest id: the server has keys and the client has no token. The rules say which rooms are public.
     Guest(Arc<RoomRuleTable>),
@@ -66,10 +66,9 @@ pub struct Principal {
 impl Principal {
     /// Returns the principal of every client in open mode.
     pub fn open() -> Self {
-        let grants = Grants::everywhere(Access::ReadWrite);
         Self {
             identity: Identity::Claimed,
-            grants,
+            grants: Grants::default(),
             expires_at: None,
             rate: None,
         }
@@ -154,8 +153,9 @@ impl Principal {
     /// Returns true if the principal has `right` in `room`.
     pub fn may(&self, right: Right, room: &RoomName) -> bool {
         match &self.identity {
+            Identity::Claimed => right != Right::Admin,
             Identity::Guest(rules) => right == Right::Read && rules.of(room).is_public,
-            Identity::Claimed | Identity::Proven(_) => self.grants.allow(right, room),
+            Identity::Proven(_) => self.grants.allow(right, room),
         }
     }
 
@@ -176,8 +176,9 @@ impl Principal {
         match rooms {
             RoomSelector::Room(room) => self.may(Right::Read, room),
             RoomSelector::Pattern(pattern) => match &self.identity {
+                Identity::Claimed => true,
                 Identity::Guest(rules) => rules.is_all_public(pattern),
-                Identity::Claimed | Identity::Proven(_) => self.grants.covers(Right::Read, pattern),
+                Identity::Proven(_) => self.grants.covers(Right::Read, pattern),
             },
         }
     }
@@ -219,8 +220,9 @@ impl Principal {
     /// Returns true if the principal has `right` in at least one room.
     pub fn may_anywhere(&self, right: Right) -> bool {
         match &self.identity {
+            Identity::Claimed => right != Right::Admin,
             Identity::Guest(rules) => right == Right::Read && rules.is_any_public(),
-            Identity::Claimed | Identity::Proven(_) => self.grants.allow_anywhere(right),
+            Identity::Proven(_) => self.grants.allow_anywhere(right),
         }
     }
 

@@ -10,12 +10,12 @@ use crate::server::room_rules::RoomRuleTable;
 
 /// The keys of the server and the access of clients without a token. A cheap handle: all clones use the keys of the last
 /// [`Verifier::replace`].
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Verifier {
     /// `None` without keys, in open mode and if only proxies name users.
     keys: Option<Arc<RwLock<KeySet>>>,
-    /// The rules for rooms, which say what clients without a token may read.
-    rules: Arc<RoomRuleTable>,
+    /// The principal of all clients without a token.
+    anonymous: Arc<Principal>,
     token_rules: Arc<TokenRules>,
     /// True if trusted proxies name users.
     has_proxy_users: bool,
@@ -24,7 +24,12 @@ pub struct Verifier {
 impl Verifier {
     /// Creates a verifier without keys: all clients have access.
     pub fn open() -> Self {
-        Self::default()
+        Self {
+            keys: None,
+            anonymous: Arc::new(Principal::open()),
+            token_rules: Arc::default(),
+            has_proxy_users: false,
+        }
     }
 
     /// Creates a verifier of tokens that one of `keys` has signed. Clients without a token may read the rooms that are
@@ -32,8 +37,8 @@ impl Verifier {
     pub fn new(keys: KeySet, rules: Arc<RoomRuleTable>) -> Self {
         Self {
             keys: Some(Arc::new(RwLock::new(keys))),
-            rules,
-            ..Self::default()
+            anonymous: Arc::new(Principal::guest(rules)),
+            ..Self::open()
         }
     }
 
@@ -41,9 +46,9 @@ impl Verifier {
     /// are public by `rules`.
     pub fn of_proxy_users(rules: Arc<RoomRuleTable>) -> Self {
         Self {
-            rules,
+            anonymous: Arc::new(Principal::guest(rules)),
             has_proxy_users: true,
-            ..Self::default()
+            ..Self::open()
         }
     }
 
@@ -96,12 +101,14 @@ impl Verifier {
     ///
     /// # Errors
     /// The reason for which the token is refused.
-    pub fn principal(&self, token: Option<&str>, now: u64) -> Result<Principal, TokenError> {
+    pub fn principal(&self, token: Option<&str>, now: u64) -> Result<Arc<Principal>, TokenError> {
         match (&self.keys, token) {
-            _ if self.is_open() => Ok(Principal::open()),
-            (Some(keys), Some(token)) => keys.read().principal(token, &self.token_rules, now),
-            (None, Some(_)) => Err(TokenError::Key),
-            (_, None) => Ok(Principal::guest(self.rules.clone())),
+            (Some(keys), Some(token)) => {
+                let principal = keys.read().principal(token, &self.token_rules, now)?;
+                Ok(Arc::new(principal))
+            }
+            (None, Some(_)) if self.has_proxy_users => Err(TokenError::Key),
+            _ => Ok(self.anonymous.clone()),
         }
     }
 
@@ -109,7 +116,7 @@ impl Verifier {
     ///
     /// # Errors
     /// [`TokenError::ProxyUsers`] and [`TokenError::ProxyUser`].
-    pub fn proxy_user(&self, user: &ProxyUser) -> Result<Principal, TokenError> {
+    pub fn proxy_user(&self, user: &ProxyUser) -> Result<Arc<Principal>, TokenError> {
         let [id] = user.ids.as_slice() else {
             let count = user.ids.len();
             return Err(TokenError::ProxyUsers { count });
@@ -118,7 +125,7 @@ impl Verifier {
         let id = String::from_utf8_lossy(id);
         let id = UserId::parse(id.trim()).map_err(TokenError::ProxyUser)?;
         let grants = self.token_rules.groups.of(&user.group_names());
-        Ok(Principal::of_proxy(id, grants))
+        Ok(Arc::new(Principal::of_proxy(id, grants)))
     }
 }
 

@@ -1,14 +1,20 @@
-//! The HTTP client of a hook: one connection to the receiver, which is kept between deliveries.
+//! The HTTP client of a hook: signs deliveries, and has one connection to the receiver, which is kept between them.
 
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::body::{Body, to_bytes};
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use bytes::Bytes;
 use tokio::time::timeout;
 
+use crate::server::hooks::{HookSettings, SigningSecret};
 use crate::server::http_client::{HttpConnection, HttpError, HttpTls, HttpUrl};
+use crate::server::version;
+
+const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
+const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
+const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 
 /// The time in which the receiver must have answered, connecting included.
 const TIMEOUT: Duration = Duration::from_secs(15);
@@ -18,6 +24,7 @@ const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// The client of one hook. See the [module docs](self).
 pub(super) struct HookClient {
     url: HttpUrl,
+    secret: SigningSecret,
     tls: Option<HttpTls>,
     /// The connection of the last delivery, if it can be used again.
     idle: Option<HttpConnection>,
@@ -39,19 +46,21 @@ pub(super) enum PostError {
 
 impl HookClient {
     /// Creates a client that is not connected. `tls` must be given if the URL is `https`.
-    pub(super) const fn new(url: HttpUrl, tls: Option<HttpTls>) -> Self {
+    pub(super) fn new(settings: &HookSettings, tls: Option<HttpTls>) -> Self {
         Self {
-            url,
+            url: settings.url.clone(),
+            secret: settings.secret.clone(),
             tls,
             idle: None,
         }
     }
 
-    /// Posts `body` with `headers`.
+    /// Signs and posts the delivery `id` with this `body`.
     ///
     /// # Errors
     /// If the answer is not 2xx, or does not begin within [`TIMEOUT`].
-    pub(super) async fn post(&mut self, headers: HeaderMap, body: Bytes) -> Result<(), PostError> {
+    pub(super) async fn post(&mut self, id: &str, body: Bytes) -> Result<(), PostError> {
+        let headers = self.headers(id, &body);
         let posting = self.send(headers, body);
         let status = timeout(TIMEOUT, posting)
             .await
@@ -62,6 +71,29 @@ impl HookClient {
         } else {
             Err(PostError::Status(status))
         }
+    }
+
+    /// Returns the headers of the delivery `id` with this `body`.
+    fn headers(&self, id: &str, body: &[u8]) -> HeaderMap {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let timestamp = now.unwrap_or_default().as_secs();
+        let signature = self.secret.sign(id, timestamp, body);
+        let agent = format!("fanfare/{}", version::VERSION);
+
+        let mut headers = HeaderMap::new();
+        let values = [
+            (header::CONTENT_TYPE, "application/json".to_owned()),
+            (header::USER_AGENT, agent),
+            (WEBHOOK_ID, id.to_owned()),
+            (WEBHOOK_TIMESTAMP, timestamp.to_string()),
+            (WEBHOOK_SIGNATURE, signature),
+        ];
+        for (name, value) in values {
+            // All of them are ASCII, except for the epoch of a damaged database.
+            let value = HeaderValue::from_str(&value);
+            headers.extend(value.ok().map(|value| (name, value)));
+        }
+        headers
     }
 
     async fn send(&mut self, headers: HeaderMap, body: Bytes) -> Result<StatusCode, PostError> {

@@ -15,6 +15,7 @@ mod batch;
 mod client;
 mod control;
 mod event;
+mod open_hook;
 mod runner;
 mod settings;
 mod signature;

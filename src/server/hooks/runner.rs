@@ -1,12 +1,12 @@
 //! The task of one hook: reads the messages after the stored position, posts them, and moves the position.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::StatusCode;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
 use crate::protocol::{Offset, Position, RoomPattern};
@@ -15,23 +15,17 @@ use crate::server::hooks::batch::HookBatch;
 use crate::server::hooks::client::{HookClient, PostError};
 use crate::server::hooks::control::{HookCommand, HookCommandError, HookProgress, PendingCommand};
 use crate::server::hooks::event::{EventBatch, EventQueue};
+use crate::server::hooks::open_hook::{OpenHook, OpenHookError, SAVE_EVERY};
 use crate::server::hooks::{HookEvent, HookSettings};
 use crate::server::http_client::HttpTls;
-use crate::server::hub::{Hub, Refusal, Source};
+use crate::server::hub::Hub;
 use crate::server::metrics::{self, HookResult};
 use crate::server::store::{HookState, HookStatus, Lease, StoreError, now_millis};
-use crate::server::version;
-
-const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
-const WEBHOOK_TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
-const WEBHOOK_SIGNATURE: HeaderName = HeaderName::from_static("webhook-signature");
 
 /// The pause before the store is used again after a failure.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// The pause before the store is read again that has announced messages and did not return them.
 const BEHIND_PAUSE: Duration = Duration::from_millis(50);
-/// The time between two saves of a position that moves only past messages of other rooms.
-const SAVE_EVERY: Duration = Duration::from_secs(30);
 /// The time between two checks if a command on another node has changed the state.
 const MOVED_EVERY: Duration = Duration::from_secs(1);
 /// The number of times a command is tried while another node stores states.
@@ -53,34 +47,6 @@ pub(super) struct HookRunner {
     stopping: watch::Receiver<bool>,
     lease: Lease,
     open: Option<OpenHook>,
-}
-
-/// A hook whose state was loaded.
-#[derive(Debug)]
-struct OpenHook {
-    /// The feeds of its rooms, whose heads show that there are new messages.
-    sources: Vec<Source>,
-    state: HookState,
-    /// The reason of the last failure, if the newest attempt failed.
-    error: Option<String>,
-    /// The position that is stored.
-    saved: Position,
-    saved_at: Instant,
-    /// The number of failed attempts since the last success.
-    failures: u32,
-    /// The end of the batch that failed, which is sent again with the same last message.
-    retry_until: Option<Offset>,
-}
-
-/// The reason why a hook cannot be opened or read now.
-#[derive(Debug, thiserror::Error)]
-enum OpenHookError {
-    /// The store fails.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// A limit of the hub is reached.
-    #[error(transparent)]
-    Refused(#[from] Refusal),
 }
 
 /// The result of one step.
@@ -108,7 +74,7 @@ impl HookRunner {
     ) -> Self {
         Self {
             events: EventQueue::new(hub.room_events(), &settings),
-            client: HookClient::new(settings.url.clone(), tls),
+            client: HookClient::new(&settings, tls),
             commands,
             progress: Arc::default(),
             lease: hub.lease(&settings.name),
@@ -132,7 +98,7 @@ impl HookRunner {
             return;
         }
 
-        match self.open().await {
+        match OpenHook::load(&self.settings, &self.hub).await {
             Ok(_) | Err(OpenHookError::Store(StoreError::HookMoved)) => {}
             Err(error) => {
                 let hook = self.settings.name.as_str();
@@ -144,7 +110,7 @@ impl HookRunner {
     /// Loads the state, unless it is loaded. A hook without one begins after the newest message. Returns true if it is open.
     pub(super) async fn try_open(&mut self) -> bool {
         if self.open.is_none() {
-            match self.open().await {
+            match OpenHook::load(&self.settings, &self.hub).await {
                 Ok(open) => {
                     let hook = self.settings.name.as_str();
                     let position = &open.state.position;
@@ -164,54 +130,15 @@ impl HookRunner {
                 }
             }
         }
+
         self.open.is_some()
-    }
-
-    async fn open(&self) -> Result<OpenHook, OpenHookError> {
-        let HookSettings { name, rooms, .. } = &self.settings;
-        let mut sources = Vec::with_capacity(rooms.len());
-        for selector in rooms {
-            sources.push(self.hub.open_source(selector).await?);
-        }
-
-        let store = self.hub.store();
-        let state = match store.load_hook(name).await? {
-            Some(state) => state,
-            None => {
-                let bounds = store.matching_bounds(&RoomPattern::every_room()).await?;
-                let state = HookState {
-                    position: Position {
-                        epoch: bounds.epoch,
-                        offset: bounds.newest,
-                    },
-                    status: HookStatus::Active,
-                };
-                store.save_hook(name, state.clone()).await?;
-                state
-            }
-        };
-
-        Ok(OpenHook {
-            sources,
-            saved: state.position.clone(),
-            saved_at: Instant::now(),
-            state,
-            error: None,
-            failures: 0,
-            retry_until: None,
-        })
     }
 
     /// Shows the current state to operators.
     fn publish_progress(&self) {
-        let Some(open) = &self.open else { return };
-        *self.progress.lock() = HookProgress {
-            state: Some(open.state.clone()),
-            sources: open.sources.clone(),
-            failures: open.failures,
-            error: open.error.clone(),
-            is_standby: false,
-        };
+        if let Some(open) = &self.open {
+            *self.progress.lock() = open.progress();
+        }
     }
 
     /// Delivers messages until the server stops, whenever this node has the lease.
@@ -303,13 +230,11 @@ impl HookRunner {
 
     /// Returns true if there are messages that the store did not return yet.
     fn is_behind(&self) -> bool {
-        let Some(open) = &self.open else {
-            return false;
-        };
-        let heads = open.sources.iter().map(|source| source.feed().head());
-        open.state.status == HookStatus::Active
-            && self.settings.events.contains(&HookEvent::Message)
-            && heads.max() > Some(open.state.position.offset)
+        self.settings.events.contains(&HookEvent::Message)
+            && self
+                .open
+                .as_ref()
+                .is_some_and(|open| open.state.status == HookStatus::Active && open.has_news())
     }
 
     /// Delivers the next batch, if there is one.
@@ -355,10 +280,9 @@ impl HookRunner {
         };
         let store = self.hub.store();
         let position = &open.state.position;
-        let heads = open.sources.iter().map(|source| source.feed().head());
         let is_current = position.epoch == store.epoch();
 
-        if !is_current || heads.max() > Some(position.offset) || open.retry_until.is_some() {
+        if !is_current || open.has_news() || open.retry_until.is_some() {
             let until = open.retry_until.unwrap_or(Offset(u64::MAX));
             let rooms = &self.settings.rooms;
             let batch = HookBatch::read(store, rooms, position, until).await?;
@@ -369,7 +293,7 @@ impl HookRunner {
             open.retry_until = None;
         }
 
-        if open.state.position != open.saved && open.saved_at.elapsed() >= SAVE_EVERY {
+        if open.is_save_due() {
             self.save().await?;
         }
         Ok(None)
@@ -382,10 +306,9 @@ impl HookRunner {
         let EventBatch { id, body } = queue.take()?;
 
         let hook = self.settings.name.as_str();
-        let headers = self.headers(&id, body.as_bytes());
         let mut stopping = self.stopping.clone();
         let posted = tokio::select! {
-            posted = self.client.post(headers, body.into()) => posted,
+            posted = self.client.post(&id, body.into()) => posted,
             Some(command) = self.commands.recv() => return Some(Step::Interrupted(command)),
             () = stopped(&mut stopping) => return Some(Step::Ended),
             () = superseded(&self.lease, &self.hub, hook) => return Some(Step::Ended),
@@ -406,14 +329,14 @@ impl HookRunner {
         }
 
         let hook = self.settings.name.clone();
-        let headers = self.headers(&batch.last.to_string(), &batch.body);
+        let id = batch.last.to_string();
         let mut stopping = self.stopping.clone();
         let stopped = async {
             stopped(&mut stopping).await;
             sleep(STOP_TIMEOUT).await;
         };
         let posted = tokio::select! {
-            posted = self.client.post(headers, batch.body.clone()) => posted,
+            posted = self.client.post(&id, batch.body.clone()) => posted,
             Some(command) = self.commands.recv() => return Step::Interrupted(command),
             () = superseded(&self.lease, &self.hub, &hook) => return Step::Ended,
             () = stopped => return Step::Ended,
@@ -428,10 +351,7 @@ impl HookRunner {
                 if open.failures > 0 {
                     info!(hook, "the receiver accepts messages again");
                 }
-                open.failures = 0;
-                open.error = None;
-                open.retry_until = None;
-                open.state.position = batch.end;
+                open.on_delivered(batch.end);
                 batch.gaps.into_iter().for_each(metrics::count_gap);
                 debug!(hook, messages = batch.messages, last = %batch.last, "delivered");
                 self.save_until_stopped().await
@@ -446,9 +366,7 @@ impl HookRunner {
                 self.save_until_stopped().await
             }
             Err(error) => {
-                open.failures = open.failures.saturating_add(1);
-                open.error = Some(error.to_string());
-                open.retry_until = Some(batch.end.offset);
+                open.on_failed(&error, batch.end.offset);
                 let pause = backoff::pause(open.failures, fastrand::f64());
                 let failures = open.failures;
                 warn!(hook, %error, failures, "delivery failed; trying again in {} s", pause.as_secs());
@@ -484,8 +402,7 @@ impl HookRunner {
         };
 
         if let Some(open) = &mut self.open {
-            open.saved = state.position.clone();
-            open.state = state.clone();
+            open.on_saved(state.clone());
             open.failures = 0;
             open.error = None;
             open.retry_until = None;
@@ -518,29 +435,6 @@ impl HookRunner {
         Ok(state)
     }
 
-    /// Returns the headers of a delivery of `body` with this `id`.
-    fn headers(&self, id: &str, body: &[u8]) -> HeaderMap {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH);
-        let timestamp = now.unwrap_or_default().as_secs();
-        let signature = self.settings.secret.sign(id, timestamp, body);
-        let agent = format!("fanfare/{}", version::VERSION);
-
-        let mut headers = HeaderMap::new();
-        let values = [
-            (header::CONTENT_TYPE, "application/json".to_owned()),
-            (header::USER_AGENT, agent),
-            (WEBHOOK_ID, id.to_owned()),
-            (WEBHOOK_TIMESTAMP, timestamp.to_string()),
-            (WEBHOOK_SIGNATURE, signature),
-        ];
-        for (name, value) in values {
-            // All of them are ASCII, except for the epoch of a damaged database.
-            let value = HeaderValue::from_str(&value);
-            headers.extend(value.ok().map(|value| (name, value)));
-        }
-        headers
-    }
-
     /// Stores the state; tries until it succeeds, the server stops, or another node runs the hook.
     async fn save_until_stopped(&mut self) -> Step {
         while let Err(error) = self.save().await {
@@ -558,14 +452,11 @@ impl HookRunner {
         let Some(open) = &mut self.open else {
             return Ok(());
         };
-        let saving = self
-            .hub
-            .store()
-            .save_hook(&self.settings.name, open.state.clone());
-        saving.await?;
+        let state = open.state.clone();
+        let name = &self.settings.name;
+        self.hub.store().save_hook(name, state.clone()).await?;
 
-        open.saved = open.state.position.clone();
-        open.saved_at = Instant::now();
+        open.on_saved(state);
         Ok(())
     }
 

@@ -17,10 +17,6 @@ use crate::server::transport::Activity;
 /// counted either: a connection has at most one, which fits in the buffers that are counted for it.
 const SMALL_BYTES: u64 = 4096;
 
-/// Marks a response with the stream of a room's log, whose bytes are counted by the stream and shared by its readers.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct IsLogStream;
-
 /// A body whose bytes are counted while hyper holds them.
 struct CountedBody {
     body: Body,
@@ -49,8 +45,7 @@ pub(super) fn counted(
     may_refuse: bool,
 ) -> Result<Response, ApiError> {
     let size = response.body().size_hint();
-    let is_small = size.exact().is_some_and(|bytes| bytes <= SMALL_BYTES);
-    if is_small || response.extensions().get::<IsLogStream>().is_some() {
+    if size.exact().is_some_and(|bytes| bytes <= SMALL_BYTES) {
         return Ok(response);
     }
 

@@ -107,8 +107,8 @@ pub(super) fn put_page(response: &mut Response, html: String, vary: &'static str
     headers.append(header::VARY, HeaderValue::from_static(vary));
 }
 
-/// Adds the headers of a response that has no end to `response`. Its connection must not be in the connection table any
-/// more: it sends no further requests.
+/// Adds the headers of a response that has no end to `response`. Its connection sends no further requests, so it must
+/// leave the connection table.
 pub(super) fn describe_stream(response: &mut Response, media_type: &'static str) {
     response.extensions_mut().insert(Endless);
 

@@ -7,13 +7,14 @@
 use std::time::Duration;
 
 use axum::body::to_bytes;
+use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::server::http::error::ApiError;
 use crate::server::http::headers;
 use crate::server::metrics;
 use crate::server::run_clock::RunClock;
-use crate::server::transport::StallTimeoutHandle;
+use crate::server::transport::{StallTimeoutHandle, encode_head};
 
 /// The time in which the client must close its side after the answer.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -53,24 +54,14 @@ pub(super) async fn answer(error: &hyper::Error, socket: &StallTimeoutHandle, cl
 
 /// Returns `response` as bytes of HTTP/1.1.
 async fn serialize(response: Response) -> Vec<u8> {
-    let (head, body) = response.into_parts();
+    let (mut head, body) = response.into_parts();
     // Cannot fail: the body is in memory.
     let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
 
-    let mut bytes = format!(
-        "HTTP/1.1 {}\r\nconnection: close\r\ncontent-length: {}\r\n",
-        head.status,
-        body.len()
-    )
-    .into_bytes();
-    for (name, value) in &head.headers {
-        bytes.extend_from_slice(name.as_str().as_bytes());
-        bytes.extend_from_slice(b": ");
-        bytes.extend_from_slice(value.as_bytes());
-        bytes.extend_from_slice(b"\r\n");
-    }
-    bytes.extend_from_slice(b"\r\n");
-    bytes.extend_from_slice(&body);
+    let close = HeaderValue::from_static("close");
+    head.headers.insert(header::CONNECTION, close);
+    let length = HeaderValue::from(body.len());
+    head.headers.insert(header::CONTENT_LENGTH, length);
 
-    bytes
+    [encode_head(&head), body.to_vec()].concat()
 }

@@ -20,7 +20,7 @@ use leptos_axum::ResponseOptions;
 use tokio::runtime::Handle;
 use tracing::warn;
 
-use crate::app::{Form, HistoryPage, RoomAccess, SignIn, Snapshot, shell};
+use crate::app::{HistoryPage, MessageForm, RoomAccess, SignIn, Snapshot, shell};
 use crate::protocol::{Offset, RoomName, UserId};
 use crate::server::auth::WebPolicy;
 use crate::server::http::error::ApiError;
@@ -81,10 +81,10 @@ async fn page(
         return Ok((cookies, Redirect::to(&url)).into_response());
     }
 
-    let form = Form {
+    let form = MessageForm {
         key: new_key(),
         name: reader.name.clone(),
-        ..Form::default()
+        ..MessageForm::default()
     };
     let view = PageView::new(state, client, room, choice.offset(), form);
     render(state, view, reader, StatusCode::OK).await
@@ -101,7 +101,7 @@ struct PageView {
     may_write: bool,
     /// The user, if the request was authenticated.
     user: Option<UserId>,
-    form: Form,
+    form: MessageForm,
 }
 
 impl PageView {
@@ -111,7 +111,7 @@ impl PageView {
         client: &AuthenticatedClient,
         room: RoomName,
         at: Option<Offset>,
-        form: Form,
+        form: MessageForm,
     ) -> Self {
         Self {
             may_read: client.check_read(state, &room).is_ok(),

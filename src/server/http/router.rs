@@ -44,7 +44,7 @@ pub struct SharedState {
     /// The allowed hosts, origins and frames.
     pub(super) web: Arc<WebPolicy>,
     /// Verifies tokens.
-    pub(super) authenticator: Authenticator,
+    pub(super) authenticator: Arc<Authenticator>,
     /// Bans and closed rooms.
     pub(super) moderation: Moderation,
     /// The limits and timeouts of connections.
@@ -68,7 +68,7 @@ impl AppState {
         hub: Hub,
         hooks: HookControls,
         web: WebPolicy,
-        authenticator: Authenticator,
+        authenticator: Arc<Authenticator>,
         moderation: Moderation,
         connection: ConnectionSettings,
         quotas: QuotaRates,
@@ -111,17 +111,26 @@ pub fn router(state: AppState) -> Router {
     let web = &state.web;
 
     // From the client inwards. All in one `layer`, because axum boxes the result of each.
-    let layers = ServiceBuilder::new()
-        // Outside of the origin check, so that requests refused there have spans too.
-        .option_layer(spans::is_on().then(|| from_fn(trace::trace)))
-        .layer(headers::security_layer(web))
-        .layer(from_fn_with_state(state.clone(), error_page::show))
-        .layer(origin_check::layer(web.clone()))
-        .layer(cors::layer(web))
-        .layer(no_cache())
-        .layer(request_content::layer());
+    let layers = |error_page| {
+        ServiceBuilder::new()
+            // Outside of the origin check, so that requests refused there have spans too.
+            .option_layer(spans::is_on().then(|| from_fn(trace::trace)))
+            .layer(headers::security_layer(web))
+            .option_layer(error_page)
+            .layer(origin_check::layer(web.clone()))
+            .layer(cors::layer(web))
+            .layer(no_cache())
+            .layer(request_content::layer())
+    };
+    let error_page = from_fn_with_state(state.clone(), error_page::show);
 
-    let router = Router::new()
+    let for_programs = Router::new()
+        .route("/ws", get(socket::open))
+        .merge(api::router())
+        .merge(streams::router())
+        .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(layers(None));
+    let for_browsers = Router::new()
         .route("/", get(page::lobby).layer(compression::layer()))
         .route(
             "/r/{*room}",
@@ -130,16 +139,14 @@ pub fn router(state: AppState) -> Router {
                 .post(page::publish_form),
         )
         .route("/qr.svg", get(qr_code::qr_code))
-        .route("/ws", get(socket::open))
-        .merge(api::router())
-        .merge(streams::router())
         .merge(admin_page::router())
         .merge(state.site.versioned_files())
         .fallback_service(state.site.files())
         .method_not_allowed_fallback(error::method_not_allowed)
-        .layer(layers);
+        .layer(layers(Some(error_page)));
 
-    base_path::under(base, router.with_state(state))
+    let router = for_programs.merge(for_browsers).with_state(state);
+    base_path::under(base, router)
 }
 
 /// Returns a layer that makes browsers revalidate responses without a `Cache-Control` of their own. They are those without

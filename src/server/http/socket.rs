@@ -100,9 +100,9 @@ pub(super) async fn open(
     Shared(state): Shared<AppState>,
     Extension(ClientAddress(address)): Extension<ClientAddress>,
     Query(params): Query<ConnectParams>,
-    mut request: Request,
+    request: Request,
 ) -> Result<Response, ApiError> {
-    let handshake = Handshake::new(&mut request, state.connection.compression)?;
+    let handshake = Handshake::new(&request, state.connection.compression)?;
 
     let authorized = authenticated::principal(
         &state,

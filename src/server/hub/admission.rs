@@ -96,8 +96,8 @@ pub struct PendingSubscription {
 #[derive(Debug)]
 struct RoomSlot(Arc<Room>);
 
-/// The place of one connection among the readers of a room or pattern, and among the members of the room. Dropping it is
-/// the only way to leave, so a connection leaves exactly once.
+/// The place of one connection among the readers of a room or pattern, and among the members of the room. Dropping it ends
+/// it, so a connection leaves exactly once.
 #[derive(Debug)]
 pub struct Membership {
     source: Source,
@@ -105,6 +105,8 @@ pub struct Membership {
     hub: Hub,
     /// The id under which the connection is present; `None` for a reader that is not a member.
     id: Option<UserId>,
+    /// True if the client leaves for good: see [`Membership::leave`].
+    is_final: bool,
     /// The key of the reader in the feed.
     reader: usize,
     _reservation: MemoryReservation,
@@ -336,9 +338,18 @@ impl PendingSubscription {
             _slot: slot,
             hub,
             id,
+            is_final: false,
             reader,
             _reservation: Memory::of_process().reserve(MEMBERSHIP_BYTES + id_bytes),
         }
+    }
+}
+
+impl Membership {
+    /// Ends the membership of a client that leaves for good. The others see it at once; a membership that is dropped is that
+    /// of a client which may reconnect.
+    pub fn leave(mut self) {
+        self.is_final = true;
     }
 }
 
@@ -346,7 +357,15 @@ impl Drop for Membership {
     fn drop(&mut self) {
         self.source.feed().remove_reader(self.reader);
         if let (Some(id), Some(room)) = (&self.id, self.source.room()) {
-            room.presence.lock().leave(id, self.hub.now());
+            let now = self.hub.now();
+            let mut presence = room.presence.lock();
+            if self.is_final {
+                presence.leave(id, now);
+            } else {
+                presence.disconnect(id, now);
+            }
+            drop(presence);
+
             self.hub.0.dirty_presence.mark(room);
         }
     }

@@ -35,7 +35,7 @@ const REPEAT_AFTER: Duration = Duration::from_secs(60);
 pub struct Reclaimable {
     /// The time at which the client stopped reading, or began a message that it has not finished sending.
     pub since: Tick,
-    /// The number of bytes.
+    /// The number of bytes. Other clients may keep some of them too.
     pub bytes: usize,
 }
 

@@ -19,6 +19,9 @@ use crate::server::room::{DeliveryCounters, LogLimits, Tick};
 use crate::server::room_rules::RoomRuleTable;
 use crate::server::store::Store;
 
+/// The maximum number of attempts to open a room. One fails if the room is removed as unused before it is registered.
+const MAX_OPENINGS: usize = 3;
+
 /// The registry of rooms. See the [module docs](self).
 #[derive(Debug)]
 pub struct Rooms {
@@ -58,14 +61,31 @@ impl Rooms {
     /// # Errors
     /// [`Refusal::TooManyRooms`] and [`Refusal::StoreUnavailable`].
     pub(super) async fn open(&self, name: &RoomName) -> Result<(Arc<Room>, bool), Refusal> {
-        // Opened before the lock is taken, because this may take a moment.
-        let opened = self.store.open(name).await;
-        opened.map_err(|_| Refusal::StoreUnavailable)?;
+        for _ in 0..MAX_OPENINGS {
+            // Opened before the lock is taken, because this may take a moment.
+            let opened = self.store.open(name).await;
+            opened.map_err(|_| Refusal::StoreUnavailable)?;
+            if let Some(opened) = self.get_or_insert(name)? {
+                return Ok(opened);
+            }
+        }
 
+        Err(Refusal::StoreUnavailable)
+    }
+
+    /// Returns the room `name`, which the store has opened, and true if it was not in memory; `None` if the store has
+    /// released it since.
+    ///
+    /// # Errors
+    /// [`Refusal::TooManyRooms`].
+    fn get_or_insert(&self, name: &RoomName) -> Result<Option<(Arc<Room>, bool)>, Refusal> {
         let mut rooms = self.rooms.lock();
         if let Some(ByName(room)) = rooms.get(name) {
-            return Ok((room.clone(), false));
+            return Ok(Some((room.clone(), false)));
         }
+        let Ok(bounds) = self.store.bounds(name) else {
+            return Ok(None);
+        };
 
         if rooms.len() >= self.max {
             let unused = rooms
@@ -80,10 +100,6 @@ impl Rooms {
             self.store.release(&unused);
         }
 
-        let bounds = self.store.bounds(name).map_err(|_| {
-            self.store.release(name);
-            Refusal::StoreUnavailable
-        })?;
         let feed = self.new_feed(bounds.head);
         let lifecycle = self.store.lifecycle(name).unwrap_or_default();
         if lifecycle.is_some_and(|lifecycle| lifecycle.is_closed) {
@@ -93,7 +109,7 @@ impl Rooms {
         let room = Room::new(name.clone(), bounds, self.store.clone(), feed, rules);
         let room = Arc::new(room);
         rooms.insert(ByName(room.clone()));
-        Ok((room, true))
+        Ok(Some((room, true)))
     }
 
     /// Returns the rules for rooms.

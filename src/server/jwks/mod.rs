@@ -32,8 +32,8 @@ const MIN_PAUSE: Duration = Duration::from_secs(5);
 /// Maximum time for which a request waits for a fetch.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 
-/// The verifier of tokens together with the source of its keys, if they are at a URL. A cheap handle.
-#[derive(Clone, Debug)]
+/// The verifier of tokens together with the source of its keys, if they are at a URL.
+#[derive(Debug)]
 pub struct Authenticator {
     verifier: Verifier,
     jwks: Option<Jwks>,
@@ -68,7 +68,7 @@ impl Authenticator {
         &self,
         token: Option<&str>,
         now: impl Fn() -> u64,
-    ) -> Result<Principal, TokenError> {
+    ) -> Result<Arc<Principal>, TokenError> {
         let result = self.verifier.principal(token, now());
         match (&result, &self.jwks) {
             (Err(error), Some(jwks)) if self.may_lack_key(error) => {
@@ -80,8 +80,8 @@ impl Authenticator {
     }
 
     /// Fetches the keys from the URL, for ever. Without a URL, does nothing for ever.
-    pub async fn run(self) {
-        match self.jwks {
+    pub async fn run(&self) {
+        match &self.jwks {
             Some(jwks) => jwks.run(&self.verifier).await,
             None => std::future::pending().await,
         }
@@ -99,12 +99,8 @@ enum FetchState {
     Idle,
 }
 
-/// The keys at a URL. A cheap handle.
-#[derive(Clone)]
-struct Jwks(Arc<JwksSource>);
-
-/// The content of [`Jwks`].
-struct JwksSource {
+/// The keys at a URL.
+struct Jwks {
     url: JwksUrl,
     /// Trusts the certificates of the system; `None` for plain HTTP.
     tls: Option<HttpTls>,
@@ -116,29 +112,29 @@ struct JwksSource {
 impl fmt::Debug for Jwks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Jwks")
-            .field("url", &self.0.url.to_string())
+            .field("url", &self.url.to_string())
             .finish_non_exhaustive()
     }
 }
 
 impl Jwks {
     fn new(url: JwksUrl) -> Self {
-        Self(Arc::new(JwksSource {
+        Self {
             tls: url.0.is_secure().then(|| HttpTls::of_system("--jwks")),
             url,
             state: watch::channel(FetchState::Fetching).0,
             requested: Notify::new(),
-        }))
+        }
     }
 
     /// Waits until the keys are fetched again, for at most [`MAX_WAIT`]. Returns at once if they were fetched a moment ago.
     async fn refresh(&self) {
-        let mut state = self.0.state.subscribe();
+        let mut state = self.state.subscribe();
         if *state.borrow_and_update() == FetchState::Pausing {
             return;
         }
 
-        self.0.requested.notify_one();
+        self.requested.notify_one();
         // After the time, and if the server stops, the request continues with the present keys.
         let _ = timeout(
             MAX_WAIT,
@@ -148,13 +144,13 @@ impl Jwks {
     }
 
     /// Fetches the keys for `verifier`, for ever.
-    async fn run(self, verifier: &Verifier) {
-        let JwksSource {
+    async fn run(&self, verifier: &Verifier) {
+        let Self {
             url,
             tls,
             state,
             requested,
-        } = &*self.0;
+        } = self;
         let mut was_reached = true;
 
         loop {
@@ -197,7 +193,7 @@ impl Jwks {
         verifier.replace(keys);
 
         if is_first || was_down {
-            info!(url = %self.0.url, keys = count, "fetched keys (--jwks)");
+            info!(url = %self.url, keys = count, "fetched keys (--jwks)");
         }
     }
 }

@@ -28,13 +28,13 @@ pub struct Kick {
 }
 
 impl Kick {
-    /// Reports whether the command ends subscriptions to some rooms, and not whole connections.
+    /// Returns true if the command ends subscriptions to some rooms, and not whole connections.
     pub fn is_limited_to_rooms(&self) -> bool {
         let covers_all = |grants: &Grants| grants.covers(Right::Admin, &RoomPattern::every_room());
         self.room.is_some() || !self.within.as_ref().is_none_or(covers_all)
     }
 
-    /// Reports whether the command, which is not limited to rooms, applies to a connection that was opened at `since`
+    /// Returns true if the command, which is not limited to rooms, applies to a connection that was opened at `since`
     /// (milliseconds since 1970 UTC) as `id`.
     pub fn applies_to_client(&self, id: Option<&UserId>, address: IpAddr, since: u64) -> bool {
         self.id.as_ref().is_none_or(|named| Some(named) == id)
@@ -44,7 +44,7 @@ impl Kick {
             && since <= self.at.saturating_add(MAX_CLOCK_SKEW)
     }
 
-    /// Reports whether the command applies to the subscription to `rooms` of a client that connected at `since`
+    /// Returns true if the command applies to the subscription to `rooms` of a client that connected at `since`
     /// (milliseconds since 1970 UTC) as `id`. A room that the command names is the room, or one that the pattern matches: then
     /// the operator must administer all rooms of the pattern, because the whole subscription ends.
     pub fn applies_to(

@@ -120,7 +120,7 @@ impl Moderation {
         self.rules().closed_rooms()
     }
 
-    /// Writes `change` to the file, if there is one, and applies it. Blocks on the disk. Reports whether anything
+    /// Writes `change` to the file, if there is one, and applies it. Blocks on the disk. Returns true if anything
     /// changed.
     ///
     /// # Errors
@@ -138,7 +138,7 @@ impl Moderation {
         Ok(has_changed)
     }
 
-    /// Reports whether `change` would change anything.
+    /// Returns true if `change` would change anything.
     ///
     /// # Errors
     /// If there would be too many bans.

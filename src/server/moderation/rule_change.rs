@@ -53,7 +53,7 @@ impl RuleChange {
         }
     }
 
-    /// Applies the change to `rules`. Reports whether anything changed: unbanning or opening a room may have no
+    /// Applies the change to `rules`. Returns true if anything changed: unbanning or opening a room may have no
     /// effect.
     ///
     /// # Errors

@@ -154,7 +154,7 @@ impl Rules {
         Ok(())
     }
 
-    /// Lifts the ban of `target` in `room`, or the one in all rooms if it is `None`. Reports whether there was one.
+    /// Lifts the ban of `target` in `room`, or the one in all rooms if it is `None`. Returns true if there was one.
     pub fn unban(&mut self, target: &BanTarget, room: Option<&RoomName>) -> bool {
         self.bans.remove(&(target.into(), room.cloned())).is_some()
     }
@@ -164,7 +164,7 @@ impl Rules {
         self.closed.insert(closed.room.clone(), closed);
     }
 
-    /// Opens `room`. Reports whether it was closed.
+    /// Opens `room`. Returns true if it was closed.
     pub fn open(&mut self, room: &RoomName) -> bool {
         self.closed.remove(room).is_some()
     }

@@ -422,11 +422,6 @@ impl<'a> FanoutBatch<'a> {
         std::ptr::eq(self.log, log)
     }
 
-    /// Returns the offset at which the pass ends.
-    pub const fn until(&self) -> Offset {
-        self.until
-    }
-
     /// Counts a delivery of `messages` messages in `bytes` bytes to one reader.
     pub const fn count_delivery(&mut self, messages: usize, bytes: usize) {
         self.messages += messages;

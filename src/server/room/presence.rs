@@ -1,8 +1,8 @@
 //! The members of a room, and the changes that are announced to it.
 //!
 //! A member is a user id with any number of connections. Joins and leaves are collected between announcements: a
-//! member that joins and leaves in between is not announced, and one that reconnects within the grace period is
-//! not shown as leaving.
+//! member that joins and leaves in between is not announced. One whose connections are lost is not shown as leaving if it
+//! reconnects within the grace period. One that leaves for good has none.
 //!
 //! A member may have a state, a JSON value that its clients set. The newest one applies, over all nodes. It is removed
 //! with the member, at the end of the grace period.
@@ -43,8 +43,8 @@ struct MemberEntry {
     connections: u32,
     /// Time of the first connection, in milliseconds since 1970 UTC.
     since: u64,
-    /// Time at which the last connection was closed; of no meaning while there is one.
-    absent_since: Tick,
+    /// Time at which the member leaves, after its last connection was closed; of no meaning while there is one.
+    leaves_at: Tick,
     is_announced: bool,
     /// True if a client received the id in a member list before it was announced to the room.
     is_listed: bool,
@@ -104,7 +104,7 @@ impl Presence {
         let new = MemberEntry {
             connections: 0,
             since: at,
-            absent_since: Tick::default(),
+            leaves_at: Tick::default(),
             is_announced: false,
             is_listed: false,
             state: None,
@@ -116,8 +116,17 @@ impl Presence {
         self.has_pending_change |= !member.is_announced;
     }
 
-    /// Removes a connection of `id`.
+    /// Removes a connection of `id`, which may reconnect.
+    pub fn disconnect(&mut self, id: &UserId, now: Tick) {
+        self.remove_connection(id, now.after(GRACE));
+    }
+
+    /// Removes a connection of `id` that has left the room for good, without a grace period.
     pub fn leave(&mut self, id: &UserId, now: Tick) {
+        self.remove_connection(id, now);
+    }
+
+    fn remove_connection(&mut self, id: &UserId, leaves_at: Tick) {
         let Some(member) = self.members.get_mut(id) else {
             return;
         };
@@ -128,7 +137,7 @@ impl Presence {
         }
 
         if member.is_announced || member.is_listed {
-            member.absent_since = now;
+            member.leaves_at = leaves_at;
             self.has_pending_change = true;
         } else {
             // No client has seen it, so many short connections leave nothing behind.
@@ -243,7 +252,7 @@ impl Presence {
         self.has_pending_change = false;
         self.members.retain(|id, member| {
             if member.connections == 0 {
-                let has_left = now.since(member.absent_since) >= GRACE;
+                let has_left = now >= member.leaves_at;
                 if has_left {
                     left.push(id.clone());
                 }
@@ -414,7 +423,7 @@ mod tests {
     fn a_member_that_reconnects_within_the_grace_period_is_not_announced() {
         let mut presence = room_of(1);
 
-        presence.leave(&user(0), at(1000));
+        presence.disconnect(&user(0), at(1000));
         let during_grace = presence.announce(at(5999));
         presence.join(&user(0), 0);
         let after_grace = presence.announce(at(20_000));
@@ -424,10 +433,20 @@ mod tests {
     }
 
     #[test]
+    fn a_member_that_leaves_for_good_has_no_grace_period() {
+        let mut presence = room_of(1);
+
+        presence.leave(&user(0), at(1000));
+        let change = presence.announce(at(1000)).expect("a change");
+
+        assert_eq!((change.count, change.left), (0, vec![user(0)]));
+    }
+
+    #[test]
     fn a_member_leaves_at_the_end_of_the_grace_period() {
         let mut presence = room_of(1);
 
-        presence.leave(&user(0), at(30_000));
+        presence.disconnect(&user(0), at(30_000));
         let was_pending = presence.has_pending_change();
         let change = presence.announce(at(35_000));
 
@@ -458,7 +477,7 @@ mod tests {
         presence.join(&user(1), 3000);
         let before = presence.sorted_members();
         presence.announce(at(0));
-        (0..2).for_each(|_| presence.leave(&user(1), at(0)));
+        (0..2).for_each(|_| presence.disconnect(&user(1), at(0)));
         presence.join(&user(1), 9000);
         let after = presence.sorted_members();
 
@@ -482,7 +501,7 @@ mod tests {
     fn in_a_large_room_a_changed_count_is_announced() {
         let mut presence = room_of(501);
 
-        presence.leave(&user(1), at(0));
+        presence.disconnect(&user(1), at(0));
         presence.join(&user(501), 0);
         let during_grace = presence.announce(at(4000));
         let after_grace = presence.announce(at(5000));
@@ -495,7 +514,7 @@ mod tests {
     fn in_a_large_room_as_many_joins_as_leaves_are_not_announced() {
         let mut presence = room_of(501);
 
-        presence.leave(&user(2), at(0));
+        presence.disconnect(&user(2), at(0));
         presence.announce(at(0));
         presence.join(&user(501), 0);
 
@@ -506,7 +525,7 @@ mod tests {
     fn the_count_is_announced_when_most_members_of_a_large_room_leave_at_once() {
         let mut presence = room_of(5000);
 
-        (100..5000).for_each(|number| presence.leave(&user(number), at(0)));
+        (100..5000).for_each(|number| presence.disconnect(&user(number), at(0)));
 
         assert_eq!(presence.announce(at(5000)), Some(only_the_count(100)));
     }
@@ -517,7 +536,7 @@ mod tests {
 
         for number in 0..10_000 {
             presence.join(&user(number), 0);
-            presence.leave(&user(number), at(0));
+            presence.disconnect(&user(number), at(0));
         }
 
         assert_eq!(presence.count(), 0);
@@ -560,10 +579,10 @@ mod tests {
         presence.set_state(&user(0), json("1"), 10);
         presence.announce(at(0));
 
-        presence.leave(&user(0), at(1000));
+        presence.disconnect(&user(0), at(1000));
         presence.join(&user(0), 0);
         let reconnected = presence.list();
-        presence.leave(&user(0), at(2000));
+        presence.disconnect(&user(0), at(2000));
         presence.announce(at(7000));
         presence.join(&user(0), 0);
         let rejoined = presence.list();
@@ -680,7 +699,7 @@ mod tests {
                     }
                     _ if connections[number] > 0 => {
                         connections[number] -= 1;
-                        presence.leave(&user(number), at(now));
+                        presence.disconnect(&user(number), at(now));
                     }
                     _ => {}
                 }

@@ -212,7 +212,7 @@ impl RemoteNode {
         let previous = previous.unwrap_or_default();
 
         (previous..connections).for_each(|_| presence.join(id, since));
-        (connections..previous).for_each(|_| presence.leave(id, now));
+        (connections..previous).for_each(|_| presence.disconnect(id, now));
     }
 }
 
@@ -271,7 +271,7 @@ mod tests {
         send_delta(&mut nodes, 0, false);
         nodes[1].0.set_state(&user(0), state("2"), 5);
         send_delta(&mut nodes, 1, false);
-        nodes[1].0.leave(&user(0), NOW);
+        nodes[1].0.disconnect(&user(0), NOW);
         send_delta(&mut nodes, 1, false);
         send_delta(&mut nodes, 0, false);
 
@@ -301,7 +301,7 @@ mod tests {
                     }
                     2 if open[node][number] > 0 => {
                         open[node][number] -= 1;
-                        nodes[node].0.leave(&user(number), NOW);
+                        nodes[node].0.disconnect(&user(number), NOW);
                     }
                     _ => send_delta(&mut nodes, node, is_lost),
                 }

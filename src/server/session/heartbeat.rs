@@ -40,15 +40,10 @@ impl Heartbeat {
         }
     }
 
-    /// Records that bytes of the client arrived at `now`.
+    /// Records that bytes of the client arrived at `now`; for an event stream, that bytes were sent to it.
     pub const fn record_activity(&mut self, now: Tick) {
         self.active_at = now;
         self.pinged_at = now;
-    }
-
-    /// Returns the time of the client's last bytes, or of the last check while the server did not read.
-    pub const fn active_at(&self) -> Tick {
-        self.active_at
     }
 
     /// Returns the action that is due at `now`. A [`HeartbeatAction::Ping`] counts as sent.

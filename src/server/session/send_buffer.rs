@@ -181,22 +181,16 @@ impl SendBuffer {
         self.queue.capacity()
     }
 
-    /// Returns the number of bytes that closing this connection would free: the queue, and the bytes that are being
-    /// written unless other connections share them.
-    pub fn reclaimable(&self) -> usize {
-        let is_unique = !self.current.is_empty() && self.current.is_unique();
-        self.queue.capacity() + if is_unique { self.current.len() } else { 0 }
+    /// Returns the number of bytes that this connection keeps in memory: the queue, and the bytes that are being written,
+    /// which other connections may keep too.
+    pub const fn reclaimable(&self) -> usize {
+        self.queue.capacity() + self.current.len()
     }
 
     /// Discards all pending bytes, even in the middle of a frame. Nothing can be written after that.
     pub fn clear(&mut self) {
         self.queue = Vec::new();
         self.current = Bytes::new();
-    }
-
-    /// Returns true if there is something to write besides the logs.
-    pub fn has_output(&self) -> bool {
-        self.close_reason.is_some() || !self.current.is_empty() || !self.queue.is_empty()
     }
 
     /// Passes the next bytes to `write`, which returns the number of bytes accepted. The messages come from `logs`.

@@ -39,7 +39,7 @@ pub enum LogChange {
     /// A hole in the changes of watched patterns: messages up to this offset were not delivered to this node, and are
     /// read from the store as far as they are kept.
     Missed(Offset),
-    /// A place between changes. Whoever waits for it continues when the hub drops it.
+    /// A place between changes. A task that waits for it continues when the hub drops it.
     Barrier(oneshot::Sender<()>),
     /// A room accepts no more messages after this offset.
     Closed(RoomName, Offset),
@@ -150,7 +150,7 @@ impl Stored {
     pub const fn frame(&self) -> Option<&Arc<Frame>> {
         match self {
             Self::New(frame) => Some(frame),
-            Self::Duplicate { .. } => None,
+            Self::Duplicate { .. } | Self::Removed { .. } => None,
         }
     }
 
@@ -158,7 +158,7 @@ impl Stored {
     pub fn offset(&self) -> Offset {
         match self {
             Self::New(frame) => frame.offset(),
-            Self::Duplicate { offset, .. } => *offset,
+            Self::Duplicate { offset, .. } | Self::Removed { offset, .. } => *offset,
         }
     }
 }
@@ -271,9 +271,10 @@ fn count(messages: usize, result: &Result<Vec<Stored>, StoreError>) {
         return metrics::count_published(messages, PublishResult::Refused);
     };
 
-    let new = stored.iter().filter_map(Stored::frame).count();
-    metrics::count_published(new, PublishResult::Stored);
-    metrics::count_published(stored.len() - new, PublishResult::Duplicate);
+    let is_duplicate = |stored: &&Stored| matches!(stored, Stored::Duplicate { .. });
+    let duplicates = stored.iter().filter(is_duplicate).count();
+    metrics::count_published(stored.len() - duplicates, PublishResult::Stored);
+    metrics::count_published(duplicates, PublishResult::Duplicate);
 }
 
 #[cfg(test)]

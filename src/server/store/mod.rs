@@ -179,6 +179,13 @@ pub enum Stored {
         /// Its time, in milliseconds since 1970 UTC.
         at: u64,
     },
+    /// A new message that another node removed, with its room or by a limit, before this node received it.
+    Removed {
+        /// Its offset.
+        offset: Offset,
+        /// Its time, in milliseconds since 1970 UTC.
+        at: u64,
+    },
 }
 
 /// The result of deleting an entry.

@@ -130,11 +130,6 @@ impl RoomLimitTable {
         RoomLimits::new(&self.retention, self.rules.of(room), lifecycle)
     }
 
-    /// Returns true if rooms that no client has created may differ in how many messages they keep.
-    pub(super) fn has_history_rules(&self) -> bool {
-        self.rules.has_history_limits()
-    }
-
     /// Returns true if a rule deletes rooms that are not used.
     pub(super) fn has_expiry_rules(&self) -> bool {
         self.rules.expiries().next().is_some()

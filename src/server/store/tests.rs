@@ -201,7 +201,7 @@ fn contents_senders_fields_and_times_are_read_back_as_they_were_published() {
             .iter()
             .map(|stored| match stored {
                 Stored::New(frame) => frame.publication(),
-                Stored::Duplicate { .. } => panic!("each is new"),
+                other => panic!("{other:?} is not new"),
             })
             .collect();
 

@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 
 use crate::server::hub::{Hub, MemoryHolder, Reclaimable};
 use crate::server::memory::{Memory, MemoryReservation};
-use crate::server::room::{MAX_CHUNK_BYTES, Tick};
+use crate::server::room::Tick;
 
 /// Bytes of a connection that sends nothing: its task and hyper's buffers.
 const CONNECTION_BYTES: usize = 16 * 1024;
@@ -146,16 +146,13 @@ impl ActivityState {
 impl MemoryHolder for Activity {
     fn reclaimable(&self) -> Option<Reclaimable> {
         let state = self.state.lock();
-        let bytes = match state.phase {
-            RequestPhase::Idle | RequestPhase::Answering => return None,
-            RequestPhase::Receiving => state.unsent,
-            // The bytes of a stream are shared with other readers, so they are not counted as unsent.
-            RequestPhase::Blocked => state.unsent.max(MAX_CHUNK_BYTES),
-        };
-        Some(Reclaimable {
-            since: state.since,
-            bytes: CONNECTION_BYTES + state.received + bytes,
-        })
+        match state.phase {
+            RequestPhase::Idle | RequestPhase::Answering => None,
+            RequestPhase::Receiving | RequestPhase::Blocked => Some(Reclaimable {
+                since: state.since,
+                bytes: CONNECTION_BYTES + state.received + state.unsent,
+            }),
+        }
     }
 
     fn evict(&self) {

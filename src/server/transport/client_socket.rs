@@ -1,4 +1,4 @@
-//! A client's socket, plain or with TLS: under HTTP first, and then under a WebSocket.
+//! A client's socket, plain or with TLS: under HTTP first, and then under a WebSocket or an event stream.
 //!
 //! No function waits unless it is `async`. One that finds no bytes, or whose bytes the kernel does not accept, returns
 //! [`ErrorKind::WouldBlock`].

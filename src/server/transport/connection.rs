@@ -1,37 +1,31 @@
 //! An open connection that reads rooms and patterns, shared by its own task and the hub's fan-out.
 //!
-//! WebSockets and event streams register, subscribe, catch up, close and end in the same way. They differ in their
-//! [`Output`]: a WebSocket writes to its socket itself, and hyper polls for the bytes of an event stream.
+//! WebSockets and event streams register, subscribe, catch up, write, close and end in the same way. They differ in their
+//! dialect, and in what their task does with the client's bytes.
 
-use std::fmt;
+use std::io::ErrorKind;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
-use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use tracing::{debug, field, info};
 
-use crate::protocol::{CloseCode, ErrorCode, Push, RoomName, RoomSelector, UnsubscribeCode};
-use crate::server::hub::{
-    Closing, ConnectionStatus, Hub, Notice, PendingSubscription, Reclaimable, Registration, Source,
-    Subscriber, TraceEvent, Tracer,
-};
+use crate::protocol::{CloseCode, RoomSelector, UnsubscribeCode};
+use crate::server::hub::{Hub, PendingSubscription, Registration, Source, TraceEvent};
 use crate::server::memory::{Memory, MemoryReservation};
-use crate::server::metrics::{self, DisconnectReason};
-use crate::server::room::{Dialect, ExcludedRooms, FanoutBatch, Format, Tick};
-use crate::server::session::{
-    ArrivalTimer, CloseReason, Heartbeat, HeartbeatAction, HeartbeatSettings, LogCursor, Rate,
-    RoomReader, SendBuffer, WriteStep,
-};
+use crate::server::metrics;
+use crate::server::room::FanoutBatch;
+use crate::server::session::{HeartbeatSettings, LogCursor, Rate, SendBuffer, WriteStep};
 use crate::server::spans;
 use crate::server::store::{Limit, PAGE_BYTES};
-use crate::server::transport::Permissions;
+use crate::server::transport::connection_state::{CloseCause, ConnectionState, TransportError};
 use crate::server::transport::opening::{self, SubscriptionFrames};
-use crate::server::transport::stall_timeout::STALL_TIMEOUT;
 use crate::server::transport::subscriptions::{Subscription, Subscriptions};
+use crate::server::transport::{ClientSocket, Permissions};
 
 /// The number of messages read from the store at once for a connection that has fallen behind.
 const CATCH_UP_MESSAGES: usize = 256;
@@ -40,8 +34,6 @@ const MIN_CATCH_UP: Limit = Limit {
     messages: 16,
     bytes: 8 * 1024,
 };
-/// The longest time for which a stopping server writes the rest of the log to a client.
-const LOG_TIMEOUT: Duration = Duration::from_secs(1);
 /// The time in which the smallest message must arrive.
 const MIN_MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The slowest link that is supported: the timeout grows by a second for each of these many bytes.
@@ -71,9 +63,6 @@ pub fn message_timeout(bytes: usize) -> Duration {
 
 /// The way in which the bytes of a connection reach its client.
 pub(super) trait Output: Sized + Send + Sync + 'static {
-    /// The name of the protocol in traces.
-    const PROTOCOL: &'static str;
-
     /// Passes on queued bytes and the logs, as far as that is possible without waiting. `batch` is the fan-out pass that
     /// this is part of, if there is one.
     fn write(
@@ -105,103 +94,26 @@ pub(super) struct Connection<O> {
     /// The memory of queued frames and of the partial message; set under the lock of the state.
     reservation: MemoryReservation,
     /// True if an operator traces the connection, or did when the client last sent a frame.
-    is_traced: AtomicBool,
-    /// Wakes the task that reads the client's frames, or hyper's.
+    pub(super) is_traced: AtomicBool,
+    /// Wakes the connection's task.
     pub(super) waker: AtomicWaker,
-}
-
-/// The state of a connection. The fields that the fan-out reads come first.
-#[repr(C)]
-pub(super) struct ConnectionState {
-    pub(super) send_buffer: SendBuffer,
-    /// The reason why nothing more can be written, if so.
-    pub(super) error: Option<TransportError>,
-    /// True while the store has not finished the client's last publishes. Nothing is read until then: messages that
-    /// arrive meanwhile are read together, and cost one read, one transaction and one fan-out.
-    pub(super) is_publishing: bool,
-    /// True while a subscription of the client is being prepared. Nothing is read until then.
-    pub(super) is_subscribing: bool,
-    /// True while a page of history is read for the client.
-    pub(super) is_reading_history: bool,
-    pub(super) subscriptions: Subscriptions,
-    pub(super) heartbeat: Heartbeat,
-    /// The client's rights, and their expiry.
-    pub(super) permissions: Permissions,
-    /// The progress of the close, if the server stops.
-    drain: Option<Drain>,
-    /// Runs while a message has arrived in part.
-    pub(super) arrival: ArrivalTimer,
-    /// Buffered bytes of the partial message.
-    pub(super) partial: usize,
-    /// The receiver of trace events, if an operator traces the connection.
-    tracer: Option<Box<Tracer>>,
-    /// The place in the registry, until the connection ends.
-    registration: Option<Registration>,
-}
-
-/// The progress of a connection whose server stops.
-#[derive(Clone, Copy, Debug)]
-enum Drain {
-    /// A publish is pending: the client gets the ack before the drain frame with this delay.
-    AfterPublish(Duration),
-    /// The rest of the log is written since this time.
-    Began(Tick),
-}
-
-/// Reasons for an end without a closing handshake.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum TransportError {
-    /// The client or the network closed the connection.
-    Disconnected,
-    /// The client received no bytes for [`STALL_TIMEOUT`].
-    Stalled,
-}
-
-/// The cause of a connection's end, for the log, the metrics and the span.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum CloseCause {
-    /// The end was sent: a Close frame, or the end of the body.
-    Closed(CloseReason),
-    /// The end was not sent.
-    Lost(TransportError),
 }
 
 /// The ownership of an open connection, which ends when this is dropped.
 pub(super) struct OpenConnection<O: Output>(Arc<Connection<O>>);
 
 impl<O: Output> OpenConnection<O> {
-    /// Opens a connection whose first frames, before those of any subscription, are `first`.
+    /// Opens a connection that sends the bytes of `send_buffer` first, before the frames of any subscription.
     pub(super) fn open(
         output: O,
         hub: Hub,
-        format: Format,
+        send_buffer: SendBuffer,
         permissions: Permissions,
         settings: Arc<ConnectionSettings>,
         mut registration: Registration,
-        first: Option<&Push>,
     ) -> Self {
-        let mut send_buffer = SendBuffer::new(format);
-        if let Some(first) = first {
-            send_buffer.push_event(first);
-        }
-        let state = ConnectionState {
-            send_buffer,
-            error: None,
-            is_publishing: false,
-            is_subscribing: false,
-            is_reading_history: false,
-            subscriptions: Subscriptions::default(),
-            heartbeat: Heartbeat::new(hub.now()),
-            permissions,
-            drain: None,
-            arrival: ArrivalTimer::default(),
-            partial: 0,
-            tracer: None,
-            registration: None,
-        };
-
         let connection = Arc::new(Connection {
-            state: Mutex::new(state),
+            state: Mutex::new(ConnectionState::new(send_buffer, permissions, hub.now())),
             output,
             hub,
             settings,
@@ -229,7 +141,7 @@ impl<O: Output> Connection<O> {
     }
 
     /// Writes queued bytes and the log, unless the client receives none now.
-    fn write(&self, state: &mut ConnectionState) {
+    pub(super) fn write(&self, state: &mut ConnectionState) {
         if state.can_write() {
             O::write(self, state, None);
         } else {
@@ -318,8 +230,8 @@ impl<O: Output> Connection<O> {
             Some(ended)
         });
 
-        // Leaving the room takes other locks, so the subscription is dropped only here.
-        ended.is_some()
+        // Leaving the room takes other locks, so it comes after the update.
+        ended.map(Subscription::leave).is_some()
     }
 
     /// Reads the next messages from the store, for the rooms and patterns whose rings no longer have them. One of them
@@ -403,6 +315,11 @@ impl<O: Output> Connection<O> {
         let registration = state.registration.take()?;
         let subscriptions = state.subscriptions.take();
         let cause = state.close_cause();
+        let protocol = if state.send_buffer.dialect().is_stream() {
+            "http"
+        } else {
+            "websocket"
+        };
         drop(state);
 
         let id = registration.id().map(field::display);
@@ -413,7 +330,7 @@ impl<O: Output> Connection<O> {
         let reason = cause.disconnect_reason();
         metrics::count_disconnect(reason);
         spans::ConnectionSpan {
-            protocol: O::PROTOCOL,
+            protocol,
             number,
             room: subscriptions.only().map(|only| only.source.as_str()),
             address,
@@ -428,6 +345,87 @@ impl<O: Output> Connection<O> {
 /// The guards of an ended connection: its memberships, and its place in the registry.
 type ConnectionGuards = (Subscriptions, Registration);
 
+impl Output for ClientSocket {
+    fn write(
+        connection: &Connection<Self>,
+        state: &mut ConnectionState,
+        batch: Option<&mut FanoutBatch<'_>>,
+    ) {
+        connection.write_some(state, batch);
+
+        let needs_task = state.error.is_some()
+            || state.send_buffer.close_reason().is_some()
+            || state.send_buffer.blocked_since().is_some()
+            || state.is_behind();
+        if needs_task {
+            connection.waker.wake();
+        }
+    }
+
+    fn has_unread_bytes(&self) -> bool {
+        self.has_unread_bytes()
+    }
+
+    fn buffered_bytes(&self) -> usize {
+        self.buffered_bytes()
+    }
+
+    fn clear(&self) {
+        self.clear();
+    }
+}
+
+impl Connection<ClientSocket> {
+    /// Writes queued bytes and the log until the kernel accepts no more.
+    fn write_some(&self, state: &mut ConnectionState, mut batch: Option<&mut FanoutBatch<'_>>) {
+        loop {
+            let written = state.write_next(&self.hub, batch.as_deref_mut(), |bytes| {
+                self.output.send(bytes)
+            });
+            let finished = match written {
+                Ok(WriteStep::Wrote(_)) => continue,
+                Ok(WriteStep::Idle | WriteStep::Finished | WriteStep::Behind) => {
+                    self.output.flush()
+                }
+                Err(error) => Err(error),
+            };
+
+            match finished {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    state.send_buffer.block(self.hub.now());
+                    state.trace(TraceEvent::Blocked);
+                }
+                Err(_) => {
+                    state.error.get_or_insert(TransportError::Disconnected);
+                }
+            }
+            return;
+        }
+    }
+
+    /// Continues to write when the kernel accepts bytes again. Ready once no bytes wait for the kernel, or the connection has
+    /// failed.
+    pub(super) fn poll_write(&self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.lock().is_blocked() {
+            // The write returns the same error.
+            let _ = ready!(self.output.stream().poll_write_ready(cx));
+
+            let mut state = self.lock();
+            state.send_buffer.unblock();
+            self.write_some(&mut state, None);
+            self.count(&state);
+        }
+
+        Poll::Ready(())
+    }
+
+    /// Records that nothing more can be written.
+    pub(super) fn fail(&self, error: TransportError) {
+        self.lock().error.get_or_insert(error);
+    }
+}
+
 impl<O: Output> Deref for OpenConnection<O> {
     type Target = Arc<Connection<O>>;
 
@@ -439,381 +437,5 @@ impl<O: Output> Deref for OpenConnection<O> {
 impl<O: Output> Drop for OpenConnection<O> {
     fn drop(&mut self) {
         drop(self.0.end());
-    }
-}
-
-impl ConnectionState {
-    /// Returns true if messages for this client must be read from the store, and can still be sent.
-    pub(super) fn is_behind(&self) -> bool {
-        self.subscriptions.iter().any(|one| one.cursor.is_behind())
-            && self.send_buffer.reads_log()
-            && self.error.is_none()
-    }
-
-    /// Returns the place in the registry, until the connection ends.
-    pub(super) const fn registration(&self) -> Option<&Registration> {
-        self.registration.as_ref()
-    }
-
-    /// Checks that the rules allow the client into `room`.
-    ///
-    /// # Errors
-    /// The code and the message of the error frame.
-    pub(super) fn check_rules(&self, room: &RoomName) -> Result<(), (ErrorCode, String)> {
-        let denied = self
-            .registration
-            .as_ref()
-            .and_then(|registration| registration.denied(room));
-        denied.map_or(Ok(()), |(_, message)| Err((ErrorCode::NotAllowed, message)))
-    }
-
-    /// Excludes the rooms from which the client is banned from its patterns, and sends an `unsubscribed` for each that is
-    /// excluded from now on. Returns true if the excluded rooms have changed.
-    fn apply_rules(&mut self) -> bool {
-        let is_excludable = self.subscriptions.has_patterns();
-        let registration = self.registration.as_ref().filter(|_| is_excludable);
-        let banned = registration.map(Registration::banned_rooms);
-        let banned = banned.into_iter().flatten();
-        let excluded: ExcludedRooms = banned
-            .filter(|room| {
-                self.subscriptions
-                    .iter()
-                    .any(|one| one.source.matches(room))
-            })
-            .collect();
-        if excluded == *self.subscriptions.excluded() {
-            return false;
-        }
-
-        let added = self.subscriptions.exclude(excluded);
-        if self.send_buffer.dialect() == Dialect::Typed {
-            for room in added {
-                // A subscription to the room itself ends with a frame of its own.
-                if self.subscriptions.room(&room).is_none() {
-                    self.push_end(room.into(), UnsubscribeCode::Banned);
-                }
-            }
-        }
-        true
-    }
-
-    /// Returns true unless the client receives no bytes now or the connection failed.
-    fn can_write(&self) -> bool {
-        self.send_buffer.blocked_since().is_none() && self.error.is_none()
-    }
-
-    /// Returns true while nothing is read from the client: always for an event stream, and while the store has not
-    /// finished a publish or a subscription, or has not returned the messages that the ring no longer has.
-    pub(super) fn is_reading_paused(&self) -> bool {
-        self.send_buffer.dialect().is_stream()
-            || self.is_publishing
-            || self.is_subscribing
-            || self.is_behind()
-    }
-
-    /// Passes the next bytes to `write`, which returns the number of bytes accepted. If `batch` is a pass over the source
-    /// of the only subscription, its chunks are used.
-    pub(super) fn write_next<E>(
-        &mut self,
-        hub: &Hub,
-        mut batch: Option<&mut FanoutBatch<'_>>,
-        mut write: impl FnMut(&Bytes) -> Result<usize, E>,
-    ) -> Result<WriteStep, E> {
-        let step = self.write_log(hub, batch.as_deref_mut(), &mut write)?;
-        if step == WriteStep::Idle && self.subscriptions.have_closed() {
-            // All messages of a room precede the frame about its end.
-            self.push_closed();
-            return self.write_log(hub, batch, &mut write);
-        }
-        Ok(step)
-    }
-
-    fn write_log<E>(
-        &mut self,
-        hub: &Hub,
-        batch: Option<&mut FanoutBatch<'_>>,
-        mut write: impl FnMut(&Bytes) -> Result<usize, E>,
-    ) -> Result<WriteStep, E> {
-        let buffer = &mut self.send_buffer;
-        let mut step = match (self.subscriptions.only_complete(), batch) {
-            (Some(Subscription { cursor, source, .. }), Some(batch))
-                if source.feed().is_source_of(batch) =>
-            {
-                buffer.write_next(&mut RoomReader { cursor, batch }, &mut write)?
-            }
-            _ => {
-                let applied = hub.rooms().applied();
-                buffer.write_next(&mut self.subscriptions.merged(applied), &mut write)?
-            }
-        };
-        if step == WriteStep::Idle && self.has_signals() {
-            step = self.write_signals(hub.now(), write)?;
-        }
-
-        if let WriteStep::Wrote(bytes) = step
-            && self.tracer.is_some()
-        {
-            let offset = self.subscriptions.newest_written();
-            self.trace(TraceEvent::Write { bytes, offset });
-        }
-        Ok(step)
-    }
-
-    /// Returns true if signals wait to be written.
-    pub(super) fn has_signals(&self) -> bool {
-        self.send_buffer.dialect().has_signals() && self.subscriptions.has_signals()
-    }
-
-    /// Passes the next signals to `write`. Everything else must be written.
-    fn write_signals<E>(
-        &mut self,
-        now: Tick,
-        write: impl FnOnce(&Bytes) -> Result<usize, E>,
-    ) -> Result<WriteStep, E> {
-        let dialect = self.send_buffer.dialect();
-        let Some((index, chunk)) = self.subscriptions.next_signals(dialect, now) else {
-            return Ok(WriteStep::Idle);
-        };
-
-        let bytes = self.send_buffer.write_shared(&chunk.bytes, write)?;
-        self.subscriptions.advance_signals(index, &chunk);
-        Ok(WriteStep::Wrote(bytes))
-    }
-
-    /// Sends `event` to the operator who traces the connection, if any.
-    pub(super) fn trace(&mut self, event: TraceEvent) {
-        if let Some(tracer) = &mut self.tracer
-            && !tracer.record(event)
-        {
-            self.tracer = None;
-        }
-    }
-
-    /// Continues the drain that waited for a publish, if there is one.
-    pub(super) fn resume_drain(&mut self, now: Tick) {
-        if let Some(Drain::AfterPublish(reconnect_after)) = self.drain {
-            self.drain(reconnect_after, now);
-        }
-    }
-
-    /// Queues the drain frame and the end, after a pending publish.
-    pub(super) fn drain(&mut self, reconnect_after: Duration, now: Tick) {
-        if self.is_publishing {
-            self.drain = Some(Drain::AfterPublish(reconnect_after));
-            return;
-        }
-
-        self.drain = Some(Drain::Began(now));
-        self.send_buffer.push_event(&Push::Drain {
-            reconnect_after_ms: reconnect_after.as_millis() as u64,
-        });
-        self.close(CloseCode::GoingAway);
-    }
-
-    /// Queues the frames about the closed rooms whose messages are all written. A connection that has nothing else to read,
-    /// and cannot subscribe to other rooms, ends after them.
-    fn push_closed(&mut self) {
-        for (room, offset) in self.subscriptions.take_closed() {
-            self.send_buffer.push_event(&Push::Closed { room, offset });
-        }
-        if self.send_buffer.dialect() != Dialect::Typed && self.subscriptions.are_at_end() {
-            self.close(CloseCode::Done);
-        }
-    }
-
-    /// Queues the end of the subscription to `room`, or of the connection if its dialect has no frame for that.
-    fn push_end(&mut self, room: RoomSelector, code: UnsubscribeCode) {
-        if self.send_buffer.dialect() == Dialect::Typed {
-            self.send_buffer.push_event(&Push::Unsubscribed {
-                room,
-                code,
-                message: code.explanation().to_owned(),
-            });
-        } else {
-            self.close(code.close_code());
-        }
-    }
-
-    /// Closes the connection with `code`, unless it is closing already.
-    fn close(&mut self, code: CloseCode) {
-        self.send_buffer.close(CloseReason::Local(code));
-    }
-
-    /// Returns the memory that would be free if the connection ended, with the `output_bytes` of its output. Event streams share their bytes with other
-    /// readers, and their sockets are memory holders of their own.
-    fn reclaimable(&self, output_bytes: usize) -> Option<Reclaimable> {
-        if self.send_buffer.dialect().is_stream() {
-            return None;
-        }
-
-        let bytes = self.send_buffer.reclaimable() + self.partial + output_bytes;
-        let blocked = self.send_buffer.blocked_since().into_iter();
-        let since = blocked.chain(self.arrival.since()).min()?;
-
-        (bytes > 0 && self.error.is_none()).then_some(Reclaimable { since, bytes })
-    }
-
-    /// Returns the cause of the end as the client saw it: an end that was not sent does not count.
-    fn close_cause(&self) -> CloseCause {
-        let is_stalled = self.error == Some(TransportError::Stalled);
-        match (self.send_buffer.close_reason(), self.error) {
-            (Some(reason), _) if self.send_buffer.is_finished() && !is_stalled => {
-                CloseCause::Closed(reason)
-            }
-            (_, error) => CloseCause::Lost(error.unwrap_or(TransportError::Disconnected)),
-        }
-    }
-}
-
-impl<O: Output> Subscriber for Connection<O> {
-    fn flush(&self, batch: &mut FanoutBatch<'_>) {
-        let mut state = self.lock();
-        if state.can_write() {
-            O::write(self, &mut state, Some(batch));
-            self.count(&state);
-        }
-    }
-
-    fn tick(&self, now: Tick) {
-        let settings = &self.settings;
-        let mut state = self.lock();
-
-        let blocked_since = state.send_buffer.blocked_since();
-        if blocked_since.is_some_and(|since| now.since(since) >= STALL_TIMEOUT) {
-            state.error.get_or_insert(TransportError::Stalled);
-        }
-
-        let is_read = !state.is_reading_paused();
-        if !is_read {
-            state.arrival.restart(now);
-        }
-        let is_overdue = match state.heartbeat.check(now, &settings.heartbeat, is_read) {
-            HeartbeatAction::Alive => {
-                let timeout = message_timeout(settings.max_message);
-                state.arrival.is_overdue(now, timeout)
-            }
-            HeartbeatAction::Ping => {
-                let ping = state.send_buffer.dialect().heartbeat();
-                state.send_buffer.push_encoded(ping);
-                false
-            }
-            HeartbeatAction::Expired => true,
-        };
-        if is_overdue && !self.output.has_unread_bytes() {
-            state.close(CloseCode::Expired);
-        }
-
-        if state.permissions.is_expired(Instant::now()) {
-            state.close(CloseCode::BadToken);
-        }
-        if let Some(Drain::Began(since)) = state.drain
-            && now.since(since) >= LOG_TIMEOUT
-        {
-            state.send_buffer.end_log();
-        }
-
-        // Bans may have ended.
-        if !state.subscriptions.excluded().is_empty() && state.apply_rules() {
-            self.write(&mut state);
-        } else {
-            self.write_queued(&mut state);
-        }
-    }
-
-    fn send(&self, notice: &Notice) {
-        let mut state = self.lock();
-        let frame = notice.encoded(state.send_buffer.dialect());
-        // The notice goes to the readers that there were when it began. The subscription may have ended since.
-        let subscriptions = &state.subscriptions;
-        let is_meant = match notice.push() {
-            Push::Deleted { room, .. } => subscriptions.first_match(room).is_some(),
-            Push::Presence { room, .. } => subscriptions.room(room).is_some(),
-            _ => true,
-        };
-        if frame.is_empty() || !is_meant {
-            return;
-        }
-
-        if state.send_buffer.queued_bytes() + frame.len() > self.settings.send_buffer {
-            state.close(CloseCode::TooSlow);
-        } else {
-            state.send_buffer.push_encoded(frame);
-        }
-        self.write(&mut state);
-    }
-
-    fn close(&self, closing: Closing) {
-        self.update(|state| match closing {
-            Closing::Code(code) => state.close(code),
-            Closing::Drain(reconnect_after) => state.drain(reconnect_after, self.hub.now()),
-            // A Close frame would not be delivered either.
-            Closing::Evict if state.send_buffer.blocked_since().is_some() => {
-                state.error.get_or_insert(TransportError::Stalled);
-                state.send_buffer.clear();
-                self.output.clear();
-            }
-            Closing::Evict => state.close(CloseCode::Expired),
-        });
-    }
-
-    fn unsubscribe(&self, rooms: &RoomSelector, code: UnsubscribeCode) {
-        // The subscription may have ended in the meantime.
-        let _ = self.end_subscription(rooms.clone(), code);
-    }
-
-    fn apply_rules(&self) {
-        // The state is written in either case.
-        let _ = self.update(ConnectionState::apply_rules);
-    }
-
-    fn trace(&self, tracer: Tracer) {
-        self.lock().tracer = Some(Box::new(tracer));
-        self.is_traced.store(true, Ordering::Relaxed);
-    }
-
-    fn status(&self) -> ConnectionStatus {
-        let state = self.lock();
-        ConnectionStatus {
-            dialect: state.send_buffer.dialect(),
-            rooms: state
-                .subscriptions
-                .iter()
-                .map(|one| one.source.selector())
-                .collect(),
-            offset: state.subscriptions.newest_written(),
-            behind: state
-                .subscriptions
-                .iter()
-                .map(|one| one.source.feed().behind(one.cursor.offset()))
-                .sum(),
-            waiting: state.send_buffer.queued_bytes(),
-            reclaimable: state.reclaimable(self.output.buffered_bytes()),
-        }
-    }
-}
-
-impl CloseCause {
-    const fn disconnect_reason(self) -> DisconnectReason {
-        match self {
-            Self::Closed(CloseReason::Local(code)) => DisconnectReason::Closed(code),
-            Self::Closed(CloseReason::Echo(_)) => DisconnectReason::Client,
-            Self::Lost(TransportError::Stalled) => DisconnectReason::Closed(CloseCode::TooSlow),
-            Self::Lost(TransportError::Disconnected) => DisconnectReason::Lost,
-        }
-    }
-}
-
-impl fmt::Display for CloseCause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let code = match self {
-            Self::Closed(CloseReason::Local(code)) => *code,
-            Self::Closed(CloseReason::Echo(Some(code))) => {
-                return write!(f, "client closed with {code}");
-            }
-            Self::Closed(CloseReason::Echo(None)) => return f.write_str("client closed"),
-            Self::Lost(TransportError::Disconnected) => return f.write_str("connection lost"),
-            Self::Lost(TransportError::Stalled) => CloseCode::TooSlow,
-        };
-        write!(f, "{} {}", code.number(), code.reason())
     }
 }

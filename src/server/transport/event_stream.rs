@@ -1,143 +1,96 @@
-//! Messages of rooms as the body of an HTTP response (Server-Sent Events or NDJSON): a [`Connection`] like a WebSocket, but
-//! hyper polls it for bytes.
+//! An event stream: messages of rooms as the body of an HTTP response (Server-Sent Events or NDJSON).
 //!
-//! # Invariants
-//!
-//! - There is no queue of messages. While hyper does not poll, the reader holds a cursor; hyper holds at most one chunk
-//!   of bytes, which it shares with other readers.
-//! - The hub's fan-out only wakes hyper; it never waits.
-//! - The subscriptions last until the body is dropped.
-//! - The body ends when the token of the request expires. Clients reconnect with a new token.
-//!
-//! There is no timeout for clients that do not read. Below HTTP, [`StallTimeout`](crate::server::transport::StallTimeout)
-//! closes the socket, and hyper then drops the body.
+//! An event stream is a [`Connection`](super::connection::Connection) like a WebSocket, whose client sends nothing. The
+//! connection, and the body with it, ends when a room is closed, the server stops, or the token of the request expires.
+//! Clients reconnect with a new token.
 
-use std::convert::Infallible;
-use std::fmt;
-use std::pin::Pin;
-use std::sync::Arc;
+use std::future::poll_fn;
+use std::io::ErrorKind;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
-use futures::FutureExt;
-use futures::future::BoxFuture;
-use hyper::body::{Body, Frame};
+use axum::response::Response;
+use tokio::sync::OwnedSemaphorePermit;
 
-use crate::server::room::{Dialect, FanoutBatch, Format};
-use crate::server::session::WriteStep;
-use crate::server::transport::PendingConnection;
-use crate::server::transport::connection::{Connection, ConnectionState, OpenConnection, Output};
+use crate::server::room::{Dialect, Format};
+use crate::server::transport::client_socket::ReceivedBytes;
+use crate::server::transport::closing::finish;
+use crate::server::transport::connection::OpenConnection;
+use crate::server::transport::connection_state::{ReadStop, TransportError};
+use crate::server::transport::handover::Handover;
+use crate::server::transport::{ClientSocket, PendingConnection};
 
-/// The output to hyper, which accepts bytes when it polls the body. Between polls the send buffer is blocked, unless
-/// hyper has polled everything and waits for more.
-pub(super) struct HyperBody;
+/// The most bytes of a client that are discarded after its request, for example a further request. A client that sends
+/// more is disconnected.
+const MAX_IGNORED_BYTES: usize = 64 * 1024;
+/// The most bytes that are discarded at once.
+const BYTES_AT_ONCE: usize = 4 * 1024;
 
-/// The body of an event stream.
-pub struct EventStreamBody {
-    connection: OpenConnection<HyperBody>,
-    /// Reads messages from the store that the ring no longer has.
-    catching_up: Option<BoxFuture<'static, ()>>,
+/// The task of an open event stream. It exists until the end, so futures that are rarely needed are boxed.
+struct EventStreamTask {
+    connection: OpenConnection<ClientSocket>,
+    /// The number of bytes that the client sent after its request.
+    ignored: usize,
 }
 
 impl PendingConnection {
-    /// Opens an event stream, and returns its body. `dialect` is [`Dialect::Sse`] or [`Dialect::Ndjson`].
-    pub fn open_stream(self, dialect: Dialect) -> EventStreamBody {
-        EventStreamBody {
-            connection: self.open(HyperBody, Format::new(dialect)),
-            catching_up: None,
-        }
+    /// Returns the response, to which the caller adds the headers, and spawns the connection's task. `dialect` is
+    /// [`Dialect::Sse`] or [`Dialect::Ndjson`].
+    pub fn open_stream(self, dialect: Dialect) -> Response {
+        let (response, socket) = Handover::begin();
+        self.open_on(socket, Format::new(dialect), |connection, early, permit| {
+            let ignored = early.len();
+            let task = EventStreamTask {
+                connection,
+                ignored,
+            };
+            task.run(permit)
+        });
+
+        response
     }
 }
 
-impl Output for HyperBody {
-    const PROTOCOL: &'static str = "http";
+impl EventStreamTask {
+    /// Runs until the connection is closed. `permit` is the permit to keep its socket open.
+    ///
+    /// This is not an `async fn`, which would hold its arguments twice.
+    fn run(self, permit: Option<OwnedSemaphorePermit>) -> impl Future<Output = ()> + Send {
+        let mut task = self;
 
-    /// Wakes hyper if there is something to poll.
-    fn write(
-        connection: &Connection<Self>,
-        state: &mut ConnectionState,
-        batch: Option<&mut FanoutBatch<'_>>,
-    ) {
-        let reads_log = state.send_buffer.reads_log();
-        let has_messages = || {
-            let subscriptions = &state.subscriptions;
-            reads_log
-                && (subscriptions.has_pending(batch.as_deref()) || subscriptions.have_closed())
-        };
-        if state.send_buffer.has_output() || has_messages() || state.has_signals() {
-            state.send_buffer.block(state.heartbeat.active_at());
-            connection.waker.wake();
+        async move {
+            while let ReadStop::Behind = poll_fn(|cx| task.poll(cx)).await {
+                Box::pin(task.connection.catch_up()).await;
+            }
+            Box::pin(finish(task.connection, permit)).await;
         }
     }
 
-    fn has_unread_bytes(&self) -> bool {
-        false
-    }
-
-    fn buffered_bytes(&self) -> usize {
-        0
-    }
-
-    fn clear(&self) {}
-}
-
-impl Body for EventStreamBody {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let Self {
-            connection,
-            catching_up,
-        } = &mut *self;
+    /// Writes when the kernel accepts bytes again, and discards bytes of the client. Ready when the connection must catch up
+    /// from the store or end.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ReadStop> {
+        let connection = &self.connection;
+        connection.waker.register(cx.waker());
 
         loop {
-            if let Some(reading) = catching_up {
-                ready!(reading.poll_unpin(cx));
-                *catching_up = None;
+            // The client's bytes are read even if the kernel accepts none.
+            let _ = connection.poll_write(cx);
+            if let Some(stop) = connection.lock().read_stop() {
+                return Poll::Ready(stop);
             }
 
-            let now = connection.hub.now();
-            let mut state = connection.lock();
-            state.heartbeat.record_activity(now);
-            // A client that was stalled reads again.
-            state.error = None;
-
-            let mut chunk = Bytes::new();
-            let Ok(step) = state.write_next(&connection.hub, None, |bytes| {
-                chunk = bytes.clone();
-                Ok::<usize, Infallible>(bytes.len())
-            });
-            connection.count(&state);
-
-            state.send_buffer.unblock();
-            if step == WriteStep::Idle {
-                connection.waker.register(cx.waker());
-                return Poll::Pending;
-            }
-            state.send_buffer.block(now);
-            drop(state);
-
-            match step {
-                WriteStep::Wrote(_) | WriteStep::Idle => {
-                    return Poll::Ready(Some(Ok(Frame::data(chunk))));
+            // The read returns the same error.
+            let _ = ready!(connection.output.poll_read_ready(cx));
+            match connection.output.receive(&mut [0; BYTES_AT_ONCE]) {
+                Ok(ReceivedBytes { payload, overhead }) => {
+                    self.ignored += payload + overhead;
+                    if self.ignored > MAX_IGNORED_BYTES {
+                        connection.fail(TransportError::Disconnected);
+                    }
                 }
-                WriteStep::Finished => return Poll::Ready(None),
-                WriteStep::Behind => {
-                    let connection = Arc::clone(connection);
-                    let reading = async move { connection.catch_up().await };
-                    *catching_up = Some(reading.boxed());
-                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                // A client that closes its sending side counts as gone: the server cannot detect whether it still reads.
+                Err(_) => connection.fail(TransportError::Disconnected),
             }
         }
-    }
-}
-
-impl fmt::Debug for EventStreamBody {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EventStreamBody").finish_non_exhaustive()
     }
 }

@@ -1,9 +1,10 @@
 //! Open WebSockets and event streams. No other floor reads or writes a client's socket.
 //!
-//! Both are a [`Connection`](connection::Connection), which begins in [`opening`] and has [`subscriptions`] to rooms and
-//! patterns. They differ in how bytes reach the client: [`websocket`] and [`event_stream`]. [`reader`] reads the frames of
-//! a WebSocket's client, and [`publishing`] stores its messages. Both are above a [`client_socket`], plain or with TLS
-//! ([`tls_stream`]).
+//! Both begin as an HTTP request, after which the socket leaves hyper ([`handover`]). Then both are a
+//! [`Connection`](connection::Connection), which begins in [`opening`], has [`subscriptions`] to rooms and patterns, writes
+//! to a [`client_socket`], plain or with TLS ([`tls_stream`]), and ends in [`closing`]. They differ in their dialect and in
+//! their task. That of an [`event_stream`] ignores the client's bytes. That of a [`websocket`] has a [`reader`] of frames, and
+//! stores the client's messages ([`publishing`]).
 //!
 //! # Invariants
 //!
@@ -19,11 +20,15 @@ mod client_socket;
 mod stall_timeout;
 mod upgrade;
 mod permissions;
+mod connection_state;
 mod connection;
+mod subscriber;
+mod handover;
 mod opening;
 mod reader;
 mod publishing;
 mod subscriptions;
+mod closing;
 mod websocket;
 mod event_stream;
 mod tls;
@@ -35,7 +40,7 @@ mod tests;
 pub use activity::{Activity, RequestPhase};
 pub use client_socket::ClientSocket;
 pub use connection::{ConnectionSettings, message_timeout};
-pub use event_stream::EventStreamBody;
+pub use handover::{Handover, encode_head};
 pub use opening::PendingConnection;
 pub use permissions::{Permissions, own_limits, unix_time};
 pub use stall_timeout::{StallTimeout, StallTimeoutHandle};

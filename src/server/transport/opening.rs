@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::{field, info};
 
 use crate::protocol::{Epoch, Offset, Position, Push, Recovery, Subscribed, UserId, Welcome};
@@ -11,7 +12,8 @@ use crate::server::room::{Dialect, Format};
 use crate::server::room_rules::RoomRules;
 use crate::server::session::{MessageLimits, SendBuffer};
 use crate::server::transport::connection::{Connection, OpenConnection, Output};
-use crate::server::transport::{ConnectionSettings, Permissions, own_limits};
+use crate::server::transport::handover::HandedSocket;
+use crate::server::transport::{ClientSocket, ConnectionSettings, Permissions, own_limits};
 
 /// An admitted client whose connection is not open yet.
 #[derive(Debug)]
@@ -37,8 +39,36 @@ pub(super) struct SubscriptionFrames {
 }
 
 impl PendingConnection {
-    /// Opens the connection and its subscriptions.
-    pub(super) fn open<O: Output>(self, output: O, format: Format) -> OpenConnection<O> {
+    /// Opens the connection when `socket` is handed over, and spawns its task. `task` creates that from the connection, the bytes
+    /// that arrived after the request, and the permit to keep the socket open.
+    pub(super) fn open_on<T>(
+        self,
+        socket: impl Future<Output = Option<HandedSocket>> + Send + 'static,
+        format: Format,
+        task: impl FnOnce(OpenConnection<ClientSocket>, Vec<u8>, Option<OwnedSemaphorePermit>) -> T
+        + Send
+        + 'static,
+    ) where
+        T: Future<Output = ()> + Send + 'static,
+    {
+        tokio::spawn(async move {
+            let Some(socket) = socket.await else {
+                return;
+            };
+
+            let connection = self.open(socket.client, format, &socket.head);
+            // A task of its own, because the size of a task is that of its largest future.
+            tokio::spawn(task(connection, socket.early, socket.permit));
+        });
+    }
+
+    /// Opens the connection and its subscriptions. The bytes of `head` are sent first.
+    pub(super) fn open<O: Output>(
+        self,
+        output: O,
+        format: Format,
+        head: &[u8],
+    ) -> OpenConnection<O> {
         let Self {
             admission,
             subscriptions,
@@ -69,14 +99,19 @@ impl PendingConnection {
             .then(|| welcome(&registration, &settings, &permissions, rules))
             .flatten();
 
+        let mut send_buffer = SendBuffer::new(format);
+        send_buffer.push_encoded(head);
+        if let Some(welcome) = welcome {
+            send_buffer.push_event(&welcome);
+        }
+
         let connection = OpenConnection::open(
             output,
             hub,
-            format,
+            send_buffer,
             permissions,
             settings,
             registration,
-            welcome.as_ref(),
         );
         connection.subscribe(subscriptions);
         let subscriber: &Connection<O> = &connection;

@@ -32,13 +32,13 @@ pub(super) struct CurrentAccess {
 
 impl Permissions {
     /// Returns the permissions of `principal`. They expire by the monotonic clock.
-    pub fn new(principal: Principal) -> Self {
+    pub fn new(principal: Arc<Principal>) -> Self {
         let remaining = principal
             .expires_at()
             .map(|expires_at| Duration::from_secs(expires_at).saturating_sub(unix_time()));
 
         Self {
-            principal: Arc::new(principal),
+            principal,
             // A time that the clock cannot represent never comes.
             expires_at: remaining.and_then(|remaining| Instant::now().checked_add(remaining)),
         }
@@ -117,7 +117,7 @@ pub fn unix_time() -> Duration {
 /// Returns the new permissions of the client `id` after its new token was `verified`, and the answer; `None` with an error
 /// frame if the client keeps the permissions that it has.
 pub(super) fn renewal(
-    verified: Result<Principal, TokenError>,
+    verified: Result<Arc<Principal>, TokenError>,
     id: &UserId,
 ) -> (Option<Permissions>, Push) {
     let verified = verified.map_err(AuthError::from).and_then(|principal| {

@@ -17,7 +17,8 @@ use crate::server::room::{Dialect, Draft, Tick};
 use crate::server::session::{CloseReason, Session};
 use crate::server::store::{StoreError, StoreFuture, Stored};
 use crate::server::transport::ClientSocket;
-use crate::server::transport::connection::{Connection, ConnectionState};
+use crate::server::transport::connection::Connection;
+use crate::server::transport::connection_state::ConnectionState;
 
 /// Consecutive messages to one room.
 #[derive(Debug)]

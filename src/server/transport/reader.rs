@@ -21,7 +21,8 @@ use crate::server::room::{Dialect, Format, Tick};
 use crate::server::session::{Action, CloseReason, SendBuffer, Session, max_publish_bytes};
 use crate::server::store::{Deleted, Limit, Page, Span, StoreError, now_millis};
 use crate::server::transport::client_socket::ReceivedBytes;
-use crate::server::transport::connection::{Connection, ConnectionState, TransportError};
+use crate::server::transport::connection::Connection;
+use crate::server::transport::connection_state::{ConnectionState, ReadStop, TransportError};
 use crate::server::transport::permissions::{CurrentAccess, renewal};
 use crate::server::transport::publishing::{PendingPublish, push_draft, refusal_code};
 use crate::server::transport::{
@@ -54,7 +55,7 @@ pub(super) struct FrameReader {
     /// Bytes of frames that were handled in this turn.
     handled: usize,
     /// Verifies the client's later tokens.
-    authenticator: Authenticator,
+    authenticator: Arc<Authenticator>,
     /// The unfinished publishes. Boxed, because most connections publish rarely.
     publishing: Option<Box<PendingPublish>>,
     /// The unfinished subscription. Later frames are handled after it.
@@ -63,15 +64,6 @@ pub(super) struct FrameReader {
     stalled: Option<Tick>,
     /// The time for which the process had been suspended at the last read.
     paused: Duration,
-}
-
-/// The reason for which a reader pauses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ReadPause {
-    /// The connection closes or has failed.
-    Ended,
-    /// The ring of a room or pattern no longer has the next messages. They must be read from the store.
-    Behind,
 }
 
 impl FrameReader {
@@ -113,7 +105,7 @@ impl FrameReader {
         &mut self,
         connection: &Arc<Connection<ClientSocket>>,
         cx: &mut Context<'_>,
-    ) -> Poll<ReadPause> {
+    ) -> Poll<ReadStop> {
         connection.waker.register(cx.waker());
         self.handled = 0;
         loop {
@@ -128,12 +120,9 @@ impl FrameReader {
             self.poll_requests(connection, cx);
 
             let state = connection.lock();
-            if state.error.is_some() || state.send_buffer.close_reason().is_some() {
-                return Poll::Ready(ReadPause::Ended);
-            }
-            if state.is_behind() {
+            if let Some(stop) = state.read_stop() {
                 self.stalled.get_or_insert(connection.hub.now());
-                return Poll::Ready(ReadPause::Behind);
+                return Poll::Ready(stop);
             }
             // A client that does not read its answers is not read from.
             if state.send_buffer.queued_bytes() >= connection.settings.send_buffer {
@@ -494,7 +483,7 @@ fn set_state(
 /// verified by a task, which waits for new keys.
 fn renew_token(
     connection: &Arc<Connection<ClientSocket>>,
-    authenticator: &Authenticator,
+    authenticator: &Arc<Authenticator>,
     id: &UserId,
     token: Token,
 ) {
@@ -674,7 +663,8 @@ mod tests {
         let admission = hub.admit(LOCALHOST).expect("admitted");
         let entry = hub.enter(&RoomName::lobby(), None).await.expect("admitted");
         let format = Format::deflated(Dialect::Typed);
-        let connection = pending(admission, vec![entry]).open(ClientSocket::Plain(stream), format);
+        let connection =
+            pending(admission, vec![entry]).open(ClientSocket::Plain(stream), format, &[]);
         let reader = FrameReader::new(&connection, format, sender());
         (connection, reader, client)
     }

@@ -51,6 +51,8 @@ struct GuardedSocket {
     client: ClientSocket,
     /// Set while written bytes are dropped, see [`StallTimeoutHandle::mute`].
     is_muted: AtomicBool,
+    /// Set while bytes wait for the kernel.
+    is_blocked: AtomicBool,
 }
 
 impl StallTimeout {
@@ -67,6 +69,7 @@ impl StallTimeout {
             socket: Arc::new(GuardedSocket {
                 client,
                 is_muted: AtomicBool::new(false),
+                is_blocked: AtomicBool::new(false),
             }),
             clock,
             deadline: None,
@@ -104,15 +107,13 @@ impl StallTimeout {
             match ready.and_then(|()| write(client)) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 written => {
-                    self.deadline = None;
-                    if let Some(activity) = &self.activity {
-                        activity.wrote();
-                    }
+                    self.unblock();
                     return Poll::Ready(written);
                 }
             }
         }
 
+        self.socket.is_blocked.store(true, Ordering::Relaxed);
         if let Some(activity) = &self.activity {
             activity.blocked();
         }
@@ -124,6 +125,15 @@ impl StallTimeout {
             ErrorKind::TimedOut,
             format!("the client received no bytes for {STALL_TIMEOUT:?}"),
         )))
+    }
+
+    /// Records that the kernel has accepted bytes.
+    fn unblock(&mut self) {
+        self.deadline = None;
+        self.socket.is_blocked.store(false, Ordering::Relaxed);
+        if let Some(activity) = &self.activity {
+            activity.wrote();
+        }
     }
 
     fn is_muted(&self) -> bool {
@@ -173,6 +183,13 @@ impl StallTimeoutHandle {
         self.0
             .upgrade()
             .is_some_and(|socket| socket.is_muted.load(Ordering::Relaxed))
+    }
+
+    /// Returns true while written bytes wait for the kernel.
+    pub fn is_blocked(&self) -> bool {
+        self.0
+            .upgrade()
+            .is_some_and(|socket| socket.is_blocked.load(Ordering::Relaxed))
     }
 
     fn set_muted(&self, is_muted: bool) {
@@ -228,6 +245,10 @@ impl AsyncWrite for StallTimeout {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.socket.client.is_flushed() {
+            // A read with TLS may have sent the rest.
+            if self.deadline.is_some() {
+                self.unblock();
+            }
             return Poll::Ready(Ok(()));
         }
         self.poll_with_deadline(cx, |client| client.flush().map(|()| 0))

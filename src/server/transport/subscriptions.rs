@@ -16,7 +16,7 @@ use crate::protocol::{GapReason, Offset, RoomName};
 use crate::server::hub::{Membership, Room, Source};
 use crate::server::memory::Memory;
 use crate::server::room::{
-    Chunk, Dialect, ExcludedRooms, FanoutBatch, Format, MAX_CHUNK_BYTES, SignalChunk, Tick,
+    Chunk, Dialect, ExcludedRooms, Format, MAX_CHUNK_BYTES, SignalChunk, Tick,
 };
 use crate::server::session::{Behind, CatchUpPage, LogCursor, LogReader, SendBuffer};
 
@@ -31,7 +31,7 @@ pub(super) struct Subscription {
     /// The number of closed rooms of the feed that the client knows of.
     closed_seen: u64,
     /// In a place of its own: each pass reads everything else of all subscriptions of a connection.
-    _membership: Box<Membership>,
+    membership: Box<Membership>,
 }
 
 /// The subscriptions of a connection, in the order in which they began.
@@ -73,8 +73,13 @@ impl Subscription {
             signal: source.feed().newest_signal(),
             source,
             closed_seen,
-            _membership: Box::new(membership),
+            membership: Box::new(membership),
         }
+    }
+
+    /// Ends the subscription of a client that leaves the room for good.
+    pub(super) fn leave(self) {
+        self.membership.leave();
     }
 
     /// Returns true if rooms were closed of which the client does not know.
@@ -376,20 +381,6 @@ impl Subscriptions {
     pub(super) fn newest_written(&self) -> Offset {
         let offsets = self.iter().map(|subscription| subscription.cursor.offset());
         offsets.max().unwrap_or_default()
-    }
-
-    /// Returns true if messages wait to be written, as far as `batch` shows it if it is a pass over the only room.
-    pub(super) fn has_pending(&self, batch: Option<&FanoutBatch<'_>>) -> bool {
-        if let (Some(only), Some(batch)) = (self.only(), batch)
-            && only.source.feed().is_source_of(batch)
-        {
-            return only.cursor.is_behind() || only.cursor.offset() < batch.until();
-        }
-
-        self.iter().any(|subscription| {
-            let cursor = &subscription.cursor;
-            cursor.is_behind() || cursor.offset() < subscription.source.feed().head()
-        })
     }
 
     /// Returns true if rooms were closed of which the client does not know.

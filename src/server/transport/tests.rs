@@ -14,6 +14,7 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
+use super::closing::finish;
 use super::connection::OpenConnection;
 use super::reader::push_page;
 use super::websocket::WebSocketTask;
@@ -101,7 +102,7 @@ impl World {
     async fn member(&self, id: &str) -> OpenConnection<ClientSocket> {
         let (mut pending, stream, _) = self.admit(None).await;
         pending.id = Some(user(id));
-        pending.open(stream, PLAIN)
+        pending.open(stream, PLAIN, &[])
     }
 
     /// Replaces all members by another one, and waits until connections were notified.
@@ -143,7 +144,7 @@ pub(super) fn pending(
         admission,
         subscriptions,
         id: Some(user("newcomer")),
-        permissions: Permissions::new(Principal::open()),
+        permissions: Permissions::new(Arc::new(Principal::open())),
         settings: Arc::new(ConnectionSettings {
             max_message: 64 * 1024,
             send_buffer: 1024 * 1024,
@@ -168,7 +169,7 @@ pub(super) fn sender() -> FrameSender {
     FrameSender {
         id,
         rate_limit: ConnectionLimiter::new(Rate::UNLIMITED, quotas, key, host, Tick::default()),
-        authenticator: Authenticator::new(Verifier::open(), None),
+        authenticator: Arc::new(Authenticator::new(Verifier::open(), None)),
     }
 }
 
@@ -281,7 +282,7 @@ async fn members_that_join_or_leave_while_a_connection_opens_are_shown_correctly
         if point == Point::Admitted {
             world.replace_members(&mut others).await;
         }
-        let _open = pending.open(stream, TYPED);
+        let _open = pending.open(stream, TYPED, &[]);
         if point == Point::Open {
             world.replace_members(&mut others).await;
         }
@@ -302,7 +303,7 @@ async fn a_deletion_while_a_connection_opens_is_delivered() {
         if point == Point::Admitted {
             world.delete(2).await;
         }
-        let _open = pending.open(stream, TYPED);
+        let _open = pending.open(stream, TYPED, &[]);
         if point == Point::Open {
             world.delete(2).await;
         }
@@ -318,7 +319,7 @@ async fn a_page_does_not_contain_texts_deleted_while_it_was_read() {
     let world = World::start(10);
     world.publish(3).await;
     let (pending, stream, mut client) = world.admit(None).await;
-    let connection = pending.open(stream, TYPED);
+    let connection = pending.open(stream, TYPED, &[]);
 
     let room = world.room().await;
     let page = room.read_page(Span::Newest, Limit::page(10)).await;
@@ -361,7 +362,7 @@ async fn a_reader_behind_the_ring_gets_the_rest_and_then_1001_when_the_server_st
         let (pending, stream, mut client) = world.admit(None).await;
         // The ring has dropped all but one when the connection opens.
         world.publish(MESSAGES).await;
-        let connection = pending.open(stream, format);
+        let connection = pending.open(stream, format, &[]);
         let draining = tokio::spawn({
             let hub = world.hub.clone();
             async move { hub.drain().await }
@@ -390,7 +391,7 @@ async fn a_reader_kicked_while_it_catches_up_gets_nothing_after_the_close_frame(
     let world = World::start(1);
     let (pending, stream, mut client) = world.admit(None).await;
     world.publish(100).await;
-    let connection = pending.open(stream, TYPED);
+    let connection = pending.open(stream, TYPED, &[]);
     assert!(connection.lock().is_behind());
 
     let catching_up = connection.catch_up();
@@ -410,7 +411,7 @@ async fn a_reader_kicked_while_it_catches_up_gets_nothing_after_the_close_frame(
 async fn a_pending_publish_is_acknowledged_before_1001_when_the_server_stops() {
     let world = World::start(10);
     let (pending, stream, mut client) = world.admit(None).await;
-    let connection = pending.open(stream, TYPED);
+    let connection = pending.open(stream, TYPED, &[]);
     let ack = Push::Ack {
         room: RoomName::lobby(),
         key: Key::parse("k").expect("a key"),
@@ -435,7 +436,7 @@ async fn a_pending_publish_is_acknowledged_before_1001_when_the_server_stops() {
 async fn a_client_that_waits_for_the_store_is_pinged_and_does_not_expire() {
     let world = World::start(10);
     let (pending, stream, mut client) = world.admit(None).await;
-    let connection = pending.open(stream, PLAIN);
+    let connection = pending.open(stream, PLAIN, &[]);
     let now = world.hub.now();
 
     connection.update(|state| {
@@ -457,4 +458,21 @@ async fn a_client_that_waits_for_the_store_is_pinged_and_does_not_expire() {
         client.received().close_code,
         Some(CloseCode::Expired.number())
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_evicted_while_it_is_blocked_ends_at_once() {
+    let world = World::start(1000);
+    let (pending, socket, _client) = world.admit(None).await;
+    let connection = pending.open(socket, PLAIN, &[]);
+    while connection.lock().send_buffer.blocked_since().is_none() {
+        world.publish(100).await;
+        sleep(Duration::from_millis(1)).await;
+    }
+
+    connection.close(Closing::Evict);
+    let evicted = world.hub.now();
+    finish(connection, None).await;
+
+    assert_eq!(world.hub.now(), evicted);
 }

@@ -1,19 +1,17 @@
 //! The opening handshake, which turns an HTTP request into a WebSocket (RFC 6455 section 4.2).
 
-use axum::body::Body;
+use axum::body::HttpBody;
 use axum::extract::Request;
 use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use axum::http::{Method, Response, StatusCode, Version};
+use axum::http::{Method, StatusCode, Version};
+use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use sha1::{Digest, Sha1};
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::protocol::SUBPROTOCOL;
 use crate::server::room::{Dialect, Format};
-use crate::server::transport::{ClientSocket, StallTimeout};
+use crate::server::transport::handover::{HandedSocket, Handover};
 use crate::server::wire;
 
 /// The suffix of the client's key before it is hashed (section 1.3).
@@ -34,6 +32,11 @@ pub enum UpgradeError {
     /// `Sec-WebSocket-Key` is missing or not 16 bytes in base64.
     #[error("Sec-WebSocket-Key must be 16 bytes in base64")]
     BadKey,
+    /// The request has a body.
+    #[error(
+        "a request for a WebSocket must have no body: leave out Content-Length and Transfer-Encoding"
+    )]
+    HasBody,
 }
 
 /// A valid request to open a WebSocket.
@@ -41,26 +44,14 @@ pub enum UpgradeError {
 pub struct Handshake {
     accept: HeaderValue,
     format: Format,
-    upgrade: OnUpgrade,
-}
-
-/// The socket of an accepted handshake.
-#[derive(Debug)]
-pub(super) struct AcceptedSocket {
-    pub(super) client: ClientSocket,
-    /// The permit for its file descriptor, if their number is limited.
-    pub(super) permit: Option<OwnedSemaphorePermit>,
-    /// Bytes that arrived together with the request.
-    pub(super) early: Vec<u8>,
 }
 
 impl Handshake {
-    /// Checks `request`, and takes its upgrade future out of it. An offer to compress messages is accepted if
-    /// `may_compress`.
+    /// Checks `request`. An offer to compress messages is accepted if `may_compress`.
     ///
     /// # Errors
     /// Returns the first rule that the request breaks.
-    pub fn new(request: &mut Request, may_compress: bool) -> Result<Self, UpgradeError> {
+    pub fn new(request: &Request, may_compress: bool) -> Result<Self, UpgradeError> {
         if request.method() != Method::GET || request.version() != Version::HTTP_11 {
             return Err(UpgradeError::NotGet);
         }
@@ -84,6 +75,11 @@ impl Handshake {
         if STANDARD.decode(key).map_or(0, |decoded| decoded.len()) != 16 {
             return Err(UpgradeError::BadKey);
         }
+        // Its bytes would be read as frames.
+        if !request.body().is_end_stream() {
+            return Err(UpgradeError::HasBody);
+        }
+
         let hash = Sha1::new().chain_update(key).chain_update(GUID).finalize();
         let accept =
             HeaderValue::try_from(STANDARD.encode(hash)).map_err(|_| UpgradeError::BadKey)?;
@@ -102,11 +98,7 @@ impl Handshake {
             Format::new(dialect)
         };
 
-        Ok(Self {
-            accept,
-            format,
-            upgrade: hyper::upgrade::on(request),
-        })
+        Ok(Self { accept, format })
     }
 
     /// Returns the format negotiated by the client's subprotocols and extensions.
@@ -114,9 +106,9 @@ impl Handshake {
         self.format
     }
 
-    /// Returns the 101 response, and a future of the socket, which resolves once hyper has sent the response.
-    pub(super) fn accept(self) -> (Response<Body>, impl Future<Output = Option<AcceptedSocket>>) {
-        let mut response = Response::new(Body::empty());
+    /// Returns the 101 response, and a future of its socket.
+    pub(super) fn accept(self) -> (Response, impl Future<Output = Option<HandedSocket>>) {
+        let (mut response, socket) = Handover::begin();
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
 
         let headers = response.headers_mut();
@@ -133,23 +125,6 @@ impl Handshake {
                 HeaderValue::from_static(SUBPROTOCOL),
             );
         }
-
-        let upgrade = self.upgrade;
-        let socket = async move {
-            let parts = upgrade
-                .await
-                .ok()?
-                .downcast::<TokioIo<StallTimeout>>()
-                .ok()?;
-            let (client, permit) = parts.io.into_inner().into_parts()?;
-            let mut early = parts.read_buf.to_vec();
-            early.extend(client.take_received());
-            Some(AcceptedSocket {
-                client,
-                permit,
-                early,
-            })
-        };
 
         (response, socket)
     }

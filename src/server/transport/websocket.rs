@@ -1,38 +1,23 @@
-//! A WebSocket: writes to its socket, and the task that reads its frames until the end and closes it.
+//! A WebSocket: its opening, its rejection, and the task that reads its frames until the end.
 
 use std::future::poll_fn;
-use std::io::ErrorKind;
-use std::task::{Context, Poll};
-use std::time::Duration;
+use std::sync::Arc;
 
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::protocol::{CloseCode, Push, UserId};
-use crate::server::hub::TraceEvent;
 use crate::server::jwks::Authenticator;
 use crate::server::metrics::{self, DisconnectReason};
-use crate::server::room::{FanoutBatch, Format, Tick};
+use crate::server::room::{Format, Tick};
 use crate::server::run_clock::RunClock;
-use crate::server::session::{CloseReason, ConnectionLimiter, WriteStep};
-use crate::server::transport::connection::{
-    CloseCause, Connection, ConnectionState, OpenConnection, Output, TransportError,
-};
-use crate::server::transport::reader::{FrameReader, ReadPause};
-use crate::server::transport::upgrade::AcceptedSocket;
+use crate::server::session::ConnectionLimiter;
+use crate::server::transport::closing::{CLOSE_TIMEOUT, MAX_DISCARDED_BYTES, finish};
+use crate::server::transport::connection::{Connection, OpenConnection};
+use crate::server::transport::connection_state::{ConnectionState, ReadStop};
+use crate::server::transport::handover::HandedSocket;
+use crate::server::transport::reader::FrameReader;
 use crate::server::transport::{ClientSocket, Handshake, PendingConnection};
 use crate::server::wire;
-
-/// The time in which a client must receive the frames in its send buffer and the Close frame, and again the time in
-/// which it must answer the Close frame. Then its socket is dropped.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// The time in which a client must receive the rest of the log, and in which it must answer the Close frame when the
-/// server stops.
-const STOP_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// The most bytes that are read and discarded after the Close frame was sent, besides the rest of a message. The limit
-/// keeps a client that floods the server from costing more after its close than before.
-const MAX_DISCARDED_BYTES: usize = 4 * 1024 * 1024;
 
 /// The client as the sender of frames.
 #[derive(Debug)]
@@ -42,7 +27,7 @@ pub struct FrameSender {
     /// The limits on its messages.
     pub rate_limit: ConnectionLimiter,
     /// Verifies its later tokens.
-    pub authenticator: Authenticator,
+    pub authenticator: Arc<Authenticator>,
 }
 
 impl PendingConnection {
@@ -54,18 +39,8 @@ impl PendingConnection {
     ) -> axum::response::Response {
         let format = handshake.format();
         let (response, socket) = handshake.accept();
-
-        tokio::spawn(async move {
-            if let Some(socket) = socket.await {
-                let AcceptedSocket {
-                    client,
-                    permit,
-                    early,
-                } = socket;
-                let task = WebSocketTask::begin(self.open(client, format), format, sender, early);
-                // A task of its own, because the size of a task is that of its largest future.
-                tokio::spawn(task.run(permit));
-            }
+        self.open_on(socket, format, move |connection, early, permit| {
+            WebSocketTask::begin(connection, format, sender, early).run(permit)
         });
 
         response
@@ -107,119 +82,17 @@ impl WebSocketTask {
         } = self;
 
         async move {
-            while let ReadPause::Behind = poll_fn(|cx| reader.poll(&connection, cx)).await {
+            while let ReadStop::Behind = poll_fn(|cx| reader.poll(&connection, cx)).await {
                 Box::pin(connection.catch_up()).await;
             }
             drop(reader);
             connection.release_partial();
-
-            // The cause is taken after the last write, because it records the frames that were sent.
-            let clock = connection.hub.clock();
-            let written = clock.timeout(STOP_TIMEOUT + CLOSE_TIMEOUT, write_rest(&connection));
-            if Box::pin(written).await.is_none() {
-                connection.fail(TransportError::Stalled);
-            }
-            let Some((cause, guards)) = connection.end() else {
-                return;
-            };
-
-            // The client leaves its rooms before it answers the Close frame, unless the server stops: a stopping server
-            // waits until all connections are gone.
-            let is_stopping = cause == CloseCause::Closed(CloseReason::Local(CloseCode::GoingAway));
-            let guards = is_stopping.then(|| Box::new(guards));
-            let timeout = if is_stopping {
-                STOP_TIMEOUT
-            } else {
-                CLOSE_TIMEOUT
-            };
-
-            if let CloseCause::Closed(_) = cause {
-                let answer = wait_for_close(&connection);
-                // The socket is dropped with or without an answer.
-                let _ = Box::pin(clock.timeout(timeout, answer)).await;
-            }
-            drop(guards);
-            drop(permit);
+            Box::pin(finish(connection, permit)).await;
         }
-    }
-}
-
-impl Output for ClientSocket {
-    const PROTOCOL: &'static str = "websocket";
-
-    fn write(
-        connection: &Connection<Self>,
-        state: &mut ConnectionState,
-        batch: Option<&mut FanoutBatch<'_>>,
-    ) {
-        connection.write_some(state, batch);
-
-        let needs_task = state.error.is_some()
-            || state.send_buffer.close_reason().is_some()
-            || state.send_buffer.blocked_since().is_some()
-            || state.is_behind();
-        if needs_task {
-            connection.waker.wake();
-        }
-    }
-
-    fn has_unread_bytes(&self) -> bool {
-        self.has_unread_bytes()
-    }
-
-    fn buffered_bytes(&self) -> usize {
-        self.buffered_bytes()
-    }
-
-    fn clear(&self) {
-        self.clear();
     }
 }
 
 impl Connection<ClientSocket> {
-    /// Writes queued bytes and the log until the kernel accepts no more.
-    fn write_some(&self, state: &mut ConnectionState, mut batch: Option<&mut FanoutBatch<'_>>) {
-        loop {
-            let written = state.write_next(&self.hub, batch.as_deref_mut(), |bytes| {
-                self.output.send(bytes)
-            });
-            let finished = match written {
-                Ok(WriteStep::Wrote(_)) => continue,
-                Ok(WriteStep::Idle | WriteStep::Finished | WriteStep::Behind) => {
-                    self.output.flush()
-                }
-                Err(error) => Err(error),
-            };
-
-            match finished {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    state.send_buffer.block(self.hub.now());
-                    state.trace(TraceEvent::Blocked);
-                }
-                Err(_) => {
-                    state.error.get_or_insert(TransportError::Disconnected);
-                }
-            }
-            return;
-        }
-    }
-
-    /// Continues to write when the kernel accepts bytes again. Ready once no bytes wait for the kernel.
-    pub(super) fn poll_write(&self, cx: &mut Context<'_>) -> Poll<()> {
-        while self.lock().send_buffer.blocked_since().is_some() {
-            // The write returns the same error.
-            let _ = std::task::ready!(self.output.stream().poll_write_ready(cx));
-
-            let mut state = self.lock();
-            state.send_buffer.unblock();
-            self.write_some(&mut state, None);
-            self.count(&state);
-        }
-
-        Poll::Ready(())
-    }
-
     /// Records that the store has finished a publish, perhaps the last one, and writes its results, which `answer`
     /// queues.
     pub(super) fn on_published(
@@ -243,34 +116,6 @@ impl Connection<ClientSocket> {
         state.partial = 0;
         self.count(&state);
     }
-
-    /// Records that nothing more can be written.
-    pub(super) fn fail(&self, error: TransportError) {
-        self.lock().error.get_or_insert(error);
-    }
-}
-
-/// Writes the send buffer, with the Close frame last. When the server stops, messages that the ring no longer has are
-/// read from the store first.
-async fn write_rest(connection: &Connection<ClientSocket>) {
-    loop {
-        poll_fn(|cx| connection.poll_write(cx)).await;
-
-        if !connection.lock().is_behind() {
-            return;
-        }
-        connection.catch_up().await;
-    }
-}
-
-/// Waits until the client has answered the Close frame.
-async fn wait_for_close(connection: &Connection<ClientSocket>) {
-    let discarded = connection
-        .settings
-        .max_message
-        .saturating_add(MAX_DISCARDED_BYTES);
-    // An error means that the client is gone.
-    let _ = connection.output.half_close(discarded).await;
 }
 
 /// Accepts the handshake, sends `push` if the client's dialect has such a frame, and closes with `code`. A page in a
@@ -290,14 +135,16 @@ pub fn reject(
     let (response, socket) = handshake.accept();
 
     tokio::spawn(async move {
-        let Some(AcceptedSocket {
+        let Some(HandedSocket {
             client,
             permit: _permit,
+            head,
             ..
         }) = socket.await
         else {
             return metrics::count_disconnect(DisconnectReason::Lost);
         };
+        let frames = [head, frames].concat();
 
         // One write is enough: the frames fit in the buffer of a new socket.
         let write = async {

@@ -8,8 +8,8 @@ use crate::protocol::{Body, Publication, Push, UnsubscribeCode};
 
 impl MessageList {
     /// Records frames of the server, in order.
-    pub fn receive(&mut self, pushes: Vec<Push>, now: Duration) -> Effect {
-        let mut effect = Effect::default();
+    pub fn receive(&mut self, pushes: Vec<Push>, now: Duration) -> ListEffect {
+        let mut effect = ListEffect::default();
         for push in pushes {
             self.on_push(push, now, &mut effect);
         }
@@ -19,7 +19,7 @@ impl MessageList {
         effect
     }
 
-    fn on_push(&mut self, push: Push, now: Duration, effect: &mut Effect) {
+    fn on_push(&mut self, push: Push, now: Duration, effect: &mut ListEffect) {
         let is_first = self.position().is_none();
         if let Some(settled) = self.outbox.on_push(&push, now) {
             self.on_settled(settled, effect);
@@ -64,7 +64,7 @@ impl MessageList {
         self.found = None;
     }
 
-    fn on_update(&mut self, update: Update, effect: &mut Effect) {
+    fn on_update(&mut self, update: Update, effect: &mut ListEffect) {
         match update {
             Update::Restarted => {
                 self.has_restarted = true;
@@ -105,7 +105,7 @@ impl MessageList {
     }
 
     /// Records the outcome of an outgoing message.
-    pub(super) fn on_settled(&mut self, settled: Settled, effect: &mut Effect) {
+    pub(super) fn on_settled(&mut self, settled: Settled, effect: &mut ListEffect) {
         let Settled { id, key, outcome } = settled;
         let failed = match outcome {
             SendOutcome::Stored { offset, .. } => return self.store(id, key, offset, effect),
@@ -126,7 +126,7 @@ impl MessageList {
         self.rows.set_state(id, failed);
     }
 
-    fn on_history(&mut self, messages: Vec<Publication>, more: bool, effect: &mut Effect) {
+    fn on_history(&mut self, messages: Vec<Publication>, more: bool, effect: &mut ListEffect) {
         let request = if std::mem::take(&mut self.is_requesting) {
             self.requests.pop_front()
         } else {
@@ -162,7 +162,7 @@ impl MessageList {
 
     /// Adds `messages`, which follow each other in the log, between the rows of the list. Where others are missing before or
     /// after them, a gap is added.
-    pub(super) fn insert(&mut self, messages: Vec<Publication>, effect: &mut Effect) {
+    pub(super) fn insert(&mut self, messages: Vec<Publication>, effect: &mut ListEffect) {
         let (Some(first), Some(last)) = (messages.first(), messages.last()) else {
             return;
         };
@@ -200,10 +200,12 @@ impl MessageList {
             .max(self.edits.before(offset))
     }
 
-    /// Adds `messages` like [`MessageList::insert`].
-    pub fn insert_page(&mut self, messages: Vec<Publication>) -> Effect {
-        let mut effect = Effect::default();
+    /// Adds `messages` like [`MessageList::insert`], and draws the one at `offset`.
+    pub fn insert_page(&mut self, messages: Vec<Publication>, offset: Offset) -> ListEffect {
+        let mut effect = ListEffect::default();
         self.insert(messages, &mut effect);
+        // A log that is followed would drop the page.
+        self.show_message(offset);
         self.tidy();
         effect
     }
@@ -220,8 +222,8 @@ impl MessageList {
     }
 
     /// Fills the gap of the row `id` from its start with `messages`. The log has `more` of them.
-    pub fn fill_gap(&mut self, id: u64, messages: Vec<Publication>, more: bool) -> Effect {
-        let mut effect = Effect::default();
+    pub fn fill_gap(&mut self, id: u64, messages: Vec<Publication>, more: bool) -> ListEffect {
+        let mut effect = ListEffect::default();
         let Some(row) = self.rows.get(id) else {
             return effect;
         };
@@ -275,7 +277,7 @@ impl MessageList {
     }
 
     /// Adds `publication` at its position, unless it is in the list.
-    pub(super) fn place(&mut self, publication: Publication, effect: &mut Effect) {
+    pub(super) fn place(&mut self, publication: Publication, effect: &mut ListEffect) {
         let Publication {
             offset,
             prev,
@@ -320,7 +322,7 @@ impl MessageList {
 
         self.hues.add(&from);
         let is_own = from == self.user || self.is_of_this_browser(browser);
-        let content = Content::new(body, fields.kind.as_ref());
+        let content = MessageContent::new(body, fields.kind.as_ref());
         let is_presence = content.is_presence();
         let message = Message {
             from,
@@ -356,7 +358,7 @@ impl MessageList {
     }
 
     /// Records that the message of the row `id` is stored at `offset`.
-    fn store(&mut self, id: u64, key: Key, offset: Offset, effect: &mut Effect) {
+    fn store(&mut self, id: u64, key: Key, offset: Offset, effect: &mut ListEffect) {
         if let Some(message) = self.message(id)
             && let Some(original) = message.edits
         {

@@ -1,13 +1,19 @@
 //! The sending of messages and of requests for history.
 
 use super::*;
-use crate::app::live::row::{Content, Reason};
+use crate::app::live::row::{MessageContent, Reason};
 use crate::client::{OutgoingMessage, SendStep};
 use crate::protocol::{Body, ErrorCode};
 
 impl MessageList {
-    /// Adds the unconfirmed messages of an earlier visit.
+    /// Replaces the outgoing messages by `pending`, those that the user has written in earlier visits.
     pub fn restore(&mut self, pending: Vec<PendingMessage>) {
+        let outgoing: Vec<u64> = self.rows.unstored().map(|(id, _)| id).collect();
+        for id in outgoing {
+            self.outbox.remove(id);
+            self.rows.remove(id);
+        }
+
         for message in pending {
             let epoch = self.position().and_then(|known| known.epoch.as_ref());
             if let Some(position) = &message.position
@@ -16,28 +22,24 @@ impl MessageList {
                 // One of the messages since then may be this one, so they are read again.
                 self.cursor.rewind(position.offset);
             }
-
-            // The rendered history may contain it.
-            if self.find_unstored(&message.key).is_none() {
-                self.add_pending(message);
-            }
+            self.add_pending(message);
         }
         self.tidy();
     }
 
     /// Sends a message.
-    pub fn send(&mut self, message: PendingMessage, now: Duration) -> Effect {
+    pub fn send(&mut self, message: PendingMessage, now: Duration) -> ListEffect {
         self.add_pending(message);
 
-        let mut effect = Effect::default();
+        let mut effect = ListEffect::default();
         self.advance(now, &mut effect);
         self.tidy();
         effect
     }
 
     /// Sends the failed message of the row `id` again, after the queued ones.
-    pub fn retry(&mut self, id: u64, now: Duration) -> Effect {
-        let mut effect = Effect::default();
+    pub fn retry(&mut self, id: u64, now: Duration) -> ListEffect {
+        let mut effect = ListEffect::default();
         if let Some(message) = self.failed(id).cloned() {
             self.rows.set_state(id, MessageState::Queued);
             self.queue(id, &message);
@@ -47,9 +49,9 @@ impl MessageList {
     }
 
     /// Removes the failed message of the row `id`, and returns its text.
-    pub fn take_back(&mut self, id: u64) -> Option<(String, Effect)> {
+    pub fn take_back(&mut self, id: u64) -> Option<(String, ListEffect)> {
         let Message { content, key, .. } = self.failed(id)?;
-        let Content::Text(text) = content else {
+        let MessageContent::Text(text) = content else {
             return None;
         };
 
@@ -58,16 +60,16 @@ impl MessageList {
         self.rows.remove(id);
         self.tidy();
 
-        let effect = Effect {
+        let effect = ListEffect {
             forget,
-            ..Effect::default()
+            ..ListEffect::default()
         };
         Some((text, effect))
     }
 
-    /// Continues after [`Effect::wake_after`].
-    pub fn on_timer(&mut self, now: Duration) -> Effect {
-        let mut effect = Effect::default();
+    /// Continues after [`ListEffect::wake_after`].
+    pub fn on_timer(&mut self, now: Duration) -> ListEffect {
+        let mut effect = ListEffect::default();
         self.advance(now, &mut effect);
         effect
     }
@@ -99,7 +101,7 @@ impl MessageList {
     }
 
     /// Sends the messages and requests that can be sent now.
-    pub(super) fn advance(&mut self, now: Duration, effect: &mut Effect) {
+    pub(super) fn advance(&mut self, now: Duration, effect: &mut ListEffect) {
         if self.cursor.has_caught_up() {
             self.request_again();
         }
@@ -117,7 +119,7 @@ impl MessageList {
         self.update_states();
     }
 
-    fn send_request(&mut self, now: Duration, effect: &mut Effect) {
+    fn send_request(&mut self, now: Duration, effect: &mut ListEffect) {
         let Some(&request) = self.requests.front() else {
             return;
         };
@@ -153,7 +155,7 @@ impl MessageList {
         let message = Message {
             from: pending.from,
             at: pending.at,
-            content: Content::Text(pending.text.into()),
+            content: MessageContent::Text(pending.text.into()),
             kind: None,
             reply_to: pending.reply_to,
             edits: pending.edits,
@@ -169,7 +171,7 @@ impl MessageList {
     }
 
     fn queue(&mut self, id: u64, message: &Message) {
-        if let (Content::Text(text), Some(key)) = (&message.content, &message.key) {
+        if let (MessageContent::Text(text), Some(key)) = (&message.content, &message.key) {
             self.outbox.enqueue(OutgoingMessage {
                 id,
                 key: key.clone(),
@@ -210,7 +212,7 @@ impl MessageList {
 }
 
 /// Requests a wake-up after `time`, unless an earlier one is requested.
-fn wake(effect: &mut Effect, time: Duration) {
+fn wake(effect: &mut ListEffect, time: Duration) {
     effect.wake_after = Some(effect.wake_after.map_or(time, |earlier| earlier.min(time)));
 }
 

@@ -2,8 +2,9 @@
 
 mod receiving;
 mod sending;
+mod trimming;
 
-use super::super::row::{Content, Reason};
+use super::super::row::{MessageContent, Reason};
 use super::super::row_window::{FOLLOWED, WINDOW};
 use super::*;
 use crate::protocol::{
@@ -164,15 +165,15 @@ fn shown(page: &MessageList) -> Vec<String> {
             format!("<{missing}{state}>")
         }
         Entry::Message(Message { content, state, .. }) => match (content, state) {
-            (Content::Deleted, _) => "deleted".to_owned(),
-            (Content::Joined, _) => "joined".to_owned(),
-            (Content::Left, _) => "left".to_owned(),
-            (Content::Binary { .. }, _) => "binary".to_owned(),
-            (Content::Json(json), _) => json.to_string(),
-            (Content::Text(text), MessageState::Stored) => text.to_string(),
-            (Content::Text(text), MessageState::Queued) => format!("{text}?"),
-            (Content::Text(text), MessageState::Sent) => format!("{text}>"),
-            (Content::Text(text), MessageState::Failed { .. }) => format!("{text}!"),
+            (MessageContent::Deleted, _) => "deleted".to_owned(),
+            (MessageContent::Joined, _) => "joined".to_owned(),
+            (MessageContent::Left, _) => "left".to_owned(),
+            (MessageContent::Binary { .. }, _) => "binary".to_owned(),
+            (MessageContent::Json(json), _) => json.to_string(),
+            (MessageContent::Text(text), MessageState::Stored) => text.to_string(),
+            (MessageContent::Text(text), MessageState::Queued) => format!("{text}?"),
+            (MessageContent::Text(text), MessageState::Sent) => format!("{text}>"),
+            (MessageContent::Text(text), MessageState::Failed { .. }) => format!("{text}!"),
         },
     };
 

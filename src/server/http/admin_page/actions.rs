@@ -86,8 +86,8 @@ impl Form {
         operator: &Operator,
         command: HookCommand,
     ) -> Result<(), ApiError> {
-        command_hook(state, operator, self.text("hook"), command).await?;
-        Ok(())
+        let hook = command_hook(state, operator, self.text("hook"), command).await;
+        hook.map(drop)
     }
 
     /// Returns the ban of the `id` or the `address` of a connection, by `kind`, or of `whom`, which may be either.

@@ -92,7 +92,7 @@ async fn submit(
         Err(error) => return sign_in(&state, &reader, &parts, error).await,
     };
 
-    let form = RequestBody::new(&parts, body, &state)
+    let form = RequestBody::new(parts, body, &state)
         .read(MAX_FORM_BYTES, |body| Ok(Form::parse(body)))
         .await?;
     let route = form.back();
@@ -157,8 +157,10 @@ async fn page(
         route,
         content,
     };
+
     let permit = state.renderer.acquire(&reader.share).await?;
     let html = permit.render(move || document(data)).await?;
+
     // The page is for this operator only.
     let vary = "Accept-Language, Authorization, Cookie";
     headers::put_page(&mut response, html, vary);

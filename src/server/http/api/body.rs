@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::body::{Body, BodyDataStream, Bytes, HttpBody};
 use axum::extract::{FromRequest, Request};
-use axum::http::header;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
 use bytes::BytesMut;
 use futures::StreamExt;
 
@@ -24,25 +24,29 @@ const MAX_DISCARDED_BYTES: usize = 16 * 1024 * 1024;
 #[derive(Debug)]
 pub(in crate::server::http) struct RequestBody {
     body: Body,
+    headers: HeaderMap,
     /// The share of the client's address, an extension set by the request limit.
     share: Option<Arc<AddressShare>>,
     /// The activity of the connection, an extension set by the listener.
     activity: Option<Arc<Activity>>,
-    /// True if the client waits for permission to send the body (RFC 9110 section 10.1.1).
-    expects_continue: bool,
     clock: RunClock,
 }
 
 impl RequestBody {
     /// Returns the body of a request with the head `parts`.
-    pub(in crate::server::http) fn new(parts: &Parts, body: Body, state: &AppState) -> Self {
+    pub(in crate::server::http) fn new(parts: Parts, body: Body, state: &AppState) -> Self {
         Self {
             body,
             share: parts.extensions.get().cloned(),
             activity: parts.extensions.get().cloned(),
-            expects_continue: parts.headers.contains_key(header::EXPECT),
+            headers: parts.headers,
             clock: state.hub.clock().clone(),
         }
+    }
+
+    /// Returns the headers of the request.
+    pub(in crate::server::http) const fn headers(&self) -> &HeaderMap {
+        &self.headers
     }
 
     /// Reads the body and parses it with `parse`. Before the first byte it waits until the whole body fits beside the others
@@ -57,15 +61,16 @@ impl RequestBody {
     ) -> Result<T, ApiError> {
         let Self {
             body,
+            headers,
             share,
             activity,
-            expects_continue,
             clock,
         } = self;
 
         let size = body.size_hint();
         if size.lower() > limit as u64 {
-            if !expects_continue {
+            // Such a client waits for permission to send the body (RFC 9110 section 10.1.1).
+            if !headers.contains_key(header::EXPECT) {
                 let discarding = discard(body.into_data_stream());
                 // The error is the same if the client does not send everything in time.
                 let _ = clock.timeout(message_timeout(limit), discarding).await;
@@ -144,6 +149,6 @@ impl FromRequest<AppState> for RequestBody {
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
-        Ok(Self::new(&parts, body, state))
+        Ok(Self::new(parts, body, state))
     }
 }

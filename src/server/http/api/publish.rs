@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State as Shared;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -74,6 +74,11 @@ impl From<Stored> for StoredPosition {
                 at,
                 duplicate: true,
             },
+            Stored::Removed { offset, at } => Self {
+                offset,
+                at,
+                duplicate: false,
+            },
         }
     }
 }
@@ -117,7 +122,6 @@ pub(super) async fn publish(
     Shared(state): Shared<AppState>,
     client: AuthenticatedClient,
     InRoom(room): InRoom,
-    headers: HeaderMap,
     body: RequestBody,
 ) -> Result<(StatusCode, Json<Published>), ApiError> {
     // Checked before the body is read.
@@ -125,7 +129,8 @@ pub(super) async fn publish(
     let rules = state.rules(&room);
     let limits = client.message_limits(&room, rules.message_rate);
     client.check_rate(&state, limits)?;
-    let format = BodyFormat::of(&headers)?;
+    let format = BodyFormat::of(body.headers())?;
+    let key = body.headers().get(IDEMPOTENCY_KEY).cloned();
 
     let mut messages = body
         .read(format.max_bytes(rules.max_message), |body| {
@@ -133,7 +138,7 @@ pub(super) async fn publish(
         })
         .await?;
 
-    if let Some(key) = headers.get(IDEMPOTENCY_KEY) {
+    if let Some(key) = key {
         let key = Key::parse(std::str::from_utf8(key.as_bytes()).unwrap_or_default())?;
         match messages.as_mut_slice() {
             [message] if format != BodyFormat::Lines => message.fields.key = Some(key),

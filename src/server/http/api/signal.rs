@@ -1,7 +1,7 @@
 //! `POST …/signals`: sends a signal to the clients that are subscribed to a room.
 
 use axum::extract::State as Shared;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -62,14 +62,13 @@ pub(super) async fn signal(
     Shared(state): Shared<AppState>,
     client: AuthenticatedClient,
     InRoom(room): InRoom,
-    headers: HeaderMap,
     body: RequestBody,
 ) -> Result<(StatusCode, axum::Json<SignalAccepted>), ApiError> {
     // Checked before the body is read.
     client.check_write(&state, &room)?;
     let limits = client.message_limits(&room, None);
     client.check_rate(&state, limits)?;
-    if !matches!(BodyFormat::of(&headers), Ok(BodyFormat::Json)) {
+    if !matches!(BodyFormat::of(body.headers()), Ok(BodyFormat::Json)) {
         return Err(ApiError::NotJson);
     }
 

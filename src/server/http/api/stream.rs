@@ -1,9 +1,5 @@
 //! `GET …/stream`: the log of one room, or of several, as it grows, as server-sent events or as NDJSON.
 
-use std::sync::Arc;
-
-use axum::Extension;
-use axum::body::Body;
 use axum::extract::State as Shared;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -14,8 +10,6 @@ use utoipa::IntoParams;
 use crate::protocol::{Epoch, RoomSelector, UserId};
 use crate::server::auth::Right;
 use crate::server::http::AppState;
-use crate::server::http::answer::IsLogStream;
-use crate::server::http::connection_table::ConnectionPermit;
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::{self, InRoom, InRooms, Query};
 use crate::server::http::headers;
@@ -91,7 +85,6 @@ pub(super) struct StreamParams {
 pub(super) async fn stream(
     Shared(state): Shared<AppState>,
     client: AuthenticatedClient,
-    Extension(permit): Extension<Arc<ConnectionPermit>>,
     InRoom(room): InRoom,
     Query(params): Query<StreamParams>,
     headers: HeaderMap,
@@ -103,7 +96,7 @@ pub(super) async fn stream(
     state.moderation.admit(&request)?;
 
     let rooms = [room.into()];
-    open(&state, client, &permit, id, &rooms, params, &headers).await
+    open(&state, client, id, &rooms, params, &headers).await
 }
 
 /// Follow several rooms.
@@ -142,7 +135,6 @@ pub(super) async fn stream(
 pub(super) async fn stream_of_rooms(
     Shared(state): Shared<AppState>,
     client: AuthenticatedClient,
-    Extension(permit): Extension<Arc<ConnectionPermit>>,
     InRooms(rooms): InRooms,
     Query(params): Query<StreamParams>,
     headers: HeaderMap,
@@ -173,7 +165,7 @@ pub(super) async fn stream_of_rooms(
         })?;
     }
 
-    open(&state, client, &permit, id, &rooms, params, &headers).await
+    open(&state, client, id, &rooms, params, &headers).await
 }
 
 impl StreamParams {
@@ -188,7 +180,6 @@ impl StreamParams {
 async fn open(
     state: &AppState,
     client: AuthenticatedClient,
-    permit: &ConnectionPermit,
     id: Option<UserId>,
     rooms: &[RoomSelector],
     params: StreamParams,
@@ -209,7 +200,6 @@ async fn open(
         // The browser's EventSource reconnects unless the status is 204 (HTML section 9.2.3).
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    permit.release();
 
     let pending = PendingConnection {
         admission,
@@ -219,14 +209,12 @@ async fn open(
         settings: state.connection.clone(),
     };
     let position = pending.position();
-    let body = pending.open_stream(dialect);
 
     let media_type = match dialect {
         Dialect::Ndjson => "application/x-ndjson",
         Dialect::Sse | Dialect::Plain | Dialect::Typed => "text/event-stream",
     };
-    let mut response = Body::new(body).into_response();
-    response.extensions_mut().insert(IsLogStream);
+    let mut response = pending.open_stream(dialect);
     headers::describe_stream(&mut response, media_type);
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

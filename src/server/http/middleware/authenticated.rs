@@ -1,6 +1,7 @@
 //! Authentication of requests: the extractor of the token in the header, the subprotocol or the query.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -24,7 +25,7 @@ const BEARER: &str = "bearer";
 /// The client of a request, as an extractor.
 #[derive(Debug)]
 pub(in crate::server::http) struct AuthenticatedClient {
-    pub(in crate::server::http) principal: Principal,
+    pub(in crate::server::http) principal: Arc<Principal>,
     pub(in crate::server::http) address: IpAddr,
 }
 
@@ -121,7 +122,7 @@ pub(in crate::server::http) async fn principal(
     headers: &HeaderMap,
     uri: &Uri,
     extensions: &Extensions,
-) -> Result<Principal, TokenError> {
+) -> Result<Arc<Principal>, TokenError> {
     match extensions.get::<ProxyUser>() {
         Some(user) => state.authenticator.verifier().proxy_user(user),
         None => verify(state, || token(headers, uri)).await,
@@ -135,7 +136,7 @@ pub(in crate::server::http) async fn principal(
 pub(in crate::server::http) async fn header_principal(
     state: &AppState,
     headers: &HeaderMap,
-) -> Result<Principal, TokenError> {
+) -> Result<Arc<Principal>, TokenError> {
     verify(state, || at_most_one(bearer_tokens(headers))).await
 }
 
@@ -143,13 +144,11 @@ pub(in crate::server::http) async fn header_principal(
 async fn verify(
     state: &AppState,
     find: impl FnOnce() -> Result<Option<String>, TokenError>,
-) -> Result<Principal, TokenError> {
+) -> Result<Arc<Principal>, TokenError> {
     let authenticator = &state.authenticator;
-    if authenticator.verifier().is_open() {
-        return Ok(Principal::open());
-    }
+    let is_open = authenticator.verifier().is_open();
+    let token = if is_open { None } else { find()? };
 
-    let token = find()?;
     authenticator
         .principal(token.as_deref(), || unix_time().as_secs())
         .await

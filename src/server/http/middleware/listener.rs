@@ -1,28 +1,29 @@
 //! The accept loop of a listener, and the task of each HTTP/1.1 connection.
 //!
-//! `axum::serve` has no time limit for request heads, so half a request would hold a socket forever. HTTP/2 is off: it
-//! has floods of its own, and a WebSocket does not need it.
+//! `axum::serve` has no time limit for request heads, so half a request would hold a socket forever. HTTP/2 is off, because
+//! not all limits could be kept with it.
 
 use std::convert::Infallible;
+use std::future::{pending, poll_fn};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::ConnectInfo;
-use axum::http::{Extensions, Request};
-use axum::middleware::from_fn_with_state;
+use axum::http::response::Parts;
+use axum::http::{Method, Request};
 use axum::response::Response;
 use hyper::body::Incoming;
-use hyper::server::conn::http1::{self, UpgradeableConnection};
+use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tower::{Layer, ServiceExt};
 use tracing::{debug, warn};
 
 use crate::server::auth::Proxies;
@@ -32,13 +33,13 @@ use crate::server::http::middleware::connection_limit::{
     ConnectionRateLimit, ConnectionRefusal, LogLimit,
 };
 use crate::server::http::middleware::request_limit::{
-    self, MAX_HEAD_BYTES, MAX_HEADERS, RequestLimit,
+    MAX_HEAD_BYTES, MAX_HEADERS, RequestConnection, RequestLimit,
 };
 use crate::server::hub::Hub;
 use crate::server::metrics;
 use crate::server::run_clock::RunClock;
 use crate::server::session::{IpBucket, Rate};
-use crate::server::transport::{Activity, StallTimeout, StallTimeoutHandle, Tls};
+use crate::server::transport::{Activity, Handover, StallTimeout, StallTimeoutHandle, Tls};
 
 /// The most HTTP connections of one listener, besides the WebSockets and streams that the Hub counts.
 const MAX_HTTP_CONNECTIONS: usize = 4096;
@@ -91,7 +92,12 @@ struct ConnectionSignals {
     request: Notify,
     /// The response is [`Endless`].
     endless: Notify,
+    /// The handover of the socket after all earlier responses, with the head of its response.
+    handover: Mutex<Option<(Parts, Handover)>>,
 }
+
+/// hyper's part of a connection, with the service `S`.
+type HyperConnection<S> = http1::Connection<TokioIo<StallTimeout>, S>;
 
 /// An HTTP connection that is being served.
 struct HttpConnection {
@@ -104,50 +110,75 @@ struct HttpConnection {
 }
 
 impl HttpConnection {
-    /// Polls `connection` until it ends; when the server stops, until the current request is answered.
-    async fn run<S>(
-        self,
-        connection: UpgradeableConnection<TokioIo<StallTimeout>, S>,
-        mut stop: watch::Receiver<bool>,
-    ) where
+    /// Polls `connection` until it ends or leaves hyper; when the server stops, until the current request is answered.
+    async fn run<S>(self, mut connection: HyperConnection<S>, mut stop: watch::Receiver<bool>)
+    where
         S: Service<Request<Incoming>, Response = Response, Error = Infallible>,
     {
-        let mut connection = pin!(connection);
         let client_closed = async {
             self.signals.endless.notified().await;
             self.socket.closed().await;
         };
         let served = async {
             tokio::select! {
-                result = connection.as_mut() => return result,
+                result = self.serve(&mut connection) => return result,
                 () = stopped(&mut stop) => {}
             }
 
             let first_request = self.signals.request.notified();
             tokio::select! {
-                result = connection.as_mut() => return result,
+                result = self.serve(&mut connection) => return result,
                 _ = self.clock.timeout(FIRST_REQUEST_TIMEOUT, first_request) => {}
             }
 
-            connection.as_mut().graceful_shutdown();
-            connection.as_mut().await
+            Pin::new(&mut connection).graceful_shutdown();
+            self.serve(&mut connection).await
         };
 
         let result = tokio::select! {
             result = served => result,
-            () = client_closed => Ok(()),
+            () = client_closed => Ok(None),
             () = self.activity.evicted() => {
                 metrics::count_refusal("evicted");
                 self.rate_limit.log(self.peer.ip(), EVICTED);
-                Ok(())
+                Ok(None)
             }
         };
 
-        // `connection` still holds the socket open here.
-        if let Err(error) = result {
-            debug!(peer = %self.peer, %error, "HTTP connection ended");
-            malformed::answer(&error, &self.socket, &self.clock).await;
+        match result {
+            Ok(Some((head, handover))) => {
+                let parts = connection.into_parts();
+                handover.complete(&head, parts.io.into_inner(), &parts.read_buf);
+            }
+            Ok(None) => {}
+            // `connection` still holds the socket open here.
+            Err(error) => {
+                debug!(peer = %self.peer, %error, "HTTP connection ended");
+                malformed::answer(&error, &self.socket, &self.clock).await;
+            }
         }
+    }
+
+    /// Polls `connection` until it ends, or until all responses before a handover are sent. Returns the handover.
+    async fn serve<S>(
+        &self,
+        connection: &mut HyperConnection<S>,
+    ) -> hyper::Result<Option<(Parts, Handover)>>
+    where
+        S: Service<Request<Incoming>, Response = Response, Error = Infallible>,
+    {
+        poll_fn(|cx| match Pin::new(&mut *connection).poll(cx) {
+            Poll::Ready(result) => Poll::Ready(result.map(|()| None)),
+            // If no bytes wait for the kernel, hyper has written all earlier responses.
+            Poll::Pending if !self.socket.is_blocked() => {
+                match self.signals.handover.lock().take() {
+                    Some(handover) => Poll::Ready(Ok(Some(handover))),
+                    None => Poll::Pending,
+                }
+            }
+            Poll::Pending => Poll::Pending,
+        })
+        .await
     }
 }
 
@@ -174,7 +205,6 @@ pub async fn serve(
         connections: limits.rate_limit.clone(),
         is_for_operators: settings.is_for_operators,
     };
-    let app = from_fn_with_state(request_limit, request_limit::check).layer(router);
 
     let mut failures = LogLimit::new(LOG_INTERVAL);
     // Nothing is sent: the channel closes when every connection has dropped its sender.
@@ -205,25 +235,37 @@ pub async fn serve(
         // Until a request is read, hyper only writes its answer to a malformed one, which `malformed` replaces.
         http_connection.socket.mute();
 
-        let mut extensions = Extensions::new();
-        extensions.insert(ConnectInfo(peer));
-        extensions.insert(Arc::new(permit));
-        extensions.insert(activity.clone());
-
-        let app = app.clone();
+        let request_connection = RequestConnection {
+            peer,
+            permit: Arc::new(permit),
+            activity: activity.clone(),
+        };
+        let request_limit = request_limit.clone();
+        let router = router.clone();
         let socket = http_connection.socket.clone();
         let signals = http_connection.signals.clone();
         let service = service_fn(move |request: Request<Incoming>| {
             socket.unmute();
             signals.request.notify_one();
 
-            let mut request = request.map(Body::new);
-            request.extensions_mut().extend(extensions.clone());
-            let response = app.clone().oneshot(request);
+            let is_head = request.method() == Method::HEAD;
+            let response = request_limit.clone().pass(
+                request.map(Body::new),
+                request_connection.clone(),
+                router.clone(),
+            );
 
             let signals = signals.clone();
             async move {
-                let response: Response = response.await?;
+                let mut response = response.await;
+                if let Some(handover) = response.extensions_mut().remove::<Handover>()
+                    && !is_head
+                {
+                    let (head, _) = response.into_parts();
+                    *signals.handover.lock() = Some((head, handover));
+                    // hyper gets no response, so it sends nothing.
+                    return pending().await;
+                }
                 if response.extensions().get::<Endless>().is_some() {
                     signals.endless.notify_one();
                 }
@@ -231,10 +273,7 @@ pub async fn serve(
             }
         });
 
-        let connection = limits
-            .http
-            .serve_connection(TokioIo::new(stream), service)
-            .with_upgrades();
+        let connection = limits.http.serve_connection(TokioIo::new(stream), service);
         let tracked = limits.hub.memory().register(activity);
         let stop = stop.clone();
         let open = open.clone();

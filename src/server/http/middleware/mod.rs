@@ -12,7 +12,7 @@
 //! request a parsed head, and a signature is verified only for requests from allowed origins. Tracing precedes the origin
 //! check, so that requests refused there have spans too.
 //!
-//! The first two limit connections, so they belong to the listener. The others are ordinary tower layers and extractors.
+//! The first three belong to the listener, which knows the connection. The others are ordinary tower layers and extractors.
 //! [`router`](mod@super::router) lists the layers, with those of a response: headers, CORS, error pages.
 
 pub(super) mod authenticated;

@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::Extension;
-use axum::extract::{ConnectInfo, Request, State as Shared};
+use axum::Router;
+use axum::extract::Request;
 use axum::http::{HeaderMap, Method};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use tower::ServiceExt;
 
 use crate::server::auth::{Proxies, ProxyUser};
 use crate::server::http::client_address::ClientAddress;
@@ -36,34 +36,54 @@ pub(super) struct RequestLimit {
     pub(super) is_for_operators: bool,
 }
 
-/// Passes `request` on with its client's address and share, or refuses it. Counts the memory of the response.
-pub(super) async fn check(
-    Shared(limit): Shared<RequestLimit>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    Extension(permit): Extension<Arc<ConnectionPermit>>,
-    Extension(activity): Extension<Arc<Activity>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
-    let client = ClientAddress::of(limit.connections.proxies(), peer.ip(), request.headers());
-    let share = match limit.admit(&request, peer, client, &permit) {
-        Ok(share) => share,
-        Err(error) => return refused(error),
-    };
-
-    activity.answering();
-    let is_read_only = request.method() == Method::GET;
-    if let Some(user) = proxy_user(limit.connections.proxies(), peer, request.headers()) {
-        request.extensions_mut().insert(user);
-    }
-    request.extensions_mut().insert(client);
-    request.extensions_mut().insert(share.clone());
-    let response = next.run(request).await;
-
-    answer::counted(response, &share, &activity, is_read_only).unwrap_or_else(refused)
+/// The connection of a request.
+#[derive(Clone, Debug)]
+pub(super) struct RequestConnection {
+    pub(super) peer: SocketAddr,
+    pub(super) permit: Arc<ConnectionPermit>,
+    pub(super) activity: Arc<Activity>,
 }
 
 impl RequestLimit {
+    /// Passes `request` on to `app` with the address and the share of its client, or refuses it. Counts the memory of the
+    /// response.
+    pub(super) async fn pass(
+        self,
+        mut request: Request,
+        connection: RequestConnection,
+        app: Router,
+    ) -> Response {
+        let RequestConnection {
+            peer,
+            permit,
+            activity,
+        } = connection;
+
+        let proxies = self.connections.proxies();
+        let client = ClientAddress::of(proxies, peer.ip(), request.headers());
+        let share = match self.admit(&request, peer, client, &permit) {
+            Ok(share) => share,
+            Err(error) => return refused(error),
+        };
+
+        activity.answering();
+        let is_read_only = request.method() == Method::GET;
+
+        let user = proxy_user(proxies, peer, request.headers());
+        let extensions = request.extensions_mut();
+        if let Some(user) = user {
+            extensions.insert(user);
+        }
+        extensions.insert(client);
+        extensions.insert(share.clone());
+        extensions.insert(permit);
+        extensions.insert(activity.clone());
+
+        let Ok(response) = app.oneshot(request).await;
+
+        answer::counted(response, &share, &activity, is_read_only).unwrap_or_else(refused)
+    }
+
     /// Checks the head of `request`, the rate of its client and the memory budget. Returns the client's share.
     fn admit(
         &self,

@@ -11,7 +11,7 @@ use axum::extract::State as Shared;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
 
-use crate::app::{Form, Reason};
+use crate::app::{MessageForm, Reason};
 use crate::protocol::{Key, RoomName, UserId};
 use crate::server::http::AppState;
 use crate::server::http::api::{self, RequestBody};
@@ -123,7 +123,7 @@ async fn refuse(
     error: ApiError,
 ) -> Result<Response, ApiError> {
     let (reason, status) = refusal(&error, posted.text.len()).ok_or(error)?;
-    let form = Form {
+    let form = MessageForm {
         key: new_key(),
         name: posted.from,
         text: posted.text,

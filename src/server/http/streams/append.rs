@@ -1,7 +1,7 @@
 //! `POST /streams/{room}`: appends to a stream, closes it, or both in one step.
 
 use axum::extract::State as Shared;
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use crate::protocol::{Epoch, MessageFields, UserId};
@@ -52,19 +52,21 @@ pub(super) async fn append(
     Shared(state): Shared<AppState>,
     client: AuthenticatedClient,
     StreamName(name): StreamName,
-    request: HeaderMap,
     body: RequestBody,
 ) -> Result<Response, ApiError> {
     client.check_write(&state, &name)?;
     let rules = state.rules(&name);
     let limits = client.message_limits(&name, rules.message_rate);
     client.check_rate(&state, limits)?;
+
+    let request = body.headers();
     let conditions = AppendConditions {
-        content_type: headers::content_type(&request)?,
-        producer: headers::producer(&request)?,
-        writer_seq: headers::writer_seq(&request)?,
-        closes: headers::is_closed(&request),
+        content_type: headers::content_type(request)?,
+        producer: headers::producer(request)?,
+        writer_seq: headers::writer_seq(request)?,
+        closes: headers::is_closed(request),
     };
+
     let (room, lifecycle) = streams::open(&state, &name).await?;
     if conditions.closes {
         check_end(&client, &name, &lifecycle, "closing")?;

@@ -2,7 +2,7 @@
 
 use axum::Extension;
 use axum::extract::State as Shared;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::server::auth::{Right, ServedHost};
@@ -52,19 +52,21 @@ pub(super) async fn create(
     host: Option<Extension<ServedHost>>,
     StreamName(name): StreamName,
     uri: Uri,
-    request: HeaderMap,
     body: RequestBody,
 ) -> Result<Response, ApiError> {
     client.check_write(&state, &name)?;
     let rules = state.rules(&name);
     let limits = client.message_limits(&name, rules.message_rate);
     client.check_rate(&state, limits)?;
+
+    let request = body.headers();
     if request.contains_key(STREAM_FORKED_FROM) {
         return Err(StreamError::Forks.into());
     }
-    let content_type = headers::content_type(&request)?;
+    let content_type = headers::content_type(request)?;
     let content_type = content_type.unwrap_or_else(|| DEFAULT_CONTENT_TYPE.to_owned());
-    let (ttl, expires_at) = headers::expiry(&request)?;
+    let (ttl, expires_at) = headers::expiry(request)?;
+    let is_closed = headers::is_closed(request);
 
     let form = ContentForm::of(&content_type);
     let max_message = rules.max_message;
@@ -72,13 +74,14 @@ pub(super) async fn create(
         form.parse(body, max_message)
     });
     let drafts = append::drafts(&client, read.await?)?;
-
     admit_drafts(&state, &client, &name, &drafts)?;
+
     let store = state.hub.store();
     let (room, existing) = streams::find(&state, &name).await?;
     if existing.is_none() && !client.principal.may(Right::Admin, &name) {
         state.quotas.create_room(client.host(), state.hub.now())?;
     }
+
     let settings = RoomSettings {
         content_type: Some(content_type),
         ttl,
@@ -87,7 +90,7 @@ pub(super) async fn create(
     let new = NewRoom {
         settings,
         drafts,
-        is_closed: headers::is_closed(&request),
+        is_closed,
     };
     let lifecycle = Lifecycle::of(&new, 0);
     let CreateResult { outcome, head } = store.create_room(&name, new, now_millis()).await?;
@@ -99,6 +102,7 @@ pub(super) async fn create(
     };
     let mut response = status.into_response();
     headers::describe(response.headers_mut(), &lifecycle, room.epoch(), head);
+
     if status == StatusCode::CREATED {
         let path = state.site.base.join(uri.path());
         let location = host.map_or(path.clone(), |Extension(host)| host.url(&path));

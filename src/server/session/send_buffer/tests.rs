@@ -393,3 +393,15 @@ fn a_plain_reader_continues_after_damaged_messages() {
     assert_eq!(written, b"\x81\x03one\x81\x05three");
     assert!(!finished);
 }
+
+#[test]
+fn the_rest_of_a_chunk_that_the_kernel_did_not_accept_counts_as_reclaimable() {
+    let mut buffer = SendBuffer::new(Format::new(Dialect::Sse));
+    let chunk = Memory::of_process().track(Bytes::from_static(b"a message"), 0);
+
+    let accepted = buffer.write_shared(&chunk, |_| Ok::<_, Infallible>(2));
+
+    assert_eq!(accepted, Ok(2));
+    assert_eq!(buffer.queued_bytes(), 0);
+    assert_eq!(buffer.reclaimable(), "message".len());
+}

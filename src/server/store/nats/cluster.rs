@@ -26,9 +26,9 @@ use tokio::sync::mpsc::{self, Receiver, UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
 use tracing::warn;
 
-use super::codec::Subjects;
 use super::connection::{NatsConnection, NatsError};
 use super::streams::Streams;
+use super::subjects::Subjects;
 use crate::server::store::{Bus, BusEvent, RuleEvent, RuleStore, StoreFuture};
 
 /// The pause before new rules are read again after a failure.
@@ -221,7 +221,7 @@ impl NatsRuleStore {
         mut process: impl FnMut(StreamMessage),
     ) -> Result<(), NatsError> {
         let mut newest = self.newest.lock().await;
-        while let Some(rule) = self.streams.rule_after(*newest).await? {
+        while let Some(rule) = self.streams.heads.rule_after(*newest).await? {
             *newest = rule.sequence;
             process(rule);
         }
@@ -245,7 +245,7 @@ impl RuleStore for NatsRuleStore {
         async move {
             let streams = &this.streams;
             streams.health.check_writable()?;
-            let version = streams.publish_rule(&name, rule.into()).await?;
+            let version = streams.heads.publish_rule(&name, rule.into()).await?;
             streams.publish_command(Bytes::new()).await?;
             this.send_new_rules().await?;
             Ok(version)

@@ -151,9 +151,9 @@ pub struct NatsSettings {
     pub replicas: usize,
     /// The maximum size of a message that clients may send, in bytes.
     pub max_message: usize,
-    /// The limits of what is kept. NATS has no limit of bytes per room, so [`Retention::bytes`] is ignored.
+    /// The limits of what each room keeps.
     pub retention: Retention,
-    /// The rules that set other limits for some rooms, in bytes too.
+    /// The rules that set other limits for some rooms.
     pub rules: Arc<RoomRuleTable>,
 }
 

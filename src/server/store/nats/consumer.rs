@@ -11,30 +11,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::Message;
-use async_nats::jetstream::consumer::pull::Config;
-use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, ReplayPolicy};
 use async_nats::jetstream::message::StreamMessage;
 use bytes::Bytes;
 use futures::StreamExt;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 
-use super::codec::{PublishId, StreamSubject};
+use super::codec::PublishId;
 use super::connection::NatsError;
 use super::publisher::Publisher;
+use super::streams::messages_of;
+use super::subjects::StreamSubject;
 use crate::server::room::Frame;
 use crate::server::store::changes::LogChange;
 
-/// The interval of idle heartbeats from NATS; after two missed ones the request for messages is repeated.
-const HEARTBEAT: Duration = Duration::from_secs(1);
-/// The lifetime of one request for messages.
-const REQUEST_LIFETIME: Duration = Duration::from_secs(30);
-/// The maximum number of messages for one request.
-const MAX_REQUESTED: usize = 1000;
 /// The maximum number of messages that are processed together.
 const MAX_BATCH: usize = 256;
-/// The time after which NATS deletes an inactive consumer.
-const INACTIVE_AFTER: Duration = Duration::from_secs(30);
 /// The mean pause before the next attempt; a random factor from 0.5 to 1.5 applies.
 const PAUSE: Duration = Duration::from_millis(500);
 /// The time for which the stream may be missing, for example while NATS starts, before it counts as deleted.
@@ -90,27 +82,9 @@ impl Consumer {
         let rooms = &self.publisher.rooms;
         rooms.streams.check(rooms.position()).await?;
 
-        let config = Config {
-            deliver_policy: DeliverPolicy::ByStartSequence {
-                start_sequence: rooms.position() + 1,
-            },
-            ack_policy: AckPolicy::None,
-            replay_policy: ReplayPolicy::Instant,
-            inactive_threshold: INACTIVE_AFTER,
-            memory_storage: true,
-            num_replicas: 1,
-            ..Config::default()
-        };
-        let consumer = rooms.streams.rooms.create_consumer(config).await;
-        let consumer = consumer.map_err(NatsError::request)?;
-        let messages = consumer
-            .stream()
-            .max_messages_per_batch(MAX_REQUESTED)
-            .heartbeat(HEARTBEAT)
-            .expires(REQUEST_LIFETIME)
-            .messages()
-            .await
-            .map_err(NatsError::request)?;
+        let start = rooms.position() + 1;
+        let consumer = rooms.streams.create_consumer(start, String::new(), false);
+        let messages = messages_of(&consumer.await?).await?;
         rooms.streams.health.set_consumer(Ok(()));
         self.send_command(Bytes::new());
 

@@ -16,7 +16,7 @@ use tracing::warn;
 
 use super::codec::Record;
 use super::connection::NatsError;
-use super::room_state::page;
+use super::recent_messages::page;
 use super::rooms::Rooms;
 use crate::protocol::{Epoch, Offset, RoomName};
 use crate::server::room::Frame;

@@ -57,7 +57,7 @@ impl NatsHooks {
 
     /// Returns the state of the hook `name`; `None` if it was never stored.
     pub(super) async fn load(&self, name: &str) -> Result<Option<HookState>, StoreError> {
-        let found = self.streams.hook(&state_of(name)).await?;
+        let found = self.streams.heads.hook(&state_of(name)).await?;
         let number = found.as_ref().map_or(0, |found| found.sequence);
         self.update(name, |known| known.state = number);
 
@@ -87,7 +87,10 @@ impl NatsHooks {
         let stored = stored.map_err(|error| StoreError::Unavailable(error.to_string()))?;
 
         let (message, expected) = (state_of(name), self.known(name).state);
-        let sent = self.streams.replace_hook(&message, stored.into(), expected);
+        let sent = self
+            .streams
+            .heads
+            .replace_hook(&message, stored.into(), expected);
         match sent.await {
             Ok(number) => {
                 self.update(name, |known| known.state = number);
@@ -100,14 +103,14 @@ impl NatsHooks {
 
     /// Returns true if another node has stored a state of the hook `name` since this node has loaded or stored it.
     pub(super) async fn has_moved(&self, name: &str) -> Result<bool, StoreError> {
-        let found = self.streams.hook(&state_of(name)).await?;
+        let found = self.streams.heads.hook(&state_of(name)).await?;
         Ok(found.map_or(0, |found| found.sequence) != self.known(name).state)
     }
 
     /// Takes or renews the lease `name`. Returns true if this node has it.
     pub(super) async fn hold(&self, name: &str) -> Result<bool, StoreError> {
         let subject = lease_of(name);
-        let found = self.streams.hook(&subject).await?;
+        let found = self.streams.heads.hook(&subject).await?;
         let number = found.as_ref().map_or(0, |found| found.sequence);
         let holder = found.map_or(Bytes::new(), |found| found.payload);
 
@@ -118,7 +121,12 @@ impl NatsHooks {
         }
 
         let node = Bytes::from(self.node.clone());
-        match self.streams.replace_hook(&subject, node, number).await {
+        match self
+            .streams
+            .heads
+            .replace_hook(&subject, node, number)
+            .await
+        {
             Ok(number) => {
                 self.see_lease(name, number);
                 Ok(true)
@@ -131,13 +139,14 @@ impl NatsHooks {
     /// Gives up the lease `name`, if this node has it, so that another node takes it at once.
     pub(super) async fn release(&self, name: &str) -> Result<(), StoreError> {
         let subject = lease_of(name);
-        let found = self.streams.hook(&subject).await?;
+        let found = self.streams.heads.hook(&subject).await?;
         let Some(found) = found.filter(|found| found.payload == self.node.as_bytes()) else {
             return Ok(());
         };
 
         let released = self
             .streams
+            .heads
             .replace_hook(&subject, Bytes::new(), found.sequence);
         match released.await {
             Ok(_) | Err(NatsError::Conflict) => Ok(()),

@@ -15,10 +15,11 @@ use futures::future::try_join_all;
 use futures::{StreamExt, TryStreamExt, stream};
 use parking_lot::Mutex;
 
-use super::codec::{Record, StreamSubject, room_of};
+use super::codec::Record;
 use super::connection::NatsError;
 use super::history::{HistoryReader, LANES, next_width};
 use super::streams::LoadedLife;
+use super::subjects::{StreamSubject, room_of};
 use crate::protocol::{Offset, RoomName, RoomSelector};
 use crate::server::room::Frame;
 use crate::server::store::matching::{

@@ -9,10 +9,10 @@
 //! - A node derives `prev` by consuming or reading the stream without a gap. For the oldest message that is kept,
 //!   `prev` is the value in the message itself if the message began the room, otherwise the number before it: a
 //!   client that has received less may have missed a message.
-//! - A deleted message leaves a tombstone, which every node puts in its place ([`room_state`], [`publisher`]).
+//! - A deleted message leaves a tombstone, which every node puts in its place ([`tombstones`], [`publisher`]).
 //! - A key is a `Nats-Msg-Id`, so a message is stored once, on whichever node it arrives, within the duplicate window
 //!   of the stream.
-//! - A room waits only for its own responses from NATS, never for those of other rooms ([`publisher`]).
+//! - A room waits only for its own responses from NATS, never for those of other rooms ([`room_queues`]).
 //! - A batch is stored without a gap, but it may be stored only in part ([`publisher`]).
 //! - The life of a room is part of its messages, so the order of the stream is also the order of its creation, its end and
 //!   the appends of its producers ([`room_life`], [`room_writer`]).
@@ -20,30 +20,35 @@
 //! - A message contains the newest offset of its room that its node had seen. A node that reads the stream therefore
 //!   detects removed messages just as a node that consumed the stream does ([`history`]).
 //! - Each node has one consumer. Older messages are requested from the leader of the stream; these requests are
-//!   bounded and their results are cached ([`history`], [`room_state`]).
+//!   bounded and their results are cached ([`history`], [`recent_messages`]).
 //! - If the stream was replaced or has lost its newest messages, the process ends, because the state of its clients
 //!   is no longer valid. They reconnect in another epoch.
+//! - The limits of the stream are the loosest that any room needs; the node that holds a lease trims the rooms that have
+//!   exceeded theirs ([`trimming`]).
 //!
-//! - The limits of the stream are the loosest that any room needs; the node that holds a lease trims the others
-//!   ([`trimming`]).
-//!
-//! Deliberately absent: a limit of bytes for all rooms, which JetStream does not have, and a limit on the number of
-//! remembered keys.
+//! Deliberately absent: a limit on the number of remembered keys.
 
 mod cluster;
 mod codec;
 mod connection;
 mod consumer;
+mod heads;
 mod history;
 mod hooks;
 mod matching;
+mod opening;
 mod pending;
 mod publisher;
+mod recent_messages;
 mod room_life;
+mod room_queues;
 mod room_state;
 mod room_writer;
 mod rooms;
 mod streams;
+mod subjects;
+mod tombstones;
+mod trim_schedule;
 mod trimming;
 mod watched;
 #[cfg(test)]
@@ -66,7 +71,7 @@ use crate::server::store::panic_guard;
 use crate::server::store::room_limits::RoomLimitTable;
 use crate::server::store::{
     AppendConditions, AppendResult, Backend, Bounds, ClusterBackend, CreateResult, Deleted, Health,
-    HookState, Lifecycle, Limit, MatchingPage, MatchingRange, NewRoom, Page, Retention, RoomChange,
+    HookState, Lifecycle, Limit, MatchingPage, MatchingRange, NewRoom, Page, RoomChange,
     RoomFilter, RoomSummary, Span, Store, StoreError, Stored, now_millis,
 };
 
@@ -108,12 +113,10 @@ impl NatsStore {
         let (bus, bus_task, signal_task) =
             NatsBus::subscribe(&connection, &settings.stream).await?;
         let NatsConnection { client, connected } = connection;
-        let retention = Retention {
-            // JetStream does not know the bytes of a room, and to count those of all rooms costs too much.
-            bytes: usize::MAX,
-            ..settings.retention
-        };
-        let limits = Arc::new(RoomLimitTable::new(retention, settings.rules.clone()));
+        let limits = Arc::new(RoomLimitTable::new(
+            settings.retention,
+            settings.rules.clone(),
+        ));
         let streams = Arc::new(Streams::open(client, settings, &limits).await?);
 
         let changes: Arc<ChangeSender> = Arc::default();
@@ -124,7 +127,6 @@ impl NatsStore {
         let trimmer = Trimmer {
             rooms: rooms.clone(),
             writer: publisher.writer.clone(),
-            history: history.clone(),
             leases: hooks.clone(),
         };
         let (commands, received) = mpsc::unbounded_channel();

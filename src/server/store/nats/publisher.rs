@@ -19,16 +19,15 @@
 //!
 //! Deliberately absent: automatic retries of a publish without a response, which could overtake a later message.
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, VecDeque};
-use std::future::{Ready, ready};
+use std::collections::VecDeque;
+use std::future::ready;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::publish::PublishAck;
 use bytes::Bytes;
-use futures::future::{BoxFuture, Join, join};
-use futures::stream::{FuturesUnordered, iter};
+use futures::future::BoxFuture;
+use futures::stream::iter;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use parking_lot::Mutex;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
@@ -39,6 +38,7 @@ use tracing::warn;
 use super::codec::{Record, StreamEntry, payload};
 use super::connection::NatsError;
 use super::pending::{PendingPublish, PendingPublishes};
+use super::room_queues::RoomQueues;
 use super::room_state::RoomState;
 use super::room_writer::{PreparedMessage, RoomWriter};
 use super::rooms::Rooms;
@@ -132,6 +132,7 @@ impl Publisher {
             queue: Mutex::new(Some(queue)),
             bytes: Arc::new(Semaphore::new(MAX_PENDING_BYTES)),
         });
+
         let task = publisher.clone().run(queued);
         (publisher, task)
     }
@@ -441,7 +442,7 @@ impl Publisher {
 
     /// Records that the newest offset of `room` is `head`, for a message whose headers state conditions.
     async fn record_head(&self, room: &RoomName, head: u64) {
-        if let Err(error) = self.streams().record_head(room, head).await {
+        if let Err(error) = self.streams().heads.record_head(room, head).await {
             warn!(%room, head, %error, "could not record the newest offset of a room; when its messages have expired, clients that resume may get recovery \"lost\"");
         }
     }
@@ -532,7 +533,8 @@ impl Publisher {
 
         let ack = self.streams().send(subject, tombstone).await?.await?;
         if !ack.duplicate {
-            pending.delivered().await?;
+            let missed = self.rooms.wait_for_hole(ack.sequence);
+            pending.delivered(missed).await?;
         }
         self.writer.mark_removal(room, sequence, &entry).await?;
         self.streams().erase(sequence).await?;
@@ -541,92 +543,5 @@ impl Publisher {
         } else {
             Deleted::Now
         })
-    }
-}
-
-/// Queues of work that runs in order within each room, and concurrently in different rooms. A room has a queue only
-/// while it has work.
-struct RoomQueues<T, W, F: Future> {
-    work: W,
-    /// The rooms in which work runs, each with its waiting items.
-    waiting: HashMap<RoomName, VecDeque<T>>,
-    running: FuturesUnordered<Join<Ready<RoomName>, F>>,
-}
-
-impl<T, W, F> RoomQueues<T, W, F>
-where
-    W: Fn(T) -> F,
-    F: Future,
-{
-    /// Creates empty queues; `work` is called for each item when its turn comes.
-    fn new(work: W) -> Self {
-        Self {
-            work,
-            waiting: HashMap::new(),
-            running: FuturesUnordered::new(),
-        }
-    }
-
-    /// Adds `item` to the end of the queue of `room`.
-    fn push(&mut self, room: RoomName, item: T) {
-        match self.waiting.entry(room) {
-            Entry::Occupied(mut waiting) => waiting.get_mut().push_back(item),
-            Entry::Vacant(idle) => {
-                let work = (self.work)(item);
-                self.running.push(join(ready(idle.key().clone()), work));
-                idle.insert(VecDeque::new());
-            }
-        }
-    }
-
-    /// Waits for the next finished item of any room and returns its result; `None` if no work runs. Cancel safe: no
-    /// result is lost.
-    async fn next(&mut self) -> Option<F::Output> {
-        let (room, output) = self.running.next().await?;
-
-        match self.waiting.get_mut(&room).and_then(VecDeque::pop_front) {
-            Some(item) => {
-                let work = (self.work)(item);
-                self.running.push(join(ready(room), work));
-            }
-            None => {
-                self.waiting.remove(&room);
-            }
-        }
-        Some(output)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use futures::FutureExt;
-    use tokio::sync::Semaphore;
-
-    use super::*;
-
-    fn room(name: &str) -> RoomName {
-        RoomName::parse(name).expect("a name")
-    }
-
-    #[test]
-    fn a_waiting_room_delays_only_its_own_items() {
-        let gate = Semaphore::new(0);
-        let mut queues = RoomQueues::new(async |(is_gated, number): (bool, u32)| {
-            if is_gated {
-                gate.acquire().await.expect("it is never closed").forget();
-            }
-            number
-        });
-
-        queues.push(room("held"), (true, 1));
-        queues.push(room("held"), (false, 2));
-        queues.push(room("free"), (false, 3));
-        queues.push(room("free"), (false, 4));
-        let mut done = || queues.next().now_or_never().flatten();
-
-        assert_eq!([done(), done(), done()], [Some(3), Some(4), None]);
-        gate.add_permits(1);
-        assert_eq!([done(), done(), done()], [Some(1), Some(2), None]);
-        assert!(queues.waiting.is_empty(), "idle rooms have no queue");
     }
 }

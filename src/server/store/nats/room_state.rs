@@ -10,27 +10,18 @@
 //! - A tombstone is a message of its own, under a separate subject, because a stream can only remove a message as a
 //!   whole. Readers put it in the place of the deleted message.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Instant;
 
 use super::codec::Record;
+use super::recent_messages::{CacheQuota, RecentMessages, page};
 use super::room_life::{LoggedLife, MessageRole};
+use super::tombstones::Tombstones;
 use crate::protocol::{Epoch, Offset, RoomName};
-use crate::server::memory::Memory;
 use crate::server::room::Frame;
 use crate::server::store::changes::LogChange;
 use crate::server::store::room_limits::{RoomLimitTable, RoomLimits};
 use crate::server::store::{Bounds, Limit, Page, Span, now_millis};
-
-/// The maximum number of cached messages per room.
-const MAX_MESSAGES: usize = 256;
-/// The maximum number of cached bytes per room. The ring of the hub shares most of these messages.
-const MAX_BYTES: usize = 128 * 1024;
-/// The approximate limit of the caches of all rooms in bytes; a quarter of the memory budget is a further limit. A
-/// cache shrinks to its quota when the next message is appended.
-const ALL_BYTES: usize = 64 * 1024 * 1024;
 
 /// The state of one open room. See the [module docs](self).
 #[derive(Debug)]
@@ -156,6 +147,7 @@ impl RoomState {
     pub(super) fn add_missed_events(&mut self, read: LoggedLife, position: u64) -> Vec<LogChange> {
         self.life_read_at = position;
         let mut changes = Vec::new();
+
         if read.base > self.life.base {
             let newest = self.head.filter(|head| *head > read.base);
             changes.push(self.clear(read.base));
@@ -180,7 +172,7 @@ impl RoomState {
         self.head.filter(|_| self.first > 0).map(Offset)
     }
 
-    /// Reports whether the stream may hold no message of the room.
+    /// Returns true if the stream may hold no message of the room.
     pub(super) fn may_be_empty(&self) -> bool {
         let is_deleted = |head| self.tombstones.get(head).is_some();
         self.first == 0 || (self.head.is_some_and(is_deleted) && self.recent.has_only_tombstones())
@@ -228,7 +220,7 @@ impl RoomState {
         self.tombstones.trim(first);
     }
 
-    /// Reports whether `record` is a new message or any tombstone. Before the head is known, a message is only noted.
+    /// Returns true if `record` is a new message or any tombstone. Before the head is known, a message is only recorded.
     pub(super) fn is_new(&mut self, record: &Record) -> bool {
         if record.entry.deleted.is_some() {
             return record.offset > self.life.base;
@@ -296,6 +288,7 @@ impl RoomState {
 
         let frame = Arc::new(record.into_frame(self.name.clone(), epoch, prev));
         self.push(frame.clone(), quota);
+
         let appended = LogChange::Appended(self.name.clone(), vec![frame]);
         [appended]
             .into_iter()
@@ -366,347 +359,5 @@ impl RoomState {
                 self.recent.redact(offset);
             }
         }
-    }
-}
-
-/// Returns the page of `span` from `frames`, which have no gap. `gone` is set if the entry at the start is in `frames`.
-pub(super) fn page(frames: &VecDeque<Arc<Frame>>, span: Span, limit: Limit) -> Page {
-    let place = |offset: u64| frames.partition_point(|frame| frame.offset().0 <= offset);
-    let newest = |end| Page::newest(frames.range(..end).rev(), limit);
-
-    match span {
-        Span::After(after) => {
-            let start = place(after.0);
-            let last = start.checked_sub(1).and_then(|last| frames.get(last));
-            let gone = last.map(|last| last.offset());
-            Page {
-                gone: gone.filter(|gone| *gone == after),
-                ..Page::oldest(frames.range(start..), limit)
-            }
-        }
-        Span::Before(before) => newest(place(before.0.saturating_sub(1))),
-        Span::Newest => newest(frames.len()),
-    }
-}
-
-/// The limits of the cache of one room.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct CacheQuota {
-    /// The maximum number of messages that the stream keeps of the room.
-    kept: usize,
-    bytes: usize,
-}
-
-impl CacheQuota {
-    /// Returns the quota of one of `rooms` open rooms. The stream keeps at most `kept` messages of each.
-    pub(super) fn of(kept: usize, rooms: usize) -> Self {
-        let all = ALL_BYTES.min(Memory::of_process().budget() / 4);
-        Self {
-            kept,
-            bytes: MAX_BYTES.min(all / rooms.max(1)),
-        }
-    }
-}
-
-/// The cache of the newest messages of a room, from which most reads are served without a request to NATS.
-#[derive(Debug)]
-pub(super) struct RecentMessages {
-    /// The cached messages in order, without a gap.
-    pub(super) frames: VecDeque<Arc<Frame>>,
-    bytes: usize,
-    /// The offset after which every message of the room is cached.
-    pub(super) floor: u64,
-}
-
-impl RecentMessages {
-    /// Creates an empty cache for a room whose newest offset is `head`.
-    const fn new(head: u64) -> Self {
-        Self {
-            frames: VecDeque::new(),
-            bytes: 0,
-            floor: head,
-        }
-    }
-
-    /// Appends the newest message. If there is a gap before it, all earlier messages are removed from the cache.
-    fn push(&mut self, frame: Arc<Frame>, quota: CacheQuota) {
-        let newest = self.frames.back();
-        let head = newest.map_or(self.floor, |newest| newest.offset().0);
-        if frame.prev().0 > head {
-            *self = Self::new(frame.prev().0);
-        }
-
-        self.bytes += frame.size();
-        self.frames.push_back(frame);
-        while self.frames.len() > quota.kept.min(MAX_MESSAGES)
-            || (self.bytes > quota.bytes && self.frames.len() > 1)
-        {
-            self.pop();
-        }
-    }
-
-    /// Prepends `frames`, all entries after `floor` up to the current floor; the newest ones first, as far as the quota
-    /// allows.
-    fn prepend(&mut self, frames: &[Arc<Frame>], floor: u64, quota: CacheQuota) {
-        for frame in frames.iter().rev() {
-            let is_full = self.frames.len() >= quota.kept.min(MAX_MESSAGES)
-                || self.bytes + frame.size() > quota.bytes;
-            if is_full {
-                self.floor = frame.offset().0;
-                return;
-            }
-            self.bytes += frame.size();
-            self.frames.push_front(frame.clone());
-        }
-        self.floor = floor;
-    }
-
-    /// Removes the messages before `first`, the oldest offset that is kept.
-    fn trim(&mut self, first: u64) {
-        let is_old = |oldest: &Arc<Frame>| oldest.offset().0 < first;
-        while self.frames.front().is_some_and(is_old) {
-            self.pop();
-        }
-    }
-
-    fn pop(&mut self) {
-        if let Some(oldest) = self.frames.pop_front() {
-            self.bytes -= oldest.size();
-            self.floor = oldest.offset().0;
-        }
-    }
-
-    /// Replaces the message at `offset` with a tombstone, if it is cached.
-    fn redact(&mut self, offset: u64) {
-        if let Some(index) = self.index(offset)
-            && !self.frames[index].is_deleted()
-        {
-            let tombstone = Arc::new(self.frames[index].tombstone());
-            self.bytes += tombstone.size();
-            let deleted = std::mem::replace(&mut self.frames[index], tombstone);
-            self.bytes -= deleted.size();
-        }
-    }
-
-    fn index(&self, offset: u64) -> Option<usize> {
-        self.frames
-            .binary_search_by_key(&offset, |frame| frame.offset().0)
-            .ok()
-    }
-
-    /// Returns the message at `offset`, if it is cached.
-    fn get(&self, offset: u64) -> Option<&Arc<Frame>> {
-        self.frames.get(self.index(offset)?)
-    }
-
-    /// Reports whether the cache holds no entries except tombstones.
-    fn has_only_tombstones(&self) -> bool {
-        self.frames.iter().all(|frame| frame.is_deleted())
-    }
-
-    /// Returns the oldest cached message if the cache holds as many messages as the stream keeps of the room.
-    fn oldest_kept(&self, quota: CacheQuota) -> Option<&Arc<Frame>> {
-        self.frames
-            .front()
-            .filter(|_| self.frames.len() == quota.kept)
-    }
-}
-
-/// The tombstones of a room by offset: deleted messages that still occupy their place.
-#[derive(Debug, Default)]
-pub(super) struct Tombstones(BTreeMap<u64, Record>);
-
-impl Tombstones {
-    /// Adds `tombstone`. Returns true if there was none at its offset.
-    pub(super) fn insert(&mut self, tombstone: Record) -> bool {
-        self.0.insert(tombstone.offset, tombstone).is_none()
-    }
-
-    /// Returns the tombstone at `offset`.
-    pub(super) fn get(&self, offset: u64) -> Option<&Record> {
-        self.0.get(&offset)
-    }
-
-    /// Returns the tombstones in `range`, which is not empty, in order.
-    pub(super) fn range(&self, range: RangeInclusive<u64>) -> Vec<Record> {
-        self.0.range(range).map(|(_, one)| one.clone()).collect()
-    }
-
-    /// Returns the offset of the first tombstone at or after `offset`.
-    pub(super) fn next(&self, offset: u64) -> Option<u64> {
-        self.0.range(offset..).next().map(|(offset, _)| *offset)
-    }
-
-    /// Returns the offset of the last tombstone; 0 if there is none.
-    pub(super) fn newest(&self) -> u64 {
-        self.0.keys().next_back().copied().unwrap_or_default()
-    }
-
-    /// Removes the tombstones before `first`.
-    pub(super) fn trim(&mut self, first: u64) {
-        self.0 = self.0.split_off(&first);
-    }
-
-    /// Returns the oldest tombstone that is kept before `oldest`, the first message in the stream. At most `places`
-    /// tombstones and messages from there on are kept, and the tombstones must precede `oldest` without a gap. If the
-    /// stream holds no message, they must end at `head`, the newest offset. `None` if no tombstone is kept.
-    pub(super) fn oldest(
-        &self,
-        oldest: Option<&Record>,
-        head: u64,
-        places: usize,
-    ) -> Option<&Record> {
-        let before = oldest.map_or(u64::MAX, |oldest| oldest.offset);
-        let places = places.saturating_sub(self.0.range(before..).count());
-        // The offset of the following entry, and the one that it names as its predecessor.
-        let mut next = oldest.map(|oldest| oldest.offset);
-        let mut prev = oldest.map_or(Some(head), |oldest| Some(oldest.entry.prev?.0));
-        let mut found = None;
-
-        for (offset, tombstone) in self.0.range(..before).rev().take(places) {
-            let named = tombstone.entry.next.map(|next| next.0);
-            if (next.is_none() || named != next) && prev != Some(*offset) {
-                break;
-            }
-
-            found = Some(tombstone);
-            next = Some(*offset);
-            prev = tombstone.entry.prev.map(|prev| prev.0);
-        }
-        found
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-
-    use super::*;
-    use crate::protocol::UserId;
-    use crate::server::room::Draft;
-    use crate::server::store::nats::codec::{PublishId, StreamEntry};
-
-    const ID: PublishId = PublishId { node: 1, number: 1 };
-
-    fn frame(offset: u64, bytes: usize) -> Arc<Frame> {
-        let draft = Draft::binary(UserId::guest(0), &vec![0; bytes]);
-        let (offset, prev) = (Offset(offset), Offset(offset - 1));
-        Arc::new(Frame::new(
-            RoomName::lobby(),
-            draft,
-            Epoch::new(0),
-            offset,
-            prev,
-            0,
-        ))
-    }
-
-    fn record(offset: u64, prev: Option<u64>) -> Record {
-        let draft = Draft::text(UserId::guest(0), None, "");
-        let mut entry = StreamEntry::new(&draft, 7, ID);
-        entry.prev = prev.map(Offset);
-        Record {
-            offset,
-            entry,
-            payload: Bytes::new(),
-            stored_at: 7,
-        }
-    }
-
-    /// Creates tombstones from their offsets, each with the next and the previous offset if those are known.
-    fn tombstones(all: &[(u64, Option<u64>, Option<u64>)]) -> Tombstones {
-        let mut tombstones = Tombstones::default();
-        for (offset, next, prev) in all {
-            let record = record(*offset, *prev);
-            let entry = record.entry.into_tombstone(9, next.map(Offset), ID);
-            assert!(tombstones.insert(Record { entry, ..record }));
-        }
-        tombstones
-    }
-
-    /// Returns the oldest kept tombstone before `oldest`, given its offset and the offset before it if that is known.
-    fn oldest(
-        tombstones: &Tombstones,
-        oldest: Option<(u64, Option<u64>)>,
-        places: usize,
-    ) -> Option<u64> {
-        let oldest = oldest.map(|(offset, prev)| record(offset, prev));
-        let found = tombstones.oldest(oldest.as_ref(), 9, places);
-        found.map(|found| found.offset)
-    }
-
-    #[test]
-    fn caches_shrink_as_rooms_open_but_keep_the_newest_message() {
-        let cached = |rooms: usize, bytes: usize| {
-            let mut recent = RecentMessages::new(0);
-            let quota = CacheQuota::of(1000, rooms);
-            (1..=300).for_each(|offset| recent.push(frame(offset, bytes), quota));
-            (recent.frames.len(), recent.floor)
-        };
-
-        assert_eq!(cached(1, 1), (256, 44));
-        let (messages, floor) = cached(10_000, 1000);
-        assert!((1..8).contains(&messages) && floor == 300 - messages as u64);
-        assert_eq!(cached(1_000_000, 1000), (1, 299));
-    }
-
-    #[test]
-    fn older_messages_are_prepended_up_to_the_quota() {
-        let quota = CacheQuota::of(3, 1);
-        let mut recent = RecentMessages::new(8);
-        recent.push(frame(9, 1), quota);
-
-        recent.prepend(&[frame(6, 1), frame(7, 1), frame(8, 1)], 5, quota);
-
-        let oldest = recent.oldest_kept(quota).map(|oldest| oldest.offset().0);
-        assert_eq!((recent.floor, oldest), (6, Some(7)));
-        recent.redact(8);
-        assert!(recent.get(8).is_some_and(|frame| frame.is_deleted()));
-        assert!(!recent.has_only_tombstones());
-    }
-
-    #[test]
-    fn a_room_begins_with_the_tombstones_before_its_oldest_message() {
-        let some = tombstones(&[
-            (2, Some(3), None),
-            (4, Some(5), None),
-            (5, Some(7), None),
-            (8, None, None),
-        ]);
-
-        assert_eq!(oldest(&some, Some((7, None)), 10), Some(4), "3 is missing");
-        assert_eq!(
-            oldest(&some, Some((7, None)), 2),
-            Some(5),
-            "8 is one of two"
-        );
-        assert_eq!(oldest(&some, Some((6, None)), 10), None, "7 follows 5");
-        assert_eq!(oldest(&some, Some((6, Some(5))), 10), Some(4), "6 names 5");
-        assert_eq!(oldest(&some, Some((1, None)), 10), None, "1 is the oldest");
-    }
-
-    #[test]
-    fn a_room_of_tombstones_begins_with_one_only_if_its_newest_entry_is_one() {
-        let newest = tombstones(&[(9, None, Some(4))]);
-        assert_eq!(oldest(&newest, None, 9), Some(9));
-
-        let both = tombstones(&[(4, None, None), (9, None, Some(4))]);
-        assert_eq!(oldest(&both, None, 9), Some(4));
-
-        let older = tombstones(&[(4, None, None)]);
-        assert_eq!(oldest(&older, None, 9), None, "9 is no longer kept");
-    }
-
-    #[test]
-    fn tombstones_are_found_and_trimmed_by_offset() {
-        let mut some = tombstones(&[(2, None, Some(0)), (4, None, None), (8, None, None)]);
-        let before = |offset| some.get(offset).map(Record::before);
-        assert_eq!((before(2), before(4)), (Some(0), Some(3)));
-
-        some.trim(3);
-
-        let offsets: Vec<_> = some.range(0..=9).iter().map(|one| one.offset).collect();
-        assert_eq!(offsets, [4, 8]);
-        assert_eq!((some.next(5), some.newest()), (Some(8), 8));
     }
 }

@@ -22,7 +22,7 @@ use tracing::warn;
 
 use super::codec::{Record, StreamEntry, payload};
 use super::connection::NatsError;
-use super::pending::{PendingPublish, PendingPublishes};
+use super::pending::{DeliveryOutcome, PendingPublish, PendingPublishes};
 use super::room_life::LifeEvent;
 use super::room_state::RoomState;
 use super::rooms::Rooms;
@@ -137,17 +137,20 @@ impl RoomWriter {
             let offset = Offset(ack.sequence);
             return Ok(Stored::Duplicate { offset, at });
         }
-        if let Some(frame) = pending.delivered().await? {
-            return Ok(Stored::New(frame));
-        }
 
-        let is_closed = self.rooms.with(room, |room| room.life.lifecycle.is_closed);
-        if is_closed != Some(true) {
-            return Err(NatsError::Unconfirmed);
+        let missed = self.rooms.wait_for_hole(ack.sequence);
+        match pending.delivered(missed).await? {
+            DeliveryOutcome::Message(frame) => Ok(Stored::New(frame)),
+            DeliveryOutcome::Removed => {
+                let offset = Offset(ack.sequence);
+                Ok(Stored::Removed { offset, at })
+            }
+            DeliveryOutcome::NoMessage => {
+                // Another node closed the room first.
+                self.streams().erase(ack.sequence).await?;
+                Err(NatsError::Closed)
+            }
         }
-        // Another node closed the room first.
-        self.streams().erase(ack.sequence).await?;
-        Err(NatsError::Closed)
     }
 
     /// Returns the time of the message at `sequence`, in milliseconds since 1970 UTC; `None` if it is no longer kept.
@@ -361,10 +364,15 @@ impl RoomWriter {
     ) -> Result<WriteOutcome<T>, NatsError> {
         self.streams().health.check_writable()?;
         let mut stored = Vec::new();
-        let mut tail = None;
+        let (mut tail, mut base) = (None, None);
 
         for _attempt in 0..MAX_ATTEMPTS {
             let decide = |state: &mut RoomState| {
+                // What was stored in a room that was deleted since is no part of the room that follows it.
+                let before = base.replace(state.life.base);
+                if before.is_some_and(|before| before != state.life.base) {
+                    stored.clear();
+                }
                 // An error is the decision not to write.
                 match plan(state, stored.len()) {
                     WritePlan::Decided(decided) => Ok(Err(decided)),
@@ -393,8 +401,8 @@ impl RoomWriter {
             let sent = self.publish_runs(room, messages, after, &mut acked).await;
             for (pending, ack) in acked {
                 if drafts.is_empty() {
-                    // A mark has no frame.
-                    pending.delivered().await?;
+                    let missed = self.rooms.wait_for_hole(ack.sequence);
+                    pending.delivered(missed).await?;
                 } else {
                     stored.push(self.confirm(room, at, pending, ack).await?);
                 }

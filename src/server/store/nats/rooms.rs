@@ -1,13 +1,11 @@
-//! The open rooms of this node, and the opening of rooms. The bounds of a room are requested from NATS if this node
-//! has not cached them, and again if they are out of date.
+//! The open rooms of this node.
 //!
 //! # Invariants
 //!
-//! - Requests for the same room run one at a time. If NATS cannot be reached, a room whose head is already known stays
-//!   readable.
 //! - If the consumer does not receive some numbers of the stream, because those messages were removed first, the next
 //!   message of each room that was open shows the gap: its `prev` is the newest number that may be missing. The life of
-//!   each open room is read again, because one of these messages may have closed or deleted it.
+//!   each open room is read again, because one of these messages may have closed or deleted it. So are the saved lives of
+//!   the other rooms that a watched pattern matches: readers of the pattern must get the end of each, some perhaps twice.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -20,12 +18,15 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
 use tracing::debug;
 
-use super::codec::{PublishId, Record, StreamSubject, room_of, token};
+use super::codec::{PublishId, Record};
 use super::connection::{NatsError, REQUEST_TIMEOUT};
+use super::opening::Opening;
+use super::recent_messages::CacheQuota;
 use super::room_life::LoggedLife;
-use super::room_state::{CacheQuota, RoomState};
-use super::streams::{LoadedLife, Streams};
-use super::trimming::TrimSchedule;
+use super::room_state::RoomState;
+use super::streams::Streams;
+use super::subjects::{StreamSubject, room_of, token};
+use super::trim_schedule::TrimSchedule;
 use super::watched::WatchedPatterns;
 use crate::protocol::{Offset, RoomName, RoomPattern};
 use crate::server::room::Frame;
@@ -33,15 +34,10 @@ use crate::server::store::changes::{ChangeSender, LogChange};
 use crate::server::store::room_limits::RoomLimitTable;
 use crate::server::store::{Bounds, Lifecycle, now_millis};
 
-/// The time for which the oldest message is cached: NATS sends no notification when a message is removed.
-const BOUNDS_MAX_AGE: Duration = Duration::from_secs(1);
-
 /// The time between two saves of the life of a room, unless it must be saved at once.
 const SAVE_INTERVAL: Duration = Duration::from_millis(100);
 /// The pause before lives are read again after a failure.
 const LOAD_AGAIN: Duration = Duration::from_secs(1);
-/// The maximum number of times that the life of a room is read because the consumer has received a newer message.
-const LIFE_ATTEMPTS: usize = 5;
 /// The maximum number of lives that are saved or read at the same time.
 const SAVES_AT_ONCE: usize = 16;
 
@@ -51,13 +47,15 @@ pub(super) struct Rooms {
     pub(super) streams: Arc<Streams>,
     /// The limits of all rooms.
     pub(super) limits: Arc<RoomLimitTable>,
-    changes: Arc<ChangeSender>,
+    pub(super) changes: Arc<ChangeSender>,
     inner: Mutex<OpenRooms>,
     /// The last processed number of the stream, for tasks that wait for one.
     reached: watch::Sender<u64>,
-    /// The rooms whose lives this node has changed and not saved.
+    /// The newest number that the consumer did not receive, for tasks that wait for a message.
+    hole: watch::Sender<u64>,
+    /// The rooms whose lives must be saved.
     unsaved: Mutex<HashSet<RoomName>>,
-    /// A notification that is sent when there are some.
+    /// A notification that is sent when a room is added to `unsaved`.
     has_unsaved: Notify,
     /// A notification that is sent when the consumer has not received some numbers of the stream.
     has_hole: Notify,
@@ -72,6 +70,8 @@ struct OpenRooms {
     position: u64,
     /// The newest number that the consumer did not receive.
     hole: u64,
+    /// The number of the stream after which the consumer has missed events that were not read yet; `None` if there are none.
+    missed_after: Option<u64>,
     /// The rooms that expire, by subject token, each with a time before which it does not: in milliseconds since 1970 UTC.
     expiring: HashMap<String, u64>,
     /// The rooms that this node trims; `None` while another node does.
@@ -101,15 +101,18 @@ impl Rooms {
             watched: WatchedPatterns::default(),
             position,
             hole: 0,
+            missed_after: None,
             expiring: HashMap::new(),
             trimmed: None,
         };
+
         Self {
             streams,
             limits,
             changes,
             inner: Mutex::new(inner),
             reached: watch::Sender::new(position),
+            hole: watch::Sender::new(0),
             unsaved: Mutex::default(),
             has_unsaved: Notify::new(),
             has_hole: Notify::new(),
@@ -157,6 +160,12 @@ impl Rooms {
         }
     }
 
+    /// Ends one [`Rooms::begin`] of `room`.
+    pub(super) fn end_opening(&self, room: &RoomName) {
+        self.with(room, |room| room.openings -= 1);
+        self.inner.lock().remove_if_unused(&token(room));
+    }
+
     /// Removes `room`, at the latest when its last [`Opening`] is dropped.
     pub(super) fn release(&self, room: &RoomName) {
         self.with(room, |room| room.is_kept = false);
@@ -164,7 +173,11 @@ impl Rooms {
     }
 
     /// Requests the oldest kept entry of `room`, whose newest offset is `head`; `None` if no entry is kept.
-    async fn oldest(&self, room: &RoomName, head: u64) -> Result<Option<Record>, NatsError> {
+    pub(super) async fn oldest(
+        &self,
+        room: &RoomName,
+        head: u64,
+    ) -> Result<Option<Record>, NatsError> {
         let bounds = |room: &mut RoomState| (room.life.base + 1, room.life.lifecycle.is_closed);
         let (first, is_closed) = self.with(room, bounds).unwrap_or((1, false));
         let message = self.first_message(room, first).await?;
@@ -227,14 +240,14 @@ impl Rooms {
         self.inner.lock().watched.remove(pattern);
     }
 
-    /// Returns the life of `room` and its newest offset, which must be open. Expired rooms are returned too.
+    /// Returns the life and the newest offset of `room`, which must be open. It may have expired.
     pub(super) fn life(&self, room: &RoomName) -> Result<(LoggedLife, Offset), NatsError> {
         let life = self.with(room, |room| Some((room.life.clone(), Offset(room.head?))));
         life.flatten().ok_or(NatsError::NotOpen)
     }
 
     /// Returns true if the consumer has received everything after `position` of the stream.
-    fn has_all_since(&self, position: u64) -> bool {
+    pub(super) fn has_all_since(&self, position: u64) -> bool {
         self.inner.lock().hole <= position
     }
 
@@ -242,7 +255,7 @@ impl Rooms {
     pub(super) async fn save(&self, room: &RoomName) -> Result<(), NatsError> {
         let (mut life, head) = self.life(room)?;
         life.head = head.0;
-        self.streams.save_life(room, &life).await
+        self.streams.heads.save_life(room, &life).await
     }
 
     /// Saves the life of `room` soon. If the node stops before, the next one that opens the room derives it from the messages.
@@ -276,7 +289,7 @@ impl Rooms {
         }
     }
 
-    /// Loads the rooms that expire, which no node may have used since.
+    /// Loads the rooms that expire: they must be deleted even if nobody uses them again.
     pub(super) async fn load_expiring(self: Arc<Self>) {
         while let Err(error) = self.load_expiring_once().await {
             debug!(%error, "could not read which rooms expire; trying again");
@@ -289,9 +302,9 @@ impl Rooms {
             self.load_ruled_rooms().await?;
         }
 
-        let rooms = self.streams.rooms_with_life().await?;
+        let rooms = self.streams.heads.rooms_with_life().await?;
         let loads = rooms.into_iter().map(|room| async move {
-            let Some(life) = self.streams.read_saved_life(&room).await? else {
+            let Some(life) = self.streams.heads.read_saved_life(&room).await? else {
                 return Ok(());
             };
             // A node that started with limits may have set them just after they were removed.
@@ -311,7 +324,7 @@ impl Rooms {
             .await
     }
 
-    /// Loads the rooms with messages that expire by a rule. The time is known when they are looked at.
+    /// Loads the rooms with messages that expire by a rule. Their time is read when they are first checked.
     async fn load_ruled_rooms(&self) -> Result<(), NatsError> {
         let mut subjects = self.streams.room_subjects().await?;
         while let Some((subject, _)) = subjects.try_next().await.map_err(NatsError::request)? {
@@ -331,32 +344,64 @@ impl Rooms {
         self.limits.of(&room, &Lifecycle::default()).idle
     }
 
-    /// Reads the lives of the kept rooms again whenever the consumer has missed some numbers of the stream, until dropped.
+    /// Reads the lives of rooms again whenever the consumer has missed some numbers of the stream, until dropped.
     pub(super) async fn read_missed_events(self: Arc<Self>) {
         loop {
             self.has_hole.notified().await;
-            while let Err(error) = self.read_missed_events_once().await {
-                debug!(%error, "could not read what happened to the open rooms; trying again");
+            let Some(after) = self.inner.lock().missed_after.take() else {
+                continue;
+            };
+            while let Err(error) = self.read_events_after(after).await {
+                debug!(%error, "could not read what happened to the rooms; trying again");
                 sleep(LOAD_AGAIN).await;
             }
         }
     }
 
-    async fn read_missed_events_once(self: &Arc<Self>) -> Result<(), NatsError> {
+    /// Sends the events after number `after` of the stream that the consumer has missed.
+    async fn read_events_after(self: &Arc<Self>, after: u64) -> Result<(), NatsError> {
         let kept: Vec<RoomName> = {
             let inner = self.inner.lock();
             let kept = inner.open.values().filter(|room| room.is_kept);
             kept.map(|room| room.name().clone()).collect()
         };
+        let reads = kept
+            .into_iter()
+            .map(|room| async move { self.begin(&room).load_missed_events().await });
+        let () = stream::iter(reads)
+            .buffer_unordered(SAVES_AT_ONCE)
+            .try_collect()
+            .await?;
 
-        let reads = kept.into_iter().map(|room| async move {
-            let opening = self.begin(&room);
-            let _turn = opening.turn.lock().await;
-            let read_at = self.with(&room, |room| room.life_read_at);
-            if read_at.is_none_or(|read_at| self.has_all_since(read_at)) {
-                return Ok(());
+        if !self.inner.lock().watched.is_empty() {
+            self.read_watched_ends(after).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends the ends of rooms after number `after` of the stream that are not open and that a pattern matches.
+    async fn read_watched_ends(&self, after: u64) -> Result<(), NatsError> {
+        let mut rooms = self.streams.heads.rooms_with_life().await?;
+        {
+            let inner = self.inner.lock();
+            let is_kept = |room: &RoomName| {
+                let open = inner.open.get(&token(room));
+                open.is_some_and(|room| room.is_kept)
+            };
+            rooms.retain(|room| inner.watched.is_watched(room) && !is_kept(room));
+        }
+
+        let reads = rooms.into_iter().map(|room| async move {
+            let life = self.streams.heads.read_saved_life(&room).await?;
+            let ended = life.filter(|life| life.lifecycle.is_closed && life.applied > after);
+            if let Some(life) = ended {
+                // The messages before the end must come first.
+                self.wait_for(life.applied).await?;
+                self.wait_until_sent().await;
+                self.changes
+                    .send(vec![LogChange::Closed(room, Offset(life.head))]);
             }
-            opening.load_missed_events().await
+            Ok::<_, NatsError>(())
         });
         stream::iter(reads)
             .buffer_unordered(SAVES_AT_ONCE)
@@ -364,7 +409,7 @@ impl Rooms {
             .await
     }
 
-    /// Begins to note which rooms this node must trim, or ends it.
+    /// Sets the schedule of the rooms that this node trims; `None` ends the trimming.
     pub(super) fn set_trimming(&self, schedule: Option<TrimSchedule>) {
         self.inner.lock().trimmed = schedule;
     }
@@ -401,8 +446,10 @@ impl Rooms {
         let sequence = message.sequence;
         let mut inner = self.inner.lock();
         let inner = &mut *inner;
+
         if sequence > inner.position + 1 {
             inner.hole = sequence - 1;
+            inner.missed_after.get_or_insert(inner.position);
             self.has_hole.notify_one();
             if !inner.watched.is_empty() {
                 inner.watched.forget_heads();
@@ -428,8 +475,9 @@ impl Rooms {
             None => Some(Record::parse(message)),
         };
         let epoch = || self.streams.epoch.clone();
+
         if deleted.is_none() {
-            self.note_message(inner, token, message.payload.len());
+            self.record_message(inner, token, message.payload.len());
         }
 
         if let Some(room) = inner.open.get_mut(token) {
@@ -462,11 +510,10 @@ impl Rooms {
         None
     }
 
-    /// Records that the room with `token` has a new message of `bytes` bytes, for its trimming and for the rule by which it
-    /// expires.
-    fn note_message(&self, inner: &mut OpenRooms, token: &str, bytes: usize) {
+    /// Records that the room with `token` has a new message of `bytes` bytes. It may have to be trimmed, and expire by a rule.
+    fn record_message(&self, inner: &mut OpenRooms, token: &str, bytes: usize) {
         if let Some(trimmed) = &mut inner.trimmed {
-            trimmed.note_message(token, bytes, &self.limits);
+            trimmed.record_message(token, bytes, &self.limits);
         }
         if self.limits.has_expiry_rules()
             && !inner.expiring.contains_key(token)
@@ -492,7 +539,20 @@ impl Rooms {
 
     /// Notifies tasks that wait for a number of the stream. The changes up to [`Rooms::position`] are sent to the hub.
     pub(super) fn notify_position(&self) {
-        self.reached.send_replace(self.position());
+        let (position, hole) = {
+            let inner = self.inner.lock();
+            (inner.position, inner.hole)
+        };
+        self.hole
+            .send_if_modified(|known| std::mem::replace(known, hole) != hole);
+        self.reached.send_replace(position);
+    }
+
+    /// Waits until the consumer has missed number `sequence` of the stream, or a later one.
+    pub(super) async fn wait_for_hole(&self, sequence: u64) {
+        let mut hole = self.hole.subscribe();
+        // The sender cannot be dropped while `self` exists.
+        let _ = hole.wait_for(|hole| *hole >= sequence).await;
     }
 
     /// Waits until the consumer has processed everything up to `sequence`. Returns immediately if the stream ends
@@ -516,140 +576,5 @@ impl Rooms {
                 Err(NatsError::Rejected(reason.to_owned()))
             }
         }
-    }
-}
-
-/// A room that is being opened. The consumer tracks the room while this value exists. Dropping it removes the room,
-/// unless [`Opening::finish`] was successful or another opening exists, so a failed or aborted request leaves no
-/// state.
-pub(super) struct Opening {
-    rooms: Arc<Rooms>,
-    room: RoomName,
-    /// A lock that allows one request to NATS at a time for the room.
-    pub(super) turn: Arc<tokio::sync::Mutex<()>>,
-}
-
-impl Opening {
-    /// Loads the bounds of the room if they are out of date, and keeps the room until [`Rooms::release`].
-    pub(super) async fn finish(self) -> Result<(), NatsError> {
-        self.load_if_needed().await?;
-        self.rooms.with(&self.room, |room| room.is_kept = true);
-        Ok(())
-    }
-
-    /// Loads the bounds of the room if they are out of date.
-    pub(super) async fn load_if_needed(&self) -> Result<(), NatsError> {
-        if !self.is_fresh() {
-            let _turn = self.turn.lock().await;
-            if !self.is_fresh() {
-                let head = self.rooms.with(&self.room, |room| room.head).flatten();
-                let loaded = self.load(head).await;
-                // A room whose head is known stays readable: it may return fewer messages, but none that are wrong.
-                if head.is_none() {
-                    loaded?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Reports whether the bounds are known and not out of date.
-    fn is_fresh(&self) -> bool {
-        let loaded = |room: &mut RoomState| Some((room.loaded?, room.life_read_at));
-        let loaded = self.rooms.with(&self.room, loaded).flatten();
-        loaded.is_some_and(|(loaded, life_read_at)| {
-            loaded.elapsed() < BOUNDS_MAX_AGE && self.rooms.has_all_since(life_read_at)
-        })
-    }
-
-    /// Loads the bounds of the room, also if they are not out of date.
-    pub(super) async fn reload(&self) -> Result<(), NatsError> {
-        let _turn = self.turn.lock().await;
-        let head = self.rooms.with(&self.room, |room| room.head).flatten();
-        self.load(head).await
-    }
-
-    /// Requests the bounds of the room, whose newest offset is `head` if it is known.
-    async fn load(&self, head: Option<u64>) -> Result<(), NatsError> {
-        self.rooms.streams.health.check_readable()?;
-        let head = match head {
-            Some(_) => {
-                let read_at = self.rooms.with(&self.room, |room| room.life_read_at);
-                if !read_at.is_some_and(|read_at| self.rooms.has_all_since(read_at)) {
-                    self.load_missed_events().await?;
-                }
-                let head = self.rooms.with(&self.room, |room| room.head).flatten();
-                head.ok_or(NatsError::NotOpen)?
-            }
-            None => self.load_life().await?,
-        };
-
-        let oldest = self.rooms.oldest(&self.room, head).await?;
-        self.rooms
-            .with(&self.room, |room| room.set_bounds(head, oldest));
-        Ok(())
-    }
-
-    /// Requests the life and the tombstones of the room, and returns its newest offset.
-    async fn load_life(&self) -> Result<u64, NatsError> {
-        let streams = &self.rooms.streams;
-        let tombstones = streams.tombstones(&self.room).await?;
-        let mut attempts = 0;
-        let (head, unsaved) = loop {
-            let position = self.rooms.position();
-            let LoadedLife {
-                life,
-                head,
-                unsaved,
-            } = streams.life(&self.room).await?;
-            let limits = self.rooms.limits.of(&self.room, &life.lifecycle);
-            let expires_at = life.expires_at(&limits);
-            let is_set = self
-                .rooms
-                .with(&self.room, |room| room.set_life(life, position));
-            attempts += 1;
-            // A message that is missing each time was removed from the stream.
-            if is_set != Some(false) || attempts == LIFE_ATTEMPTS {
-                self.rooms.set_expiry(&self.room, expires_at);
-                break (head, unsaved);
-            }
-        };
-        let must_be_saved = |room: &mut RoomState| room.life.must_be_saved();
-        if unsaved > 0 && self.rooms.with(&self.room, must_be_saved) == Some(true) {
-            self.rooms.save_later(&self.room);
-        }
-
-        let newest = self.rooms.with(&self.room, |room| {
-            for tombstone in tombstones {
-                room.tombstones.insert(tombstone);
-            }
-            room.tombstones.trim(room.life.base + 1);
-            room.tombstones.newest()
-        });
-        Ok(head.max(newest.unwrap_or_default()))
-    }
-
-    /// Requests the life of the room, whose head is known, and sends the events that the consumer has missed. The caller has
-    /// the turn.
-    async fn load_missed_events(&self) -> Result<(), NatsError> {
-        let position = self.rooms.position();
-        let LoadedLife { life, .. } = self.rooms.streams.life(&self.room).await?;
-
-        // Events that the consumer receives later are not missed, and those that it sends must come first.
-        self.rooms.wait_for(life.applied).await?;
-        self.rooms.wait_until_sent().await;
-        let add = |room: &mut RoomState| room.add_missed_events(life, position);
-        let changes = self.rooms.with(&self.room, add).unwrap_or_default();
-        if !changes.is_empty() {
-            self.rooms.changes.send(changes);
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Opening {
-    fn drop(&mut self) {
-        self.rooms.with(&self.room, |room| room.openings -= 1);
-        self.rooms.inner.lock().remove_if_unused(&token(&self.room));
     }
 }

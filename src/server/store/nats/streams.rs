@@ -1,21 +1,17 @@
-//! The stream that holds all rooms, and a second stream that keeps the newest offset of each room.
+//! The stream that holds all rooms, and its consumers. A second one ([`heads`](super::heads)) keeps what must not expire.
 //!
-//! Messages expire by their number in the room and by age. JetStream has the same limits for all rooms, so those of the
-//! stream are the loosest that any room needs; [`trimming`](super::trimming) does the rest. The stream has no limits any
-//! more as soon as a client has created a room, which keeps all its messages.
-//!
-//! The newest offset of a room must survive the expiry of all its messages. The NATS server therefore copies the headers of each message to the second stream (`NAME-heads`),
-//! which keeps the newest copy per room without expiry, about 300 bytes each. The second stream also holds the rules
-//! of all nodes, and the lives of rooms that were created, closed or deleted, or have producers. A life is derived from the
-//! messages of the room, and stored so that it survives their expiry and need not be derived from all of them.
+//! Messages expire by their number in the room, their bytes and their age. JetStream has the same limits for all rooms and
+//! none on their bytes. Those of the stream are the loosest that any room needs, and [`trimming`](super::trimming) applies the
+//! others. When a client creates a room, the limits of the stream are removed, because such a room keeps all its messages.
 
 use std::num::Wrapping;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
 
 use async_nats::Client;
-use async_nats::header::NATS_SEQUENCE;
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, ReplayPolicy, pull};
 use async_nats::jetstream::context::{
     ContextBuilder, GetStreamError, GetStreamErrorKind, PublishError,
 };
@@ -29,11 +25,11 @@ use async_nats::jetstream::{Context, ErrorCode};
 use bytes::Bytes;
 use futures::{TryStreamExt, stream};
 
-use super::codec::{
-    COMMANDS, HEADS, ROOMS, RULES, Record, StreamEntry, StreamSubject, Subjects, TOMBSTONES,
-};
+use super::codec::{Record, StreamEntry};
 use super::connection::{HealthTracker, NatsError, NatsSettings, REQUEST_TIMEOUT};
+use super::heads::HeadStream;
 use super::room_life::LoggedLife;
+use super::subjects::{COMMANDS, HEADS, ROOMS, RULES, StreamSubject, Subjects, TOMBSTONES};
 use crate::protocol::{Epoch, RoomName};
 use crate::server::store::room_limits::RoomLimitTable;
 
@@ -49,6 +45,17 @@ const ERASED_AT_ONCE: usize = 16;
 /// The size in bytes that is reserved for the headers of a message of a batch, in addition to its entry: the version
 /// line, the message id and the expected message id.
 const ADDED_HEADERS: usize = 150;
+
+/// The header with the size of a message whose headers alone are delivered.
+const MESSAGE_SIZE: &str = "Nats-Msg-Size";
+/// The interval of idle heartbeats to a consumer; after two missed ones the request for messages is repeated.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// The lifetime of one request of a consumer for messages.
+const REQUEST_LIFETIME: Duration = Duration::from_secs(30);
+/// The maximum number of messages for one request of a consumer.
+const MAX_REQUESTED: usize = 1000;
+/// The time after which NATS deletes an inactive consumer.
+const INACTIVE_AFTER: Duration = Duration::from_secs(30);
 
 /// The life of a room in both streams.
 #[derive(Debug)]
@@ -66,7 +73,7 @@ pub(super) struct Streams {
     context: Context,
     /// The stream that holds all rooms.
     pub(super) rooms: Stream,
-    heads: Stream,
+    pub(super) heads: HeadStream,
     pub(super) subjects: Subjects,
     pub(super) epoch: Epoch,
     pub(super) health: Arc<HealthTracker>,
@@ -128,8 +135,16 @@ impl Streams {
         let rooms = open_stream(&context, rooms).await?;
 
         let info = rooms.cached_info();
+        let epoch = epoch(info);
+        let heads = HeadStream {
+            context: context.clone(),
+            stream: heads,
+            subjects: subjects.clone(),
+            epoch: epoch.clone(),
+            began: info.created.unix_timestamp_nanos(),
+        };
         Ok(Self {
-            epoch: epoch(info),
+            epoch,
             max_message_size: AtomicI32::new(info.config.max_message_size),
             is_unlimited: AtomicBool::new(is_unlimited(&info.config)),
             health: Arc::default(),
@@ -187,13 +202,6 @@ impl Streams {
     async fn config(&self) -> Result<Config, NatsError> {
         let info = self.rooms.get_info().await.map_err(NatsError::request)?;
         Ok(info.config)
-    }
-
-    /// Requests whether the first stream has no limits.
-    pub(super) async fn read_unlimited(&self) -> Result<bool, NatsError> {
-        let is_unlimited = is_unlimited(&self.config().await?);
-        self.is_unlimited.store(is_unlimited, Ordering::Relaxed);
-        Ok(is_unlimited)
     }
 
     /// Removes the limits of the first stream, because a room keeps all its messages.
@@ -297,21 +305,18 @@ impl Streams {
 
     /// Returns the life of `room`: the saved one, and the messages after it.
     pub(super) async fn life(&self, room: &RoomName) -> Result<LoadedLife, NatsError> {
-        let recorded = self.heads.raw_message_builder();
-        let saved = self.heads.raw_message_builder();
         let used = self.rooms.raw_message_builder();
         let (last, recorded, saved, used) = futures::try_join!(
             self.last(room),
-            fetch(recorded.last_by_subject(self.subjects.head(room))),
-            fetch(saved.last_by_subject(self.subjects.life(room))),
+            self.heads.read_head(room),
+            self.heads.read_saved_life(room),
             fetch(used.last_by_subject(self.subjects.uses(room))),
         )?;
 
-        let saved = saved.and_then(|saved| self.saved_life(&saved));
         let last = last.as_ref().map(Record::parse);
         let has_event = |last: &Record| last.entry.life.is_some();
-        // All messages after an event that is not saved yet have events, except those of an ordinary room, where an event
-        // is only that of a mark.
+        // In an ordinary room, only marks have events. In any other room, each message after an event that is not saved has one
+        // too.
         let is_ordinary = saved.is_none() && !last.as_ref().is_some_and(has_event);
         let mut life = saved.unwrap_or_default();
         let mut unsaved = 0;
@@ -326,7 +331,6 @@ impl Streams {
             life.touch(Record::parse(&used).entry.at);
         }
 
-        let recorded = recorded.and_then(|head| self.head_in(&head));
         let recorded = recorded.filter(|_| !life.lifecycle.is_closed);
         let head = life.head.max(recorded.unwrap_or_default());
         Ok(LoadedLife {
@@ -354,50 +358,6 @@ impl Streams {
         Ok(applied)
     }
 
-    /// Returns the life in `message` of the second stream; `None` if it is of another epoch.
-    fn saved_life(&self, message: &StreamMessage) -> Option<LoggedLife> {
-        let (epoch, life): (Epoch, LoggedLife) = serde_json::from_slice(&message.payload).ok()?;
-        (epoch == self.epoch).then_some(life)
-    }
-
-    /// Saves `life` of `room` in the second stream, unless a newer one is there.
-    pub(super) async fn save_life(
-        &self,
-        room: &RoomName,
-        life: &LoggedLife,
-    ) -> Result<(), NatsError> {
-        let version = |life: &LoggedLife| (life.applied, life.lifecycle.used);
-        let is_saved = |saved: &StreamMessage| {
-            let saved = self.saved_life(saved);
-            saved.is_some_and(|saved| version(&saved) >= version(life))
-        };
-        let payload = serde_json::to_vec(&(&self.epoch, life)).map_err(NatsError::request)?;
-        let message = PublishMessage::build().payload(payload.into());
-        self.replace(self.subjects.life(room), is_saved, message)
-            .await
-    }
-
-    /// Returns all rooms with a life.
-    pub(super) async fn rooms_with_life(&self) -> Result<Vec<RoomName>, NatsError> {
-        let subjects = self.heads.info_with_subjects(self.subjects.lives()).await;
-        let mut subjects = subjects.map_err(NatsError::request)?;
-        let mut rooms = Vec::new();
-        while let Some((subject, _)) = subjects.try_next().await.map_err(NatsError::request)? {
-            rooms.extend(self.subjects.room_of_life(&subject));
-        }
-        Ok(rooms)
-    }
-
-    /// Returns the saved life of `room`.
-    pub(super) async fn read_saved_life(
-        &self,
-        room: &RoomName,
-    ) -> Result<Option<LoggedLife>, NatsError> {
-        let saved = self.heads.raw_message_builder();
-        let saved = fetch(saved.last_by_subject(self.subjects.life(room))).await?;
-        Ok(saved.and_then(|saved| self.saved_life(&saved)))
-    }
-
     /// Publishes that `room` was used, to all nodes.
     pub(super) async fn publish_use(&self, room: &RoomName, at: u64) -> Result<(), NatsError> {
         let used = StreamEntry::used(at);
@@ -412,6 +372,49 @@ impl Streams {
         let mut subjects = info.await.map_err(NatsError::request)?;
         let subject = subjects.try_next().await.map_err(NatsError::request)?;
         Ok(subject.map_or(0, |(_, count)| count))
+    }
+
+    /// Creates a consumer of the first stream from number `start`: of the messages under `filter`, or of all if it is empty,
+    /// and only of their headers if `headers_only`. NATS deletes it when it is no longer used.
+    pub(super) async fn create_consumer(
+        &self,
+        start: u64,
+        filter: String,
+        headers_only: bool,
+    ) -> Result<PullConsumer, NatsError> {
+        let config = pull::Config {
+            deliver_policy: DeliverPolicy::ByStartSequence {
+                start_sequence: start,
+            },
+            filter_subject: filter,
+            headers_only,
+            ack_policy: AckPolicy::None,
+            replay_policy: ReplayPolicy::Instant,
+            inactive_threshold: INACTIVE_AFTER,
+            memory_storage: true,
+            num_replicas: 1,
+            ..pull::Config::default()
+        };
+        let consumer = self.rooms.create_consumer(config).await;
+        consumer.map_err(NatsError::request)
+    }
+
+    /// Passes the number and the bytes of each message of `room` to `visit`, in order, until it breaks.
+    pub(super) async fn visit_sizes(
+        &self,
+        room: &RoomName,
+        visit: impl FnMut(u64, u64) -> ControlFlow<()>,
+    ) -> Result<(), NatsError> {
+        let filter = self.subjects.room(room);
+        let consumer = self.create_consumer(1, filter, true).await?;
+        let visited = visit_sizes_by(&consumer, visit).await;
+
+        // Otherwise, NATS deletes it later.
+        let _ = self
+            .rooms
+            .delete_consumer(&consumer.cached_info().name)
+            .await;
+        visited
     }
 
     /// Returns the tombstones of `room`.
@@ -430,15 +433,6 @@ impl Streams {
                 tombstones.extend(Record::tombstone(&message, offset));
             }
         }
-    }
-
-    /// Returns the first rule after number `sequence` of the second stream.
-    pub(super) async fn rule_after(
-        &self,
-        sequence: u64,
-    ) -> Result<Option<StreamMessage>, NatsError> {
-        let next = self.heads.raw_message_builder().sequence(sequence + 1);
-        fetch(next.next_by_subject(self.subjects.all(RULES))).await
     }
 
     /// Returns the last sequence number of the stream at the time it was opened.
@@ -492,35 +486,6 @@ impl Streams {
         Ok(())
     }
 
-    /// Publishes `rule` under the token `name`. Returns its sequence number in the second stream.
-    pub(super) async fn publish_rule(&self, name: &str, rule: Bytes) -> Result<u64, NatsError> {
-        let sent = self.context.publish(self.subjects.rule(name), rule).await?;
-        Ok(sent.await?.sequence)
-    }
-
-    /// Returns the newest message of hooks called `name`, in the second stream.
-    pub(super) async fn hook(&self, name: &str) -> Result<Option<StreamMessage>, NatsError> {
-        let newest = self.heads.raw_message_builder();
-        fetch(newest.last_by_subject(self.subjects.hook(name))).await
-    }
-
-    /// Replaces the message of hooks called `name`, if its number is `expected`; 0 if there must be none. Returns the new
-    /// number. Fails with [`NatsError::Conflict`] if it has another.
-    pub(super) async fn replace_hook(
-        &self,
-        name: &str,
-        payload: Bytes,
-        expected: u64,
-    ) -> Result<u64, NatsError> {
-        let message = PublishMessage::build()
-            .payload(payload)
-            .expected_last_subject_sequence(expected);
-        let subject = self.subjects.hook(name);
-        let sent = self.context.send_publish(subject, message).await?;
-        let ack = sent.await.map_err(NatsError::from)?;
-        Ok(ack.sequence)
-    }
-
     /// Removes the messages of `room` before `end` from the stream and overwrites their bytes.
     pub(super) async fn erase_before(&self, room: &RoomName, end: u64) -> Result<(), NatsError> {
         let messages = stream::try_unfold(1, |from| async move {
@@ -542,55 +507,14 @@ impl Streams {
         }
     }
 
-    /// Records in the second stream that the newest offset of `room` is at least `head`. This is needed for a message
-    /// whose copy the second stream rejects, because its headers state conditions that hold only in the first stream.
-    pub(super) async fn record_head(&self, room: &RoomName, head: u64) -> Result<(), NatsError> {
-        let is_recorded = |newest: &StreamMessage| self.head_in(newest) >= Some(head);
-        let message = PublishMessage::build().header(NATS_SEQUENCE, head.to_string());
-        self.replace(self.subjects.head(room), is_recorded, message)
-            .await
-    }
-
-    /// Replaces the message under `subject` of the second stream with `message`, unless the one there `is_newer`.
-    async fn replace(
-        &self,
-        subject: String,
-        is_newer: impl Fn(&StreamMessage) -> bool,
-        message: PublishMessage,
-    ) -> Result<(), NatsError> {
-        loop {
-            let newest = self.heads.raw_message_builder();
-            let newest = fetch(newest.last_by_subject(subject.clone())).await?;
-            if newest.as_ref().is_some_and(&is_newer) {
-                return Ok(());
-            }
-
-            // A newer one may arrive first and must not be replaced.
-            let sequence = newest.map_or(0, |newest| newest.sequence);
-            let message = message.clone().expected_last_subject_sequence(sequence);
-            let sent = self.context.send_publish(subject.clone(), message).await?;
-            match sent.await.map_err(NatsError::from) {
-                Err(NatsError::Conflict) => {}
-                outcome => return outcome.map(|_| ()),
-            }
-        }
-    }
-
-    /// Returns the offset in `message` of the second stream; `None` if it comes from an earlier first stream.
-    fn head_in(&self, message: &StreamMessage) -> Option<u64> {
-        if message.time < self.rooms.cached_info().created {
-            return None;
-        }
-        let Record { entry, .. } = Record::parse(message);
-        if entry.is_mark() {
-            return entry.seen.map(|head| head.0);
-        }
-        message.headers.get(NATS_SEQUENCE)?.as_str().parse().ok()
+    /// Returns the largest message that NATS accepts, in bytes with its headers.
+    pub(super) fn max_payload(&self) -> usize {
+        self.context.client().server_info().max_payload
     }
 
     /// Checks that NATS accepts message `number` of a batch, which has `size` bytes with the header of its entry.
     pub(super) fn check_size(&self, number: usize, size: usize) -> Result<(), NatsError> {
-        let of_server = self.context.client().server_info().max_payload;
+        let of_server = self.max_payload();
         let of_stream = self.max_message_size.load(Ordering::Relaxed);
         let (limit, setting) = match usize::try_from(of_stream) {
             Ok(of_stream @ 1..) if of_stream < of_server => (of_stream, "max_msg_size"),
@@ -606,6 +530,39 @@ impl Streams {
         }
         Ok(())
     }
+}
+
+/// Returns the messages of `consumer`, as NATS delivers them.
+pub(super) async fn messages_of(consumer: &PullConsumer) -> Result<pull::Stream, NatsError> {
+    let messages = consumer
+        .stream()
+        .max_messages_per_batch(MAX_REQUESTED)
+        .heartbeat(HEARTBEAT)
+        .expires(REQUEST_LIFETIME)
+        .messages();
+    messages.await.map_err(NatsError::request)
+}
+
+/// Passes the number and the bytes of each message of `consumer`, which delivers headers, to `visit` until it breaks.
+async fn visit_sizes_by(
+    consumer: &PullConsumer,
+    mut visit: impl FnMut(u64, u64) -> ControlFlow<()>,
+) -> Result<(), NatsError> {
+    if consumer.cached_info().num_pending == 0 {
+        return Ok(());
+    }
+
+    let mut messages = messages_of(consumer).await?;
+    while let Some(message) = messages.try_next().await.map_err(NatsError::request)? {
+        let info = message.info().map_err(NatsError::request)?;
+        let (sequence, is_last) = (info.stream_sequence, info.pending == 0);
+        let headers = message.headers.as_ref();
+        let size = headers.and_then(|headers| headers.get(MESSAGE_SIZE)?.as_str().parse().ok());
+        if visit(sequence, size.unwrap_or_default()).is_break() || is_last {
+            return Ok(());
+        }
+    }
+    Err(NatsError::request("the consumer ended"))
 }
 
 /// Returns the age up to which the stream must keep messages with `limits`. The uses of rooms must last until the rooms
@@ -684,7 +641,7 @@ fn is_missing(error: &GetStreamError) -> bool {
 }
 
 /// Sends `request`; returns `None` if the message does not exist.
-async fn fetch(request: RawMessageBuilder) -> Result<Option<StreamMessage>, NatsError> {
+pub(super) async fn fetch(request: RawMessageBuilder) -> Result<Option<StreamMessage>, NatsError> {
     match request.send().await {
         Ok(message) => Ok(Some(message)),
         Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::codec::{Record, room_of};
+use super::codec::Record;
+use super::subjects::room_of;
 use crate::protocol::{Epoch, Offset, RoomName, RoomPattern};
 use crate::server::room::PatternMap;
 use crate::server::store::changes::LogChange;
@@ -66,7 +67,8 @@ impl WatchedPatterns {
         self.heads.insert(token.to_owned(), head)
     }
 
-    fn is_watched(&self, room: &RoomName) -> bool {
+    /// Returns true if a watched pattern matches `room`.
+    pub(super) fn is_watched(&self, room: &RoomName) -> bool {
         self.patterns.matching(room).next().is_some()
     }
 

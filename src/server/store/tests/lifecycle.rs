@@ -333,9 +333,9 @@ fn a_restart_delays_an_expiry_by_a_tenth_at_most() {
         subject.rows("lifecycles WHERE used >= 900000") == 1
     });
     subject.restart();
-    subject.pass(999);
+    subject.pass(900);
     assert!(exists(&subject, "s"));
 
-    subject.pass(102);
+    subject.pass(201);
     assert!(!exists(&subject, "s"));
 }

@@ -276,6 +276,7 @@ impl Subject {
                 assert_eq!(at, 7);
                 (offset.0, true)
             }
+            Stored::Removed { .. } => panic!("nobody removes it"),
         })
     }
 

@@ -19,7 +19,8 @@ use crate::server::session::WriteStep;
 use crate::server::store::{
     Durability, MemorySettings, MemoryStore, Retention, SqliteSettings, SqliteStore,
 };
-use crate::server::transport::connection::{Connection, ConnectionState, Output};
+use crate::server::transport::connection::{Connection, Output};
+use crate::server::transport::connection_state::ConnectionState;
 
 const CLIENTS: usize = 3;
 const ROOMS: [&str; 4] = ["a", "b-1", "b-2", "c"];
@@ -116,8 +117,6 @@ impl Window {
 }
 
 impl Output for Window {
-    const PROTOCOL: &'static str = "test";
-
     fn write(
         connection: &Connection<Self>,
         state: &mut ConnectionState,
@@ -266,7 +265,7 @@ impl ModelServer {
             })
     }
 
-    /// Reports whether the store still has the message of `room` at `offset`.
+    /// Returns true if the store still has the message of `room` at `offset`.
     fn is_kept(&self, room: &RoomName, offset: u64) -> bool {
         let first = self.hub.store().bounds(room).expect("bounds").first.0;
         first > 0 && offset >= first
@@ -397,7 +396,7 @@ impl ModelClient {
             }
         }
         let admission = server.hub.admit(ADDRESS).expect("admitted");
-        self.connection = Some(pending(admission, entries).open(Window::default(), TYPED));
+        self.connection = Some(pending(admission, entries).open(Window::default(), TYPED, &[]));
 
         if !self.has_one_position {
             for selector in self.wanted.clone() {

@@ -55,7 +55,7 @@ fn a_view_of_the_oldest_message_of_the_room_requests_nothing() {
 
     assert!(is_redrawn, "too many rows were drawn");
     assert_eq!(shown(&page).len(), WINDOW);
-    assert_eq!(effect, Effect::default());
+    assert_eq!(effect, ListEffect::default());
 }
 
 #[test]
@@ -370,7 +370,7 @@ fn the_messages_after_the_read_mark_of_an_earlier_visit_are_loaded_and_counted()
     assert_eq!(receive(&mut page, vec![history(201..=300, true)]), []);
 
     assert_eq!(page.unread().to_string(), "260");
-    assert_eq!(page.on_shown(NOW), Effect::default());
+    assert_eq!(page.on_shown(NOW), ListEffect::default());
     page.set_attended(true);
     assert_eq!((page.unread().count, page.missed().count), (0, 260));
     assert_eq!(page.read_mark(), Some(position(1, 500)));

@@ -57,6 +57,24 @@ fn messages_without_an_answer_are_sent_again_in_order_after_a_reconnect() {
 }
 
 #[test]
+fn the_messages_of_a_user_are_not_sent_by_the_next_one() {
+    let mut page = joined();
+    send(&mut page, "unanswered", "1");
+    send(&mut page, "queued", "2");
+    page.on_disconnect();
+
+    page.set_user(user("bob"));
+    page.restore(vec![PendingMessage {
+        from: user("bob"),
+        ..pending("of bob", "3", None)
+    }]);
+
+    assert_eq!(shown(&page), ["of bob?"]);
+    let commands = receive(&mut page, vec![subscribed(1, 0, Recovery::Resumed)]);
+    assert_eq!(sent(&commands), ["3"]);
+}
+
+#[test]
 fn a_page_with_pending_messages_continues_from_where_they_were_sent() {
     let past = HistoryPage {
         epoch: Epoch::new(1),

@@ -3,6 +3,7 @@
 use axum::Json;
 use axum::extract::{Path, State as Shared};
 use tracing::info;
+use utoipa::IntoResponses;
 
 use crate::protocol::admin::{HookList, HookSummary, ReplayRequest};
 use crate::server::hooks::HookCommand;
@@ -12,6 +13,21 @@ use crate::server::http::api::admin::operator::Operator;
 use crate::server::http::api::admin::{BodyErrors, OperatorErrors, read};
 use crate::server::http::error::{AdminError, ApiError, ErrorBody};
 use crate::server::metrics::{self, AdminAction};
+
+/// The errors of a command without a body, for its description.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only its description is used")]
+enum CommandErrors {
+    /// `no_such_hook`
+    #[response(status = 404)]
+    NotFound(ErrorBody),
+    /// `unsupported_media_type`: send `application/json`
+    #[response(status = 415)]
+    MediaType(ErrorBody),
+    /// `not_kept`: the change cannot be stored
+    #[response(status = 503)]
+    Unavailable(ErrorBody),
+}
 
 /// List the hooks.
 ///
@@ -40,9 +56,7 @@ pub(super) async fn hooks(
     responses(
         (status = 200, description = "The hook is paused", body = HookSummary),
         OperatorErrors,
-        (status = 404, description = "`no_such_hook`", body = ErrorBody),
-        (status = 415, description = "`unsupported_media_type`: send `application/json`", body = ErrorBody),
-        (status = 503, description = "`not_kept`: the change cannot be stored", body = ErrorBody),
+        CommandErrors,
     ),
 )]
 pub(super) async fn pause(
@@ -50,8 +64,7 @@ pub(super) async fn pause(
     operator: Operator,
     Path(hook): Path<String>,
 ) -> Result<Json<HookSummary>, ApiError> {
-    let paused = command_hook(&state, &operator, &hook, HookCommand::Pause).await;
-    Ok(Json(paused?))
+    command_hook(&state, &operator, &hook, HookCommand::Pause).await
 }
 
 /// Resume a hook.
@@ -65,9 +78,7 @@ pub(super) async fn pause(
     responses(
         (status = 200, description = "The hook is active", body = HookSummary),
         OperatorErrors,
-        (status = 404, description = "`no_such_hook`", body = ErrorBody),
-        (status = 415, description = "`unsupported_media_type`: send `application/json`", body = ErrorBody),
-        (status = 503, description = "`not_kept`: the change cannot be stored", body = ErrorBody),
+        CommandErrors,
     ),
 )]
 pub(super) async fn resume(
@@ -75,8 +86,7 @@ pub(super) async fn resume(
     operator: Operator,
     Path(hook): Path<String>,
 ) -> Result<Json<HookSummary>, ApiError> {
-    let resumed = command_hook(&state, &operator, &hook, HookCommand::Resume).await;
-    Ok(Json(resumed?))
+    command_hook(&state, &operator, &hook, HookCommand::Resume).await
 }
 
 /// Deliver messages again.
@@ -104,8 +114,7 @@ pub(super) async fn replay(
 ) -> Result<Json<HookSummary>, ApiError> {
     operator.check_all(None)?;
     let ReplayRequest { from } = read(body).await?;
-    let replayed = command_hook(&state, &operator, &hook, HookCommand::Replay(from)).await;
-    Ok(Json(replayed?))
+    command_hook(&state, &operator, &hook, HookCommand::Replay(from)).await
 }
 
 /// Executes `command` on the hook `name` on behalf of `operator`.
@@ -114,7 +123,7 @@ pub(in crate::server::http) async fn command_hook(
     operator: &Operator,
     name: &str,
     command: HookCommand,
-) -> Result<HookSummary, ApiError> {
+) -> Result<Json<HookSummary>, ApiError> {
     operator.check_all(None)?;
 
     let executed = state.hooks.command(name, command).await;
@@ -127,5 +136,5 @@ pub(in crate::server::http) async fn command_hook(
     };
     metrics::count_admin_action(action, 1);
     info!(%operator, hook = name, ?command, "commanded a hook");
-    Ok(summary)
+    Ok(Json(summary))
 }

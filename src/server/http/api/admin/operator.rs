@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -34,7 +35,7 @@ pub(in crate::server::http) struct Operator {
 #[derive(Clone, Debug)]
 struct Admin {
     id: UserId,
-    principal: Principal,
+    principal: Arc<Principal>,
     moderation: Moderation,
 }
 
@@ -77,7 +78,7 @@ impl Operator {
         }
     }
 
-    /// Reports whether the operator sent a token, which implies the public listener.
+    /// Returns true if the operator sent a token, which implies the public listener.
     pub(in crate::server::http) const fn has_token(&self) -> bool {
         self.token.is_some()
     }
@@ -89,18 +90,18 @@ impl Operator {
             .map(|admin| admin.principal.grants().clone())
     }
 
-    /// Reports whether the operator administers every room.
+    /// Returns true if the operator administers every room.
     pub(in crate::server::http) fn administers_all(&self) -> bool {
         let grants = self.within();
         grants.is_none_or(|grants| grants.covers(Right::Admin, &RoomPattern::every_room()))
     }
 
-    /// Reports whether the operator administers `room`.
+    /// Returns true if the operator administers `room`.
     pub(in crate::server::http) fn administers(&self, room: &RoomName) -> bool {
         self.check(room).is_ok()
     }
 
-    /// Reports whether the operator administers the room, or every room that the pattern matches.
+    /// Returns true if the operator administers the room, or every room that the pattern matches.
     pub(in crate::server::http) fn administers_all_of(&self, rooms: &RoomSelector) -> bool {
         match rooms {
             RoomSelector::Room(room) => self.administers(room),
