@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::protocol::{Epoch, Offset, RoomName, RoomPattern, UnsubscribeCode, UserId};
 use crate::server::hub::{
-    ConnectionEntry, Hub, HubState, Resume, Room, Source, StartPosition, Subscriber,
+    ConnectionEntry, ConnectionInfo, Hub, HubState, Resume, Room, Source, StartPosition, Subscriber,
 };
 use crate::server::memory::{Memory, MemoryReservation};
 use crate::server::moderation::{AccessRequest, Denied};
@@ -70,38 +70,30 @@ struct ConnectionSlot {
 #[derive(Debug)]
 pub struct Registration {
     slot: ConnectionSlot,
-    /// The id under which the connection is present in its rooms; `None` for a reader that is not a member.
-    id: Option<UserId>,
-    /// The id that the token proves, if it proves one. A reader that is not a member may have one too.
-    proven: Option<UserId>,
-    number: u64,
-    /// The time at which the connection was opened, in milliseconds since 1970 UTC.
-    since: u64,
+    info: ConnectionInfo,
     /// The key of its entry in the registry.
     key: Option<usize>,
-    _reservation: MemoryReservation,
+    reservation: MemoryReservation,
 }
 
 /// A subscription that is prepared but has not begun. A subscription to one room has a slot in it. Dropping it
 /// returns the slot.
 #[derive(Debug)]
 pub struct PendingSubscription {
-    source: Source,
-    slot: Option<RoomSlot>,
+    place: Place,
     start: StartPosition,
     bounds: Bounds,
 }
 
-/// One of the connections that a room allows.
+/// A reserved slot in a room, or a pattern, which has no limit. Dropping it returns the slot.
 #[derive(Debug)]
-struct RoomSlot(Arc<Room>);
+struct Place(Source);
 
 /// The place of one connection among the readers of a room or pattern, and among the members of the room. Dropping it ends
 /// it, so a connection leaves exactly once.
 #[derive(Debug)]
 pub struct Membership {
-    source: Source,
-    _slot: Option<RoomSlot>,
+    place: Place,
     hub: Hub,
     /// The id under which the connection is present; `None` for a reader that is not a member.
     id: Option<UserId>,
@@ -133,26 +125,18 @@ impl Admission {
     /// id that its token proves; bans and kicks apply to it in either case.
     pub fn open(self, id: Option<UserId>, proven: Option<UserId>) -> Registration {
         Registration {
-            number: self.hub().connections().next_number(),
+            info: ConnectionInfo::new(self.hub().connections().next_number(), id, proven),
             slot: self.0,
-            id,
-            proven,
-            since: now_millis(),
             key: None,
-            _reservation: Memory::of_process().reserve(CONNECTION_BYTES),
+            reservation: Memory::of_process().reserve(CONNECTION_BYTES),
         }
     }
 }
 
 impl Registration {
-    /// Returns the id under which the connection is present, if any.
-    pub const fn id(&self) -> Option<&UserId> {
-        self.id.as_ref()
-    }
-
-    /// Returns the connection's number, from 1.
-    pub const fn number(&self) -> u64 {
-        self.number
+    /// Returns the number, the user and the age of the connection.
+    pub const fn info(&self) -> &ConnectionInfo {
+        &self.info
     }
 
     /// Returns the client's address.
@@ -160,19 +144,9 @@ impl Registration {
         self.slot.address
     }
 
-    /// Returns the user id that the client's token proves.
-    pub const fn proven(&self) -> Option<&UserId> {
-        self.proven.as_ref()
-    }
-
-    /// Returns the id that bans and kicks apply to: the proven one, or else the one under which it is present.
-    pub fn account(&self) -> Option<&UserId> {
-        self.proven.as_ref().or(self.id.as_ref())
-    }
-
     /// Returns the code and the message of the rule that keeps the client out of `room`, if there is one.
     pub fn denied(&self, room: &RoomName) -> Option<(UnsubscribeCode, String)> {
-        let access = AccessRequest::new(self.account(), self.slot.address, room);
+        let access = AccessRequest::new(self.info.account(), self.slot.address, room);
         let denied = self.slot.hub.moderation().rules().admit(&access).err()?;
         let code = match denied {
             Denied::Banned { .. } => UnsubscribeCode::Banned,
@@ -184,23 +158,20 @@ impl Registration {
     /// Returns the rooms from which the client is banned by name.
     pub fn banned_rooms(&self) -> Vec<RoomName> {
         let rules = self.slot.hub.moderation().rules();
-        rules.banned_rooms(self.account(), self.slot.address)
+        rules.banned_rooms(self.info.account(), self.slot.address)
     }
 
-    /// Returns the time at which the connection was opened, in milliseconds since 1970 UTC.
-    pub const fn since(&self) -> u64 {
-        self.since
+    /// Counts the connection and `bytes` that it holds as memory of the process.
+    pub fn count_memory(&self, bytes: usize) {
+        self.reservation.set(CONNECTION_BYTES + bytes);
     }
 
     /// Adds `subscriber` to the registry. Call [`Hub::send_missed`] afterwards.
     pub fn register(&mut self, subscriber: Arc<dyn Subscriber>) {
         self.key = Some(self.slot.hub.connections().insert(ConnectionEntry {
             subscriber,
-            number: self.number,
-            id: self.id.clone(),
-            proven: self.proven.clone(),
+            info: self.info.clone(),
             address: self.slot.address,
-            since: self.since,
         }));
     }
 }
@@ -222,7 +193,7 @@ impl PendingSubscription {
         max_members: usize,
     ) -> Result<Self, Refusal> {
         let room = hub.room(name).await?;
-        let slot = RoomSlot::new(room.clone(), max_members)?;
+        let place = Place::in_room(room, max_members)?;
 
         let store = hub.store();
         let unavailable = |_| Refusal::StoreUnavailable;
@@ -239,8 +210,7 @@ impl PendingSubscription {
         store.touch(name);
         let start = StartPosition::counted(store, name, &bounds, resume).await;
         Ok(Self {
-            source: Source::Room(room),
-            slot: Some(slot),
+            place,
             start: start.map_err(unavailable)?,
             bounds,
         })
@@ -268,20 +238,19 @@ impl PendingSubscription {
 
         Ok(Self {
             start: StartPosition::in_pattern(&bounds, resume),
-            source: Source::Pattern(feed),
-            slot: None,
+            place: Place(Source::Pattern(feed)),
             bounds,
         })
     }
 
     /// Returns the room or the pattern.
     pub const fn source(&self) -> &Source {
-        &self.source
+        &self.place.0
     }
 
     /// Returns true if the reader begins after the last message of a closed room.
     pub fn is_at_end(&self) -> bool {
-        let is_closed = self.source.room().is_some_and(|room| room.is_closed());
+        let is_closed = self.source().room().is_some_and(|room| room.is_closed());
         is_closed && self.start.cursor >= self.bounds.head
     }
 
@@ -320,13 +289,13 @@ impl PendingSubscription {
     /// Makes the connection of `registration` a reader and, if the source is one room, a member. `subscriber` gets all
     /// messages and notices from now on.
     pub fn join(self, registration: &Registration, subscriber: Arc<dyn Subscriber>) -> Membership {
-        let Self { source, slot, .. } = self;
+        let source = self.source();
         let hub = registration.slot.hub.clone();
         let reader = source.feed().add_reader(subscriber);
         let has_presence = source
             .room()
             .is_some_and(|room| room.rules().has_presence());
-        let id = registration.id.clone().filter(|_| has_presence);
+        let id = registration.info.id().cloned().filter(|_| has_presence);
         if let (Some(id), Some(room)) = (&id, source.room()) {
             room.presence.lock().join(id, now_millis());
             hub.0.dirty_presence.mark(room);
@@ -334,8 +303,7 @@ impl PendingSubscription {
 
         let id_bytes = id.as_ref().map_or(0, |id| 2 * id.as_str().len());
         Membership {
-            source,
-            _slot: slot,
+            place: self.place,
             hub,
             id,
             is_final: false,
@@ -355,8 +323,9 @@ impl Membership {
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        self.source.feed().remove_reader(self.reader);
-        if let (Some(id), Some(room)) = (&self.id, self.source.room()) {
+        let source = &self.place.0;
+        source.feed().remove_reader(self.reader);
+        if let (Some(id), Some(room)) = (&self.id, source.room()) {
             let now = self.hub.now();
             let mut presence = room.presence.lock();
             if self.is_final {
@@ -387,18 +356,21 @@ impl Drop for ConnectionSlot {
     }
 }
 
-impl RoomSlot {
-    fn new(room: Arc<Room>, limit: usize) -> Result<Self, Refusal> {
+impl Place {
+    /// Reserves a slot in `room` unless `limit` are in use.
+    fn in_room(room: Arc<Room>, limit: usize) -> Result<Self, Refusal> {
         if room.reserve_slot(limit) {
-            Ok(Self(room))
+            Ok(Self(Source::Room(room)))
         } else {
             Err(Refusal::RoomFull)
         }
     }
 }
 
-impl Drop for RoomSlot {
+impl Drop for Place {
     fn drop(&mut self) {
-        self.0.release_slot();
+        if let Source::Room(room) = &self.0 {
+            room.release_slot();
+        }
     }
 }

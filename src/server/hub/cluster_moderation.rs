@@ -190,7 +190,12 @@ impl ClusterModeration {
 
     async fn disconnect_here(&self, kick: &Kick) -> usize {
         let is_selected = |entry: &ConnectionEntry, rooms: &RoomSelector| {
-            kick.applies_to(rooms, entry.account(), entry.address, entry.since)
+            kick.applies_to(
+                rooms,
+                entry.info.account(),
+                entry.address,
+                entry.info.since(),
+            )
         };
         let connections = &self.connections;
         if kick.is_limited_to_rooms() {
@@ -200,7 +205,7 @@ impl ClusterModeration {
         } else {
             connections
                 .disconnect(CloseCode::Kicked, |entry| {
-                    kick.applies_to_client(entry.account(), entry.address, entry.since)
+                    kick.applies_to_client(entry.info.account(), entry.address, entry.info.since())
                 })
                 .await
         }
@@ -251,7 +256,7 @@ impl ClusterModeration {
             affected += 1;
             // First, so that the client gets one frame if it reads the room both by name and by a pattern.
             entry.subscriber.apply_rules();
-            let access = AccessRequest::new(entry.account(), entry.address, room);
+            let access = AccessRequest::new(entry.info.account(), entry.address, room);
             if self.moderation.admit_reader(&access).is_err() {
                 let code = UnsubscribeCode::Banned;
                 entry.subscriber.unsubscribe(&by_name, code);
@@ -284,7 +289,7 @@ fn blocks(change: &RuleChange, entry: &ConnectionEntry, rooms: &RoomSelector) ->
 /// Returns true if a ban of `target` applies to this connection.
 fn is_target(target: &BanTarget, entry: &ConnectionEntry) -> bool {
     match target {
-        BanTarget::Id(id) => entry.account() == Some(id),
+        BanTarget::Id(id) => entry.info.account() == Some(id),
         BanTarget::Address(address) => IpBucket::of(*address) == IpBucket::of(entry.address),
     }
 }

@@ -19,7 +19,7 @@ use crate::server::hub::{
     Closing, ConnectionStatus, Notice, Refusal, Rooms, Subscriber, TracedConnection, Tracer,
 };
 use crate::server::session::IpBucket;
-use crate::server::store::Health;
+use crate::server::store::{Health, now_millis};
 
 /// The number of connections processed before yielding to other tasks.
 const PER_TURN: usize = 256;
@@ -51,16 +51,21 @@ struct ConnectionCounts {
 #[derive(Clone)]
 pub struct ConnectionEntry {
     pub(super) subscriber: Arc<dyn Subscriber>,
-    /// The connection's number, never reused while the server runs.
-    pub number: u64,
-    /// The id under which it is present in its rooms; `None` for a reader that is not a member.
-    pub id: Option<UserId>,
-    /// The id that its token proves, if it has one.
-    pub proven: Option<UserId>,
+    /// Its number, user and age.
+    pub info: ConnectionInfo,
     /// The client's address.
     pub address: IpAddr,
-    /// The time at which it was opened, in milliseconds since 1970 UTC.
-    pub since: u64,
+}
+
+/// The number, the user and the age of a connection.
+#[derive(Clone, Debug)]
+pub struct ConnectionInfo {
+    number: u64,
+    /// The id under which the connection is present, or that its token proves, or both.
+    account: Option<UserId>,
+    is_member: bool,
+    is_proven: bool,
+    since: u64,
 }
 
 impl Connections {
@@ -158,10 +163,10 @@ impl Connections {
     ) -> Listing<ConnectionEntry> {
         // One more than `limit` is kept, to detect that there are more.
         let mut lowest = BTreeMap::new();
-        let pick = |entry: &ConnectionEntry| (entry.number > after).then(|| entry.clone());
+        let pick = |entry: &ConnectionEntry| (entry.info.number > after).then(|| entry.clone());
         self.pick_each(pick, |entry| {
             if is_selected(&entry) {
-                lowest.insert(entry.number, entry);
+                lowest.insert(entry.info.number, entry);
             }
             if lowest.len() > limit + 1 {
                 lowest.pop_last();
@@ -307,11 +312,6 @@ impl Connections {
 }
 
 impl ConnectionEntry {
-    /// Returns the id that bans and kicks apply to: the proven one, or else the one under which it is present.
-    pub fn account(&self) -> Option<&UserId> {
-        self.proven.as_ref().or(self.id.as_ref())
-    }
-
     /// Returns its status.
     pub fn status(&self) -> ConnectionStatus {
         self.subscriber.status()
@@ -320,6 +320,45 @@ impl ConnectionEntry {
     /// Returns true if it reads a room or pattern that `is_selected` returns true for.
     pub fn reads(&self, is_selected: impl Fn(&RoomSelector) -> bool) -> bool {
         self.subscriber.status().rooms.iter().any(is_selected)
+    }
+}
+
+impl ConnectionInfo {
+    /// Describes a connection that opens now. With an `id` the client is present in its rooms. `proven` is the id that its
+    /// token proves; if there are both, they are the same.
+    pub(super) fn new(number: u64, id: Option<UserId>, proven: Option<UserId>) -> Self {
+        Self {
+            number,
+            is_member: id.is_some(),
+            is_proven: proven.is_some(),
+            account: proven.or(id),
+            since: now_millis(),
+        }
+    }
+
+    /// Returns the connection's number, from 1, never reused while the server runs.
+    pub const fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Returns the id under which the connection is present in its rooms; `None` for a reader that is not a member.
+    pub fn id(&self) -> Option<&UserId> {
+        self.account.as_ref().filter(|_| self.is_member)
+    }
+
+    /// Returns the id that the client's token proves, if it proves one. A reader that is not a member may have one too.
+    pub fn proven(&self) -> Option<&UserId> {
+        self.account.as_ref().filter(|_| self.is_proven)
+    }
+
+    /// Returns the id that bans and kicks apply to: the proven one, or else the one under which it is present.
+    pub const fn account(&self) -> Option<&UserId> {
+        self.account.as_ref()
+    }
+
+    /// Returns the time at which the connection was opened, in milliseconds since 1970 UTC.
+    pub const fn since(&self) -> u64 {
+        self.since
     }
 }
 
@@ -350,8 +389,7 @@ impl<T> Listing<T> {
 impl std::fmt::Debug for ConnectionEntry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ConnectionEntry")
-            .field("number", &self.number)
-            .field("id", &self.id)
+            .field("info", &self.info)
             .finish_non_exhaustive()
     }
 }

@@ -58,7 +58,7 @@ use crate::server::store::{
 
 pub use admission::{Admission, Membership, PendingSubscription, Refusal, Registration};
 pub use cluster_moderation::{ClusterModeration, Effect, RuleError};
-pub use connections::{ConnectionEntry, Connections, Listing};
+pub use connections::{ConnectionEntry, ConnectionInfo, Connections, Listing};
 pub use feed::{DeletionMark, Feed};
 pub use memory_pressure::{MemoryBudget, MemoryHolder, MemoryRegistration, Reclaimable};
 pub use pattern_feed::PatternFeed;

@@ -16,7 +16,6 @@ use tracing::{debug, field, info};
 
 use crate::protocol::{CloseCode, RoomSelector, UnsubscribeCode};
 use crate::server::hub::{Hub, PendingSubscription, Registration, Source, TraceEvent};
-use crate::server::memory::{Memory, MemoryReservation};
 use crate::server::metrics;
 use crate::server::room::FanoutBatch;
 use crate::server::session::{HeartbeatSettings, LogCursor, Rate, SendBuffer, WriteStep};
@@ -91,8 +90,6 @@ pub(super) struct Connection<O> {
     pub(super) output: O,
     pub(super) hub: Hub,
     pub(super) settings: Arc<ConnectionSettings>,
-    /// The memory of queued frames and of the partial message; set under the lock of the state.
-    reservation: MemoryReservation,
     /// True if an operator traces the connection, or did when the client last sent a frame.
     pub(super) is_traced: AtomicBool,
     /// Wakes the connection's task.
@@ -117,7 +114,6 @@ impl<O: Output> OpenConnection<O> {
             output,
             hub,
             settings,
-            reservation: Memory::of_process().reserve(0),
             is_traced: AtomicBool::new(false),
             waker: AtomicWaker::new(),
         });
@@ -147,7 +143,7 @@ impl<O: Output> Connection<O> {
         } else {
             self.waker.wake();
         }
-        self.count(state);
+        state.count_memory();
     }
 
     /// Writes like [`Connection::write`] if there is more to write than the log, which the fan-out writes.
@@ -158,12 +154,6 @@ impl<O: Output> Connection<O> {
         if is_due {
             self.write(state);
         }
-    }
-
-    /// Updates the memory reservation to the bytes held now.
-    pub(super) fn count(&self, state: &ConnectionState) {
-        self.reservation
-            .set(state.send_buffer.queue_capacity() + state.partial);
     }
 
     /// Subscribes the client to the rooms and patterns of `entries`. It gets the frames about the subscriptions, and then
@@ -322,9 +312,10 @@ impl<O: Output> Connection<O> {
         };
         drop(state);
 
-        let id = registration.id().map(field::display);
+        let info = registration.info();
+        let id = info.id().map(field::display);
         let address = registration.address();
-        let number = registration.number();
+        let number = info.number();
         info!(id, %address, number, reason = %cause, "disconnected");
 
         let reason = cause.disconnect_reason();
@@ -334,7 +325,7 @@ impl<O: Output> Connection<O> {
             number,
             room: subscriptions.only().map(|only| only.source.as_str()),
             address,
-            since: registration.since(),
+            since: info.since(),
         }
         .finish(reason);
 
@@ -414,7 +405,7 @@ impl Connection<ClientSocket> {
             let mut state = self.lock();
             state.send_buffer.unblock();
             self.write_some(&mut state, None);
-            self.count(&state);
+            state.count_memory();
         }
 
         Poll::Ready(())

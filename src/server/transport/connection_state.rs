@@ -329,6 +329,13 @@ impl ConnectionState {
         self.send_buffer.close(CloseReason::Local(code));
     }
 
+    /// Counts the queued frames and the partial message as memory of the process.
+    pub(super) fn count_memory(&self) {
+        if let Some(registration) = &self.registration {
+            registration.count_memory(self.send_buffer.queue_capacity() + self.partial);
+        }
+    }
+
     /// Returns the memory that would be free if the connection ended, with the `output_bytes` of its output.
     pub(super) fn reclaimable(&self, output_bytes: usize) -> Option<Reclaimable> {
         let bytes = self.send_buffer.reclaimable() + self.partial + output_bytes;

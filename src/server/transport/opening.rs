@@ -81,10 +81,10 @@ impl PendingConnection {
         let registration = admission.open(id, proven);
         let room = subscriptions.first().map(|first| first.source().as_str());
         info!(
-            id = registration.id().map(field::display),
+            id = registration.info().id().map(field::display),
             room = room.map(field::display),
             address = %registration.address(),
-            number = registration.number(),
+            number = registration.info().number(),
             dialect = format.dialect().as_str(),
             "connected"
         );
@@ -160,8 +160,8 @@ fn welcome(
     let rate = limits.connection_rate(settings.rate);
 
     Some(Push::Welcome(Welcome {
-        connection: registration.number(),
-        id: registration.id()?.clone(),
+        connection: registration.info().number(),
+        id: registration.info().id()?.clone(),
         heartbeat_ms: heartbeat.ping_after.as_millis() as u64,
         expire_ms: heartbeat.expire_after.as_millis() as u64,
         max_message: rules.max_message,

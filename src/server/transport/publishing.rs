@@ -77,7 +77,9 @@ impl PendingPublish {
 
         let mut state = connection.lock();
         state.is_publishing = true;
-        let sender = state.registration().and_then(|one| one.proven().cloned());
+        let sender = state
+            .registration()
+            .and_then(|one| one.info().proven().cloned());
         let open: Option<Vec<Arc<Room>>> = batches
             .iter()
             .map(|batch| state.subscriptions.room(&batch.room).cloned())

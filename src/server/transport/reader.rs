@@ -278,7 +278,7 @@ impl FrameReader {
         let is_partial = self.decoder.is_partial() || connection.output.is_record_partial();
         state.arrival.on_read(has_completed, is_partial, now);
         state.partial = self.decoder.buffered_bytes() + self.undecoded.len();
-        connection.count(&state);
+        state.count_memory();
         drop(state);
 
         if !answers.is_empty() {
@@ -541,7 +541,9 @@ fn unavailable(error: &impl ToString, room: &RoomName) -> Push {
 /// deleted before.
 fn spawn_delete(connection: Arc<Connection<ClientSocket>>, name: RoomName, offset: Offset) {
     let state = connection.lock();
-    let sender = state.registration().and_then(|one| one.proven().cloned());
+    let sender = state
+        .registration()
+        .and_then(|one| one.info().proven().cloned());
     drop(state);
 
     tokio::spawn(async move {

@@ -17,7 +17,7 @@ impl<O: Output> Subscriber for Connection<O> {
         let mut state = self.lock();
         if state.can_write() {
             O::write(self, &mut state, Some(batch));
-            self.count(&state);
+            state.count_memory();
         }
     }
 

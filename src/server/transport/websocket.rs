@@ -114,7 +114,7 @@ impl Connection<ClientSocket> {
     fn release_partial(&self) {
         let mut state = self.lock();
         state.partial = 0;
-        self.count(&state);
+        state.count_memory();
     }
 }
 

@@ -74,7 +74,9 @@ fn matches(filter: &ConnectionFilter, operator: &Operator, entry: &ConnectionEnt
     let is_visible = entry.reads(is_selected) || (room.is_none() && operator.administers_all());
 
     is_visible
-        && id.as_ref().is_none_or(|id| Some(id) == entry.account())
+        && id
+            .as_ref()
+            .is_none_or(|id| Some(id) == entry.info.account())
         && address.is_none_or(|address| IpBucket::of(address) == IpBucket::of(entry.address))
 }
 
@@ -90,12 +92,12 @@ fn summary(operator: &Operator, entry: ConnectionEntry) -> ConnectionSummary {
     rooms.retain(|rooms| operator.administers_all_of(rooms));
 
     ConnectionSummary {
-        number: entry.number,
+        number: entry.info.number(),
         rooms,
-        id: entry.id,
-        sub: entry.proven,
+        id: entry.info.id().cloned(),
+        sub: entry.info.proven().cloned(),
         address: entry.address,
-        since: entry.since,
+        since: entry.info.since(),
         dialect: dialect.as_str().to_owned(),
         offset,
         behind,
@@ -136,11 +138,11 @@ pub(in crate::server::http) async fn kick_connection(
 ) -> Result<Kicked, AdminError> {
     let connections = state.hub.connections();
     let kicked = if operator.administers_all() {
-        let matches = |entry: &ConnectionEntry| entry.number == number;
+        let matches = |entry: &ConnectionEntry| entry.info.number() == number;
         connections.disconnect(CloseCode::Kicked, matches).await
     } else {
         let matches = |entry: &ConnectionEntry, rooms: &RoomSelector| {
-            entry.number == number && operator.administers_all_of(rooms)
+            entry.info.number() == number && operator.administers_all_of(rooms)
         };
         connections
             .unsubscribe(UnsubscribeCode::Kicked, matches)

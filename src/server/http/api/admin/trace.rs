@@ -42,7 +42,7 @@ pub(super) async fn trace(
 ) -> Result<Response, ApiError> {
     let number = parse_number(&number)?;
     let matches = |entry: &ConnectionEntry| {
-        entry.number == number
+        entry.info.number() == number
             && (operator.administers_all()
                 || entry.reads(|rooms| operator.administers_all_of(rooms)))
     };
