@@ -269,17 +269,24 @@ impl AsyncWrite for StallTimeout {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
+    use std::process::Command;
 
+    use futures::FutureExt;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
     use tokio::time::Instant;
+    use tokio_rustls::TlsConnector;
+    use tokio_rustls::client::TlsStream;
+    use tokio_rustls::rustls::crypto::ring;
+    use tokio_rustls::rustls::pki_types::pem::PemObject;
+    use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+    use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
     use super::*;
+    use crate::server::transport::Tls;
 
-    /// Returns a socket, and the client's end of its connection.
-    async fn pair() -> (StallTimeout, TcpStream) {
-        let clock = RunClock::new();
-        tokio::spawn(clock.clone().run());
+    /// Returns both ends of a connection, the server's first.
+    async fn connect() -> (TcpStream, TcpStream) {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
             .expect("a port");
@@ -287,9 +294,76 @@ mod tests {
 
         let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
 
-        let (stream, _) = accepted.expect("accepted");
-        let socket = ClientSocket::Plain(stream);
-        (StallTimeout::new(socket, clock), client.expect("connected"))
+        (accepted.expect("accepted").0, client.expect("connected"))
+    }
+
+    /// Returns `client` with a timeout, by a clock that runs.
+    fn with_timeout(client: ClientSocket) -> StallTimeout {
+        let clock = RunClock::new();
+        tokio::spawn(clock.clone().run());
+
+        StallTimeout::new(client, clock)
+    }
+
+    /// Returns a socket, and the client's end of its connection.
+    async fn pair() -> (StallTimeout, TcpStream) {
+        let (stream, client) = connect().await;
+
+        (with_timeout(ClientSocket::Plain(stream)), client)
+    }
+
+    /// Returns a socket with TLS whose kernel buffers are small, and the client's end of its session.
+    async fn tls_pair() -> (StallTimeout, TlsStream<TcpStream>) {
+        let (tls, connector) = tls_settings();
+        let (stream, client) = connect().await;
+        for end in [&stream, &client] {
+            let end = SockRef::from(end);
+            end.set_send_buffer_size(16 * 1024).expect("set");
+            end.set_recv_buffer_size(16 * 1024).expect("set");
+        }
+        let mut socket = with_timeout(tls.accept(stream).expect("a session"));
+
+        let name = ServerName::try_from("localhost").expect("a name");
+        let handshake = async {
+            let mut client = connector.connect(name, client).await.expect("trusted");
+            client.write_all(b"x").await.expect("written");
+            client.flush().await.expect("sent");
+            client
+        };
+        let (client, read) = tokio::join!(handshake, socket.read_u8());
+
+        read.expect("read");
+        (socket, client)
+    }
+
+    /// Returns the settings of a server with a new certificate, and a client that trusts it.
+    fn tls_settings() -> (Tls, TlsConnector) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let made = Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt"])
+            .args(["ec_paramgen_curve:P-256", "-nodes", "-days", "30"])
+            .args(["-keyout", "key.pem", "-out", "cert.pem"])
+            .args(["-subj", "/CN=localhost"])
+            .args(["-addext", "subjectAltName=DNS:localhost"])
+            .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+            .current_dir(folder.path())
+            .output()
+            .expect("openssl runs");
+        assert!(made.status.success(), "{made:?}");
+
+        let certificate = folder.path().join("cert.pem");
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(CertificateDer::from_pem_file(&certificate).expect("a certificate"))
+            .expect("an authority");
+        let client = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .expect("versions")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+
+        let tls = Tls::open(certificate, folder.path().join("key.pem")).expect("a key");
+        (tls, TlsConnector::from(Arc::new(client)))
     }
 
     #[tokio::test(start_paused = true)]
@@ -360,5 +434,32 @@ mod tests {
         written.expect("written");
         read.expect("read");
         assert!(received.iter().all(|byte| *byte == 7));
+    }
+
+    #[tokio::test]
+    async fn a_read_with_tls_that_sends_the_rest_of_a_write_ends_the_timeout() {
+        let (mut socket, mut client) = tls_pair().await;
+        let handle = socket.socket();
+        let record = [7; 16 * 1024];
+
+        let mut written = 0;
+        while let Some(length) = socket.write(&record).now_or_never() {
+            written += length.expect("written");
+        }
+        assert!(handle.is_blocked());
+
+        let read_all = async {
+            client
+                .read_exact(&mut vec![0; written])
+                .await
+                .expect("read");
+            client.write_all(b"x").await.expect("written");
+            client.flush().await.expect("sent");
+        };
+        let (read, ()) = tokio::join!(socket.read_u8(), read_all);
+        read.expect("read");
+        socket.flush().await.expect("flushed");
+
+        assert!(!handle.is_blocked());
     }
 }
