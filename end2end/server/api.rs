@@ -3,7 +3,7 @@
 use reqwest::{Client, Method, StatusCode};
 use serde_json::json;
 
-use crate::client::get;
+use crate::client::{fetch, get};
 use crate::eventually::soon;
 use crate::harness::Server;
 use crate::raw::answer;
@@ -187,8 +187,6 @@ async fn a_405_names_the_allowed_methods() {
     for (path, allowed) in [
         ("/", "GET,HEAD"),
         ("/ws", "GET,HEAD"),
-        ("/robots.txt", "GET,HEAD"),
-        ("/nowhere", "GET,HEAD"),
         ("/api/v1/rooms/lobby/messages", "POST,GET,HEAD"),
     ] {
         let response = soon(Client::new().put(server.url(path)).send())
@@ -209,6 +207,35 @@ async fn a_405_names_the_allowed_methods() {
 
         let body: serde_json::Value = soon(response.json()).await.expect("JSON");
         assert_eq!(body["error"]["code"], "method_not_allowed");
+    }
+}
+
+#[tokio::test]
+async fn a_path_that_does_not_exist_is_404_for_every_method() {
+    let server = Server::start(&[]);
+    let client = Client::new();
+    let ops = format!("http://{}/nowhere", server.ops);
+
+    for method in ["GET", "POST", "PUT", "PATCH", "DELETE", "SEARCH"] {
+        let method = Method::from_bytes(method.as_bytes()).expect("a method");
+        for url in [
+            server.url("/nowhere"),
+            server.url("/api/v1/nowhere"),
+            server.url("/pkg/none/fanfare.js"),
+            ops.clone(),
+        ] {
+            let request = client.request(method.clone(), &url).body("x");
+            let (status, answer) = fetch(request).await;
+            assert_eq!(status, 404, "{method} {url}");
+            assert_eq!(answer["error"]["code"], "not_found", "{method} {url}");
+        }
+
+        let of_browser = client.request(method.clone(), server.url("/nowhere"));
+        let page = soon(of_browser.header("accept", BROWSER).send()).await;
+        let page = page.expect("an answer");
+        assert_eq!(page.status(), StatusCode::NOT_FOUND, "{method}");
+        let kind = page.headers()["content-type"].to_str().expect("text");
+        assert!(kind.starts_with("text/html"), "{method}: {kind}");
     }
 }
 

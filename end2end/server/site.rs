@@ -238,9 +238,22 @@ async fn an_embedded_file_that_the_client_already_has_is_304() {
             .clone(),
     ];
     assert_ne!(tags[0], tags[1], "the bytes differ");
+}
 
-    let (seen, _) = send(&server, Method::POST, "/favicon.svg", &[]).await;
-    assert_eq!(seen.status, StatusCode::METHOD_NOT_ALLOWED);
+#[tokio::test]
+async fn a_file_is_405_for_other_methods_than_get_and_head() {
+    let both = Both::new();
+    let folder = Server::start(&["--site", both.site().to_str().expect("text")]);
+    let inside = Server::start_by(&mut both.embedded(), &[]);
+    let versioned = format!("{}/fanfare.js", package(&folder).await);
+
+    for server in [&folder, &inside] {
+        for path in ["/favicon.svg", "/pkg/fanfare.js", &versioned] {
+            let (seen, headers) = send(server, Method::POST, path, &[]).await;
+            assert_eq!(seen.status, StatusCode::METHOD_NOT_ALLOWED, "{path}");
+            assert_eq!(headers["allow"], "GET,HEAD", "{path}");
+        }
+    }
 }
 
 /// The headers that describe the body of a response or its time.

@@ -223,7 +223,7 @@ async fn no_request_creates_a_hook_or_changes_its_address() {
     let replay = json!({ "from": 1, "url": other.url() });
     let (replayed, _) = command(&server, "orders/replay", replay).await;
 
-    assert_eq!((created, put, patched, replayed), (405, 405, 405, 422));
+    assert_eq!((created, put, patched, replayed), (405, 404, 404, 422));
     publish(&server, "orders", &["one"]).await;
     receiver.until_accepted(1).await;
     assert!(other.deliveries().is_empty());

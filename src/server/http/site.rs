@@ -9,10 +9,9 @@ use std::net::SocketAddr;
 use axum::Router;
 use axum::extract::Request;
 use axum::handler::HandlerWithoutStateExt;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn};
-use axum::response::Response;
-use axum::routing::get_service;
+use axum::response::{IntoResponse, Response};
 use leptos::config::{Env, LeptosOptions};
 use tower::ServiceBuilder;
 use tower_http::services::ServeDir;
@@ -21,6 +20,7 @@ use tracing::warn;
 
 use crate::protocol::BasePath;
 use crate::server::files::{Files, PKG};
+use crate::server::http::error::ApiError;
 use crate::server::http::{AppState, embedded_files, error, headers};
 
 /// The environment variable in which `cargo leptos watch` passes the port of its reload socket.
@@ -132,7 +132,6 @@ impl Site {
                     .precompressed_gzip()
                     .append_index_html_on_directories(false)
                     .fallback(error::not_found.into_service());
-                let files = get_service(files).fallback(error::method_not_allowed);
                 Router::new().fallback_service(files)
             }
         };
@@ -144,7 +143,23 @@ impl Site {
                 HeaderValue::from_static("Accept-Encoding"),
             ))
             .layer(from_fn(set_policy))
+            .layer(from_fn(only_get))
     }
+}
+
+/// Answers requests by other methods than `GET` and `HEAD`: with 405 if the file exists, else with 404.
+async fn only_get(mut request: Request, next: Next) -> Response {
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return next.run(request).await;
+    }
+
+    *request.method_mut() = Method::GET;
+    let response = next.run(request).await;
+    if response.status() == StatusCode::NOT_FOUND {
+        return response;
+    }
+
+    ([(header::ALLOW, "GET,HEAD")], ApiError::Method).into_response()
 }
 
 /// Sets the Content-Security-Policy of a file, which depends on its name. 304 gets it too: it has no content type, and its
