@@ -8,6 +8,7 @@ use crate::client::publish;
 use crate::eventually::soon;
 use crate::harness::Server;
 use crate::metrics::until;
+use crate::raw;
 use crate::tls_server::{TlsServer, secure};
 
 const STREAM: &str = "GET /api/v1/rooms/lobby/stream HTTP/1.1\r\nHost: localhost\r\nAccept: application/x-ndjson\r\n\r\n";
@@ -153,6 +154,22 @@ async fn a_head_request_for_an_event_stream_opens_none() {
     );
     assert!(answer.ends_with("\r\n\r\n"), "{answer}");
     until(&server, "fanfare_connections", 0).await;
+}
+
+#[tokio::test]
+async fn a_head_request_for_an_event_stream_over_http_1_0_closes_the_connection() {
+    let server = Server::start(&[]);
+    let head = STREAM
+        .replace("GET", "HEAD")
+        .replace("HTTP/1.1\r\n", "HTTP/1.0\r\nConnection: keep-alive\r\n");
+
+    let answer = raw::answer(server.address, &head).await;
+    let connection: Vec<&str> = answer
+        .lines()
+        .filter(|line| line.starts_with("connection:"))
+        .collect();
+
+    assert_eq!(connection, ["connection: close"], "{answer}");
 }
 
 #[tokio::test]

@@ -249,6 +249,7 @@ pub async fn serve(
             signals.request.notify_one();
 
             let is_head = request.method() == Method::HEAD;
+            let version = request.version();
             let response = request_limit.clone().pass(
                 request.map(Body::new),
                 request_connection.clone(),
@@ -267,6 +268,8 @@ pub async fn serve(
                     return pending().await;
                 }
                 if response.extensions().get::<Endless>().is_some() {
+                    // For clients of HTTP/1.0, hyper adds `keep-alive` to the `Connection` of later versions.
+                    *response.version_mut() = version;
                     signals.endless.notify_one();
                 }
                 Ok::<_, Infallible>(response)
