@@ -202,6 +202,23 @@ async fn the_user_header_of_other_peers_is_ignored() {
 }
 
 #[tokio::test]
+async fn without_keys_the_error_of_a_guest_names_the_proxy_and_no_token() {
+    let SignedOn { server, _folder } = SignedOn::start("192.0.2.1", &[]);
+
+    for path in ["rooms", "rooms/lobby/messages", "stream?room=builds-*"] {
+        let url = server.url(&format!("/api/v1/{path}"));
+        let (status, answer) = fetch(Client::new().get(url)).await;
+
+        let message = answer["error"]["message"].as_str().expect("text");
+        assert_eq!(status, 401, "{path}: {message}");
+        for fix in ["--auth-header", "--trusted-proxy"] {
+            assert!(message.contains(fix), "{path}: {message}");
+        }
+        assert!(!message.contains("token"), "{path}: {message}");
+    }
+}
+
+#[tokio::test]
 async fn a_websocket_has_the_user_of_the_proxy_and_its_rights() {
     let SignedOn { server, _folder } = SignedOn::start("127.0.0.1", &[]);
     let headers = [

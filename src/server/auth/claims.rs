@@ -31,6 +31,12 @@ pub enum TokenError {
          the subprotocol bearer.TOKEN"
     )]
     Missing,
+    /// No proxy named the user, on a server without keys.
+    #[error(
+        "the request names no user, and this server takes users from a proxy only (--auth-header): sign in at the proxy, and \
+         connect through it, from an address of --trusted-proxy"
+    )]
+    NoProxyUser,
     /// More than one token was sent (RFC 6750 section 2).
     #[error("several tokens were sent; send one token, in one way only")]
     Several,

@@ -46,8 +46,13 @@ impl AuthError {
 enum Identity {
     /// Chosen by the client, in open mode: every client may read and publish in every room.
     Claimed,
-    /// A guest id: the server has keys and the client has no token. The rules say which rooms are public.
-    Guest(Arc<RoomRuleTable>),
+    /// A guest id: the server authenticates users, and the client has no token and no user of a proxy.
+    Guest {
+        /// The rules that say which rooms are public.
+        rules: Arc<RoomRuleTable>,
+        /// The error of a request that needs a user.
+        error: TokenError,
+    },
     /// Authenticated by a token or a proxy.
     Proven(UserId),
 }
@@ -74,10 +79,11 @@ impl Principal {
         }
     }
 
-    /// Returns the principal of a client without a token, who may read the rooms that are public by `rules`.
-    pub(super) fn guest(rules: Arc<RoomRuleTable>) -> Self {
+    /// Returns the principal of a client that is not authenticated, who may read the rooms that are public by `rules`. All
+    /// other requests are refused with `error`.
+    pub(super) fn guest(rules: Arc<RoomRuleTable>, error: TokenError) -> Self {
         Self {
-            identity: Identity::Guest(rules),
+            identity: Identity::Guest { rules, error },
             grants: Grants::default(),
             expires_at: None,
             rate: None,
@@ -116,10 +122,10 @@ impl Principal {
     pub fn user_id(&self, requested: Option<UserId>) -> Result<Option<UserId>, AuthError> {
         match (&self.identity, requested) {
             (Identity::Claimed, requested) => Ok(requested),
-            (Identity::Guest(_), None) => Ok(None),
+            (Identity::Guest { .. }, None) => Ok(None),
             (Identity::Proven(own), None) => Ok(Some(own.clone())),
             (Identity::Proven(own), Some(requested)) if *own == requested => Ok(Some(requested)),
-            (Identity::Guest(_) | Identity::Proven(_), Some(_)) => Err(AuthError::Id),
+            (Identity::Guest { .. } | Identity::Proven(_), Some(_)) => Err(AuthError::Id),
         }
     }
 
@@ -136,7 +142,7 @@ impl Principal {
     pub const fn proven(&self) -> Option<&UserId> {
         match &self.identity {
             Identity::Proven(id) => Some(id),
-            Identity::Claimed | Identity::Guest(_) => None,
+            Identity::Claimed | Identity::Guest { .. } => None,
         }
     }
 
@@ -154,7 +160,7 @@ impl Principal {
     pub fn may(&self, right: Right, room: &RoomName) -> bool {
         match &self.identity {
             Identity::Claimed => right != Right::Admin,
-            Identity::Guest(rules) => right == Right::Read && rules.of(room).is_public,
+            Identity::Guest { rules, .. } => right == Right::Read && rules.of(room).is_public,
             Identity::Proven(_) => self.grants.allow(right, room),
         }
     }
@@ -177,7 +183,7 @@ impl Principal {
             RoomSelector::Room(room) => self.may(Right::Read, room),
             RoomSelector::Pattern(pattern) => match &self.identity {
                 Identity::Claimed => true,
-                Identity::Guest(rules) => rules.is_all_public(pattern),
+                Identity::Guest { rules, .. } => rules.is_all_public(pattern),
                 Identity::Proven(_) => self.grants.covers(Right::Read, pattern),
             },
         }
@@ -197,23 +203,20 @@ impl Principal {
 
     /// Returns the error of a request without `right`.
     fn not_granted(&self, right: Right, room: RoomSelector) -> AuthError {
-        if self.is_guest() {
-            TokenError::Missing.into()
-        } else {
-            AuthError::Grant { right, room }
+        match &self.identity {
+            Identity::Guest { error, .. } => error.clone().into(),
+            _ => AuthError::Grant { right, room },
         }
     }
 
     /// Checks that the principal may read or publish in at least one room.
     ///
     /// # Errors
-    /// [`TokenError::Missing`] for a guest. A token without grants is accepted, because a later one may have some.
+    /// [`AuthError::Token`] for a guest. A token without grants is accepted, because a later one may have some.
     pub fn check_any(&self) -> Result<(), AuthError> {
-        let has_access = self.may_anywhere(Right::Read) || self.may_anywhere(Right::Write);
-        if self.is_guest() && !has_access {
-            Err(TokenError::Missing.into())
-        } else {
-            Ok(())
+        match &self.identity {
+            Identity::Guest { rules, error } if !rules.is_any_public() => Err(error.clone().into()),
+            _ => Ok(()),
         }
     }
 
@@ -221,7 +224,7 @@ impl Principal {
     pub fn may_anywhere(&self, right: Right) -> bool {
         match &self.identity {
             Identity::Claimed => right != Right::Admin,
-            Identity::Guest(rules) => right == Right::Read && rules.is_any_public(),
+            Identity::Guest { rules, .. } => right == Right::Read && rules.is_any_public(),
             Identity::Proven(_) => self.grants.allow_anywhere(right),
         }
     }
@@ -231,17 +234,11 @@ impl Principal {
     /// # Errors
     /// [`AuthError::Admin`], or [`AuthError::Token`] for a guest.
     pub fn check_admin(&self) -> Result<(), AuthError> {
-        if self.grants.allow_everywhere(Right::Admin) {
-            Ok(())
-        } else if self.is_guest() {
-            Err(TokenError::Missing.into())
-        } else {
-            Err(AuthError::Admin)
+        match &self.identity {
+            _ if self.grants.allow_everywhere(Right::Admin) => Ok(()),
+            Identity::Guest { error, .. } => Err(error.clone().into()),
+            _ => Err(AuthError::Admin),
         }
-    }
-
-    const fn is_guest(&self) -> bool {
-        matches!(self.identity, Identity::Guest(_))
     }
 
     /// Returns the messages a second that the token allows, in place of the settings; `0` means no limit, and `None` that
@@ -308,7 +305,8 @@ mod tests {
             is_public: true,
             ..RoomRules::default()
         };
-        let guest = Principal::guest(Arc::new(RoomRuleTable::new(public, &[])));
+        let rules = Arc::new(RoomRuleTable::new(public, &[]));
+        let guest = Principal::guest(rules, TokenError::Missing);
 
         let read = guest.check(Right::Read, &lobby);
         let write = guest.check(Right::Write, &lobby).expect_err("a guest");

@@ -37,7 +37,7 @@ impl Verifier {
     pub fn new(keys: KeySet, rules: Arc<RoomRuleTable>) -> Self {
         Self {
             keys: Some(Arc::new(RwLock::new(keys))),
-            anonymous: Arc::new(Principal::guest(rules)),
+            anonymous: Arc::new(Principal::guest(rules, TokenError::Missing)),
             ..Self::open()
         }
     }
@@ -46,7 +46,7 @@ impl Verifier {
     /// are public by `rules`.
     pub fn of_proxy_users(rules: Arc<RoomRuleTable>) -> Self {
         Self {
-            anonymous: Arc::new(Principal::guest(rules)),
+            anonymous: Arc::new(Principal::guest(rules, TokenError::NoProxyUser)),
             has_proxy_users: true,
             ..Self::open()
         }

@@ -332,7 +332,7 @@ impl ApiError {
             Self::Origin => (StatusCode::FORBIDDEN, "origin_not_allowed"),
             Self::BadHost => (StatusCode::BAD_REQUEST, "bad_host"),
             Self::Misdirected { .. } => (StatusCode::MISDIRECTED_REQUEST, "misdirected"),
-            Self::Auth(AuthError::Token(TokenError::Missing)) => {
+            Self::Auth(AuthError::Token(TokenError::Missing | TokenError::NoProxyUser)) => {
                 (StatusCode::UNAUTHORIZED, "no_token")
             }
             // RFC 6750 section 3.1.
@@ -442,7 +442,9 @@ impl ApiError {
 
         Some(match error {
             AuthError::Token(TokenError::NoKeys) => return None,
-            AuthError::Token(TokenError::Missing) => "Bearer realm=\"fanfare\"",
+            AuthError::Token(TokenError::Missing | TokenError::NoProxyUser) => {
+                "Bearer realm=\"fanfare\""
+            }
             AuthError::Token(TokenError::Several) => {
                 "Bearer realm=\"fanfare\", error=\"invalid_request\""
             }

@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::protocol::{Epoch, Offset, RoomName, RoomPattern};
-use crate::server::auth::{AuthError, Right, TokenError};
 use crate::server::http::AppState;
 use crate::server::http::api::admin::page_size;
 use crate::server::http::error::{ApiError, ErrorBody};
@@ -90,10 +89,7 @@ pub(super) async fn list(
     client: AuthenticatedClient,
     Query(params): Query<RoomListParams>,
 ) -> Result<Json<RoomPage>, ApiError> {
-    let principal = &client.principal;
-    if principal.proven().is_none() && !principal.may_anywhere(Right::Read) {
-        return Err(AuthError::from(TokenError::Missing).into());
-    }
+    client.principal.check_any()?;
     let limit = page_size(params.limit)?;
     let pattern = RoomPattern::parse(&format!("{}*", params.prefix))?;
 
