@@ -17,6 +17,10 @@ use crate::server::transport::Activity;
 /// counted either: a connection has at most one, which fits in the buffers that are counted for it.
 const SMALL_BYTES: u64 = 4096;
 
+/// Marks a response whose bytes are a part of the program. They take no memory, so they are not counted.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OfProgram;
+
 /// A body whose bytes are counted while hyper holds them.
 struct CountedBody {
     body: Body,
@@ -33,7 +37,7 @@ struct UnsentBytes {
     activity: Arc<Activity>,
 }
 
-/// Returns `response` with its memory counted, unless it is small.
+/// Returns `response` with its memory counted, unless it is small or [`OfProgram`].
 ///
 /// # Errors
 /// Returns an error if the client has left too many bytes unread. Never does so unless `may_refuse`, which is set for
@@ -45,7 +49,8 @@ pub(super) fn counted(
     may_refuse: bool,
 ) -> Result<Response, ApiError> {
     let size = response.body().size_hint();
-    if size.exact().is_some_and(|bytes| bytes <= SMALL_BYTES) {
+    let is_small = size.exact().is_some_and(|bytes| bytes <= SMALL_BYTES);
+    if is_small || response.extensions().get::<OfProgram>().is_some() {
         return Ok(response);
     }
 
@@ -97,12 +102,8 @@ impl HttpBody for CountedBody {
 }
 
 impl UnsentBytes {
-    /// Returns `bytes`, counted until the last reference to them is dropped. Shared bytes are counted elsewhere.
+    /// Returns `bytes`, counted until the last reference to them is dropped.
     fn hold(bytes: Bytes, share: &Arc<AddressShare>, activity: &Arc<Activity>) -> Bytes {
-        if !bytes.is_unique() {
-            return bytes;
-        }
-
         activity.handed(bytes.len());
         let unsent = Self {
             _unread: share.count_unread(bytes.len()),

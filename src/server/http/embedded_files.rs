@@ -12,7 +12,8 @@ use axum::routing::get;
 use percent_encoding::percent_decode_str;
 
 use crate::server::files::{Archive, EmbeddedFile};
-use crate::server::http::error::{self, ApiError};
+use crate::server::http::answer::OfProgram;
+use crate::server::http::error::ApiError;
 use crate::server::http::negotiation::{self, Offer};
 
 /// The content codings, best first, with the suffixes of compressed files.
@@ -26,7 +27,7 @@ pub(super) fn serve(archive: Arc<Archive>, folder: &'static str) -> Router {
     let handler = move |uri: Uri, headers: HeaderMap| {
         std::future::ready(respond(&archive, folder, &uri, &headers))
     };
-    Router::new().fallback_service(get(handler).fallback(error::method_not_allowed))
+    Router::new().fallback_service(get(handler))
 }
 
 fn respond(
@@ -67,6 +68,7 @@ fn respond(
     if let Ok(etag) = HeaderValue::from_str(etag) {
         response.headers_mut().insert(header::ETAG, etag);
     }
+    response.extensions_mut().insert(OfProgram);
 
     Ok(response)
 }
