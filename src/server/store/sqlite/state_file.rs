@@ -554,7 +554,7 @@ mod tests {
     }
 
     #[test]
-    fn a_database_without_the_last_commits_is_told_with_their_number() {
+    fn the_number_of_commits_that_a_database_misses_is_reported() {
         let mut killed = Killed::new();
         killed.generation.commits = 3;
         assert_eq!(killed.verify(), Err(Doubt::CommitsMissing { missing: 2 }));
