@@ -7,7 +7,7 @@ use clap::Args;
 use clap::builder::{StringValueParser, TypedValueParser};
 
 use crate::cli::Failure;
-use crate::cli::client::{Credentials, Server, ServerUrl, Tls};
+use crate::cli::client::{ClientTls, Credentials, Endpoint, ServerUrl};
 use crate::server::config::duration;
 
 /// Returns the parser of an argument that names a file, an address or a token.
@@ -68,20 +68,21 @@ pub(super) struct AccessArgs {
 
 impl AccessArgs {
     /// Returns the server at `url`.
-    pub(super) fn server(&self, url: ServerUrl) -> Result<Server, Failure> {
+    pub(super) fn server(&self, url: ServerUrl) -> Result<Endpoint, Failure> {
         // An invalid file is reported even if it is not needed.
         let named = self.ca.as_deref().map(|file| {
             let name = format!("--ca {}", file.display());
-            Tls::of_file(file).map_err(|error| Failure::argument(&name, error))
+            ClientTls::of_file(file).map_err(|error| Failure::argument(&name, error))
         });
         let tls = match named.transpose()? {
             _ if !url.is_secure() => None,
             Some(tls) => Some(tls),
-            None => {
-                Some(Tls::of_system().map_err(|error| Failure::argument(&url.to_string(), error))?)
-            }
+            None => Some(
+                ClientTls::of_system()
+                    .map_err(|error| Failure::argument(&url.to_string(), error))?,
+            ),
         };
-        Ok(Server::new(url, tls))
+        Ok(Endpoint::new(url, tls))
     }
 
     /// Returns the credentials, if there is a token.
@@ -112,7 +113,7 @@ pub(super) struct ServerArgs {
 
 impl ServerArgs {
     /// Returns the server and the credentials.
-    pub(super) fn open(&self) -> Result<(Server, Option<Credentials>), Failure> {
+    pub(super) fn open(&self) -> Result<(Endpoint, Option<Credentials>), Failure> {
         let server = self.access.server(self.url.clone())?;
         Ok((server, self.access.credentials()?))
     }

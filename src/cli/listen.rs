@@ -14,7 +14,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
 
 use crate::cli::args::{ServerArgs, not_empty};
-use crate::cli::client::{ReconnectingSocket, SocketEvent, Subscriptions};
+use crate::cli::client::{ReconnectingSocket, SocketEvent, SocketSubscriptions};
 use crate::cli::cursor_file::CursorFile;
 use crate::cli::format::{self, Style};
 use crate::cli::handler::Handler;
@@ -74,7 +74,7 @@ pub(super) fn run(args: ListenArgs) -> Result<(), Failure> {
     };
     let cursor = args.cursor.map(CursorFile::open).transpose()?;
     let stored = cursor.as_ref().and_then(CursorFile::position);
-    let subscriptions = Subscriptions::new(args.rooms, stored.or(args.after.as_ref()));
+    let subscriptions = SocketSubscriptions::new(args.rooms, stored.or(args.after.as_ref()));
     // A single room is in the URL, so that a refusal ends the command.
     let only = subscriptions.only_room().cloned();
     let socket = ReconnectingSocket::new(server, only, None, credentials);
@@ -117,7 +117,7 @@ impl LineSink {
 
 async fn listen(
     mut socket: ReconnectingSocket,
-    subscriptions: Subscriptions,
+    subscriptions: SocketSubscriptions,
     output: OutputFormat,
     sink: LineSink,
 ) -> anyhow::Result<()> {
@@ -135,7 +135,7 @@ async fn listen(
 /// Writes each update, until all rooms are closed, the server forbids a reconnect, or standard output is closed.
 async fn follow(
     socket: &mut ReconnectingSocket,
-    mut subscriptions: Subscriptions,
+    mut subscriptions: SocketSubscriptions,
     output: OutputFormat,
     mut sink: LineSink,
 ) -> anyhow::Result<()> {

@@ -11,7 +11,7 @@ use hyper::{Method, Request, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::cli::client::{Answer, Server};
+use crate::cli::client::{Endpoint, HttpResponse};
 use crate::protocol::Token;
 
 /// The maximum wait for a response to begin.
@@ -19,7 +19,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The admin API of a server. All paths are relative to `/api/v1/admin`.
 pub(super) struct Api {
-    pub(super) server: Server,
+    pub(super) server: Endpoint,
     pub(super) token: Option<Token>,
 }
 
@@ -112,7 +112,7 @@ impl Api {
         path: &str,
         body: Body,
     ) -> anyhow::Result<T> {
-        let answer = Answer::read(self.send(method, path, body).await?).await?;
+        let answer = HttpResponse::read(self.send(method, path, body).await?).await?;
         serde_json::from_slice(&answer.body)
             .context("the answer is not one of the admin API: is this a Fanfare server?")
     }
@@ -133,7 +133,7 @@ impl Api {
             return Ok(response);
         }
 
-        let answer = Answer::read(response).await?;
+        let answer = HttpResponse::read(response).await?;
         match answer.error() {
             Some(_) => bail!("{answer}"),
             None => bail!("{answer}: is this a Fanfare server?"),

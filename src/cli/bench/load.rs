@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 use super::tally::{BenchResult, Tally};
 use super::{Bench, BenchArgs};
-use crate::cli::client::{Socket, SocketFrame};
+use crate::cli::client::{ServerSocket, SocketFrame};
 use crate::cli::output::progress;
 use crate::protocol::{Body, Command, Key, MessageFields, Offset, Push, RoomName, RoomSelector};
 
@@ -93,7 +93,7 @@ fn deliveries(tally: &Tally) -> String {
 }
 
 /// Connects the listener `number` and subscribes it to its rooms.
-async fn connect_listener(bench: &Bench, number: u32) -> anyhow::Result<Socket> {
+async fn connect_listener(bench: &Bench, number: u32) -> anyhow::Result<ServerSocket> {
     let subscriptions = bench.rooms.subscriptions(number)?;
     if !bench.args.is_typed() {
         let room = subscriptions.first().map(RoomSelector::as_str);
@@ -129,7 +129,7 @@ async fn connect(
     kind: &str,
     number: u32,
     room: Option<&str>,
-) -> anyhow::Result<Socket> {
+) -> anyhow::Result<ServerSocket> {
     // With a token, all clients have the id in it.
     let (id, token) = match &bench.credentials {
         Some(credentials) => (credentials.id.as_str().to_owned(), Some(&credentials.token)),
@@ -149,7 +149,7 @@ async fn connect(
 
 /// A client that publishes in its share of the rooms, in turn.
 struct LoadPublisher {
-    socket: Socket,
+    socket: ServerSocket,
     number: u32,
     rooms: Vec<PublisherRoom>,
 }
@@ -257,7 +257,7 @@ fn message(publisher: u32, room: &PublisherRoom, options: &BenchArgs, now_us: u6
 /// Reads the frames of a publisher, because the server closes slow readers. Returns the close reason of the server,
 /// if any.
 async fn receive_acks(
-    mut stream: SplitStream<Socket>,
+    mut stream: SplitStream<ServerSocket>,
     wants_acks: bool,
     tally: Arc<Tally>,
 ) -> Option<String> {
@@ -287,8 +287,8 @@ async fn receive_acks(
 
 /// Receives messages and records their latency and order, until the connection ends.
 async fn listen(
-    sink: SplitSink<Socket, Message>,
-    mut stream: SplitStream<Socket>,
+    sink: SplitSink<ServerSocket, Message>,
+    mut stream: SplitStream<ServerSocket>,
     is_typed: bool,
     tally: Arc<Tally>,
 ) {

@@ -11,7 +11,7 @@ use clap::Args;
 
 use crate::cli::Failure;
 use crate::cli::args::{ServerArgs, count, server_url};
-use crate::cli::client::{Credentials, Server, ServerUrl};
+use crate::cli::client::{Credentials, Endpoint, ServerUrl};
 use crate::cli::load_rooms::{LoadRooms, RoomsPerConnection};
 
 /// The arguments of the command.
@@ -68,7 +68,7 @@ pub(super) struct BenchArgs {
 struct Bench {
     args: BenchArgs,
     /// The servers, at least one. Clients are spread over them.
-    servers: Vec<Server>,
+    servers: Vec<Endpoint>,
     credentials: Option<Credentials>,
     rooms: LoadRooms,
 }

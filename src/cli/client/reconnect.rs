@@ -15,8 +15,8 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::Credentials;
+use super::endpoint::{Endpoint, ServerSocket, SocketError};
 use super::frame::{SocketEnd, SocketFrame};
-use super::server::{Server, Socket, SocketError};
 use crate::client::{Action, Connection, Cursor, NO_CLOSE_FRAME};
 use crate::protocol::{CloseCode, Command, Push, RoomName, UserId};
 
@@ -27,7 +27,7 @@ const MAX_BATCH: usize = 256;
 
 /// A socket that reconnects after each failure.
 pub(in crate::cli) struct ReconnectingSocket {
-    server: Server,
+    server: Endpoint,
     /// The room to which it is subscribed from the start; `None` if the caller subscribes after each welcome.
     room: Option<RoomName>,
     /// The requested id; `None` if the server or the token chooses it.
@@ -36,8 +36,8 @@ pub(in crate::cli) struct ReconnectingSocket {
     /// The start of [`Self::now`].
     started: Instant,
     connection: Connection,
-    opening: Option<BoxFuture<'static, Result<Socket, SocketError>>>,
-    socket: Option<Socket>,
+    opening: Option<BoxFuture<'static, Result<ServerSocket, SocketError>>>,
+    socket: Option<ServerSocket>,
     /// The end of `socket`, which is returned after all earlier frames.
     ended: Option<SocketEnd>,
 }
@@ -54,7 +54,7 @@ pub(in crate::cli) enum SocketEvent {
 impl ReconnectingSocket {
     /// Creates a socket of `id`, which is subscribed to `room` if there is one, and connects when [`Self::next`] is polled.
     pub(in crate::cli) fn new(
-        server: Server,
+        server: Endpoint,
         room: impl Into<Option<RoomName>>,
         id: Option<UserId>,
         credentials: Option<Credentials>,
@@ -184,7 +184,7 @@ impl ReconnectingSocket {
         let _ = timeout(CLOSE_TIMEOUT, closing).await;
     }
 
-    fn open(&self, cursor: &Cursor) -> BoxFuture<'static, Result<Socket, SocketError>> {
+    fn open(&self, cursor: &Cursor) -> BoxFuture<'static, Result<ServerSocket, SocketError>> {
         let server = self.server.clone();
         let query = self
             .room

@@ -12,17 +12,17 @@ use crate::protocol::{Publication, Push, RoomName, RoomSelector, UnsubscribeCode
 const RETRY_PAUSE: Duration = Duration::from_secs(5);
 
 /// The subscriptions of a connection, at least one, in the order in which they are requested.
-pub(in crate::cli) struct Subscriptions(Vec<Subscription>);
+pub(in crate::cli) struct SocketSubscriptions(Vec<SocketSubscription>);
 
 /// A room or pattern, and the position in it.
-struct Subscription {
+struct SocketSubscription {
     room: RoomSelector,
     cursor: Cursor,
     /// True if the room accepts no more messages, and all were read.
     is_closed: bool,
 }
 
-impl Subscriptions {
+impl SocketSubscriptions {
     /// Creates subscriptions to `rooms` that start after `position`; without one, at the newest message.
     pub(in crate::cli) fn new(
         rooms: impl IntoIterator<Item = RoomSelector>,
@@ -31,7 +31,7 @@ impl Subscriptions {
         let rooms = rooms.into_iter();
         Self(
             rooms
-                .map(|room| Subscription::new(room, position.cloned()))
+                .map(|room| SocketSubscription::new(room, position.cloned()))
                 .collect(),
         )
     }
@@ -50,7 +50,7 @@ impl Subscriptions {
     pub(in crate::cli) fn only_room(&self) -> Option<&RoomName> {
         match self.0.as_slice() {
             [
-                Subscription {
+                SocketSubscription {
                     room: RoomSelector::Room(room),
                     ..
                 },
@@ -70,7 +70,7 @@ impl Subscriptions {
     pub(in crate::cli) fn position(&self) -> Option<&ReadPosition> {
         let positions = self.0.iter().map(|one| one.cursor.position());
         let positions: Vec<&ReadPosition> = positions.collect::<Option<_>>()?;
-        let is_behind = |(one, _): &(&Subscription, _)| !one.cursor.has_caught_up();
+        let is_behind = |(one, _): &(&SocketSubscription, _)| !one.cursor.has_caught_up();
 
         let behind = self.0.iter().zip(&positions).filter(is_behind);
         let oldest = behind
@@ -102,7 +102,7 @@ impl Subscriptions {
     ) -> anyhow::Result<Vec<(RoomSelector, Update)>> {
         match push {
             Push::Welcome(_) if !socket.has_room() => {
-                for Subscription { room, cursor, .. } in &self.0 {
+                for SocketSubscription { room, cursor, .. } in &self.0 {
                     socket.send(&cursor.subscribe(room.clone()));
                 }
             }
@@ -146,7 +146,8 @@ impl Subscriptions {
 
     fn updates(&mut self, push: &Push) -> Vec<(RoomSelector, Update)> {
         let mut updates = Vec::new();
-        for Subscription { room, cursor, .. } in self.0.iter_mut().filter(|one| one.has(push)) {
+        for SocketSubscription { room, cursor, .. } in self.0.iter_mut().filter(|one| one.has(push))
+        {
             let of_room = cursor.on_push(push);
             if updates.is_empty() {
                 updates = of_room
@@ -159,7 +160,7 @@ impl Subscriptions {
     }
 }
 
-impl Subscription {
+impl SocketSubscription {
     const fn new(room: RoomSelector, position: Option<ReadPosition>) -> Self {
         let cursor = match room {
             RoomSelector::Room(_) => Cursor::new(position),
@@ -190,7 +191,7 @@ mod tests {
     #[test]
     fn a_subscribed_frame_of_a_room_does_not_move_a_pattern_that_matches_it() {
         let rooms = ["a-*", "a-1"].map(|room| RoomSelector::parse(room).expect("a selector"));
-        let mut subscriptions = Subscriptions::new(rooms, None);
+        let mut subscriptions = SocketSubscriptions::new(rooms, None);
         let push = |json: &str| Push::decode(json).expect("a frame");
         let subscribed = push(
             r#"{"type":"subscribed","room":"a-1","epoch":"5f3e9a01","head":9,"first":1,"recovery":"fresh","count":1}"#,

@@ -25,7 +25,7 @@ const HTTP_1_1: &[u8] = b"http/1.1";
 
 /// The trusted certificates, ready for connections.
 #[derive(Clone)]
-pub(in crate::cli) struct Tls {
+pub(in crate::cli) struct ClientTls {
     connector: TlsConnector,
     verifier: Arc<WebPkiServerVerifier>,
 }
@@ -48,9 +48,9 @@ pub(super) const fn is_final(reason: &Error) -> bool {
     }
 }
 
-impl std::fmt::Debug for Tls {
+impl std::fmt::Debug for ClientTls {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tls").finish_non_exhaustive()
+        f.debug_struct("ClientTls").finish_non_exhaustive()
     }
 }
 
@@ -71,7 +71,7 @@ pub(in crate::cli) enum TrustError {
     SetUp(String),
 }
 
-impl Tls {
+impl ClientTls {
     /// Trusts the certificates of the system.
     ///
     /// # Errors

@@ -3,14 +3,14 @@
 //! The server is the one of `fanfare serve`, with the default limits, a store in memory and no ops listener. It reads
 //! no settings and writes no files.
 
-mod script;
+mod publishers;
 
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
 
-use self::script::Script;
+use self::publishers::DemoPublishers;
 use crate::cli::client::{self, ServerUrl};
 use crate::cli::{Failure, on_interrupt, output, serve};
 use crate::server::config::{Config, RawConfig, RawValue, Source};
@@ -68,7 +68,7 @@ async fn demo(config: Config) -> anyhow::Result<()> {
     let interrupted = on_interrupt()?;
     let server = Server::bind(config, Listeners::default()).await?;
     let url = format!("http://{}", server.address()?);
-    let script = Script::new(client::Server::new(ServerUrl::parse(&url)?, None));
+    let publishers = DemoPublishers::new(client::Endpoint::new(ServerUrl::parse(&url)?, None));
 
     output::print(instructions(&url))?;
 
@@ -77,7 +77,7 @@ async fn demo(config: Config) -> anyhow::Result<()> {
         .run(async {
             result = tokio::select! {
                 () = interrupted => Ok(()),
-                played = script.play() => played,
+                played = publishers.play() => played,
             };
         })
         .await?;

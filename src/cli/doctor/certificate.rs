@@ -9,7 +9,7 @@ use tokio_rustls::rustls::{CertificateError, Error};
 
 use super::report::{Finding, bad, good, note};
 use super::visit::in_time;
-use crate::cli::client::{Tls, tls_reason};
+use crate::cli::client::{ClientTls, tls_reason};
 use crate::cli::format;
 
 const DAY_SECONDS: u64 = 86_400;
@@ -25,7 +25,7 @@ const RENEW: &str = "certbot: certbot renew, then nginx -s reload or systemctl r
 /// # Errors
 /// The finding, if the handshake fails and no other check is possible.
 pub(super) async fn check(
-    tls: &Tls,
+    tls: &ClientTls,
     name: &ServerName<'static>,
     stream: TcpStream,
 ) -> Result<Finding, Finding> {

@@ -34,7 +34,7 @@ use self::reach::ProxyInfo;
 use self::report::{DoctorReport, good, note};
 use self::visit::Visit;
 use crate::cli::args::{ServerArgs, server_url};
-use crate::cli::client::{Server, ServerUrl};
+use crate::cli::client::{Endpoint, ServerUrl};
 use crate::cli::{Failure, output, settings, start, with_positional_url, with_settings};
 use crate::protocol::RoomName;
 use crate::server::config::Config;
@@ -83,7 +83,7 @@ struct DoctorOptions {
     visit: Visit,
     /// A room without messages.
     quiet_room: RoomName,
-    ops: Option<Server>,
+    ops: Option<Endpoint>,
     store: Option<StoreSettings>,
     is_quick: bool,
     is_json: bool,

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use super::reach::ProxyInfo;
 use super::report::{DoctorReport, Finding, bad, describe, good, note};
 use super::visit::{Visit, get};
-use crate::cli::client::Server;
+use crate::cli::client::Endpoint;
 use crate::protocol::Welcome;
 use crate::server::version;
 
@@ -15,7 +15,7 @@ pub(super) const INVENTED_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 
 const CROWDED_PERCENT: f64 = 90.0;
 
 /// Runs the checks at the ops listener `ops`.
-pub(super) async fn check(ops: &Server, report: &mut DoctorReport) {
+pub(super) async fn check(ops: &Endpoint, report: &mut DoctorReport) {
     match running_version(ops).await {
         Ok(finding) => report.add("version", Ok(finding)),
         Err(finding) => {
@@ -36,7 +36,7 @@ pub(super) async fn check(ops: &Server, report: &mut DoctorReport) {
     );
 }
 
-async fn running_version(ops: &Server) -> Result<Finding, Finding> {
+async fn running_version(ops: &Endpoint) -> Result<Finding, Finding> {
     let answer = get(ops, "/version").await;
     let answer =
         answer.map_err(|error| note(format!("the ops listener cannot be checked: {error:#}")))?;
@@ -61,7 +61,7 @@ async fn running_version(ops: &Server) -> Result<Finding, Finding> {
 
 /// Checks the address that the server sees for the connection of `welcome`, because limits apply per address.
 pub(super) async fn address(
-    ops: &Server,
+    ops: &Endpoint,
     visit: &Visit,
     welcome: &Welcome,
     proxy_info: &ProxyInfo,
@@ -97,7 +97,7 @@ fn judge_address(seen: IpAddr, proxy_info: &ProxyInfo) -> Finding {
     }
 }
 
-async fn ready(ops: &Server) -> Result<Finding, Finding> {
+async fn ready(ops: &Endpoint) -> Result<Finding, Finding> {
     let answer = get(ops, "/readyz").await;
     let answer = answer.map_err(|error| bad(format!("{error:#}")))?;
     if answer.status.is_success() {

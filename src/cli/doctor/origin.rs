@@ -5,7 +5,7 @@ use hyper::header::{HeaderValue, ORIGIN};
 
 use super::report::{Finding, bad, describe, good, note};
 use super::visit::Visit;
-use super::websocket::{Refused, open};
+use super::websocket::{HandshakeError, open};
 
 /// An origin that cannot exist (RFC 6761 section 6.4).
 const FOREIGN: HeaderValue = HeaderValue::from_static("https://fanfare-doctor.invalid");
@@ -17,12 +17,14 @@ pub(super) async fn own(visit: &Visit) -> Result<Finding, Finding> {
 
     match open(visit, &visit.room, &[(ORIGIN, header)]).await {
         Ok(_socket) => Ok(good(format!("the page at {origin} may connect"))),
-        Err(Refused::Http(answer)) if answer.status == StatusCode::FORBIDDEN => Err(bad(format!(
-            "its own page at {origin} may not connect: {}",
-            describe(&answer)
-        ))
-        .fix("nginx: proxy_set_header Host $http_host;")
-        .fix(format!("fanfare: --public-host {origin}"))),
+        Err(HandshakeError::Http(answer)) if answer.status == StatusCode::FORBIDDEN => {
+            Err(bad(format!(
+                "its own page at {origin} may not connect: {}",
+                describe(&answer)
+            ))
+            .fix("nginx: proxy_set_header Host $http_host;")
+            .fix(format!("fanfare: --public-host {origin}")))
+        }
         Err(why) => Err(bad(format!("the page at {origin} cannot connect: {why}"))),
     }
 }
@@ -33,7 +35,7 @@ pub(super) async fn foreign(visit: &Visit) -> Result<Finding, Finding> {
         Ok(_socket) => Err(note("pages of every site may connect")
             .fix("fanfare: --allow-origin https://NAME for each allowed site, instead of any")
             .fix("nginx or Caddy: forward the Origin header unchanged")),
-        Err(Refused::Http(answer)) if answer.status == StatusCode::FORBIDDEN => {
+        Err(HandshakeError::Http(answer)) if answer.status == StatusCode::FORBIDDEN => {
             Ok(good("pages of other sites may not connect"))
         }
         Err(why) => Err(anyhow::Error::from(why).into()),

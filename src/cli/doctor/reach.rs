@@ -11,7 +11,7 @@ use tokio::net::{TcpStream, lookup_host};
 use super::certificate;
 use super::report::{DoctorReport, Finding, bad, describe, good, note};
 use super::visit::{Visit, in_time};
-use crate::cli::client::Answer;
+use crate::cli::client::HttpResponse;
 
 /// The machines and the proxy on the way to the server.
 #[derive(Clone, Debug)]
@@ -101,7 +101,7 @@ async fn identity(visit: &Visit) -> Result<(Finding, Option<String>), Finding> {
     let headers = response.headers();
     let proxy = headers.get(VIA).or_else(|| headers.get(SERVER));
     let proxy = proxy.map(|name| String::from_utf8_lossy(name.as_bytes()).into_owned());
-    let answer = in_time(Answer::read(response)).await;
+    let answer = in_time(HttpResponse::read(response)).await;
     let answer = answer.map_err(|error| bad(format!("{error:#}")))?;
     if answer.status != StatusCode::OK || answer.json()["info"]["title"] != "Fanfare" {
         return Err(unexpected_answer(visit, &answer));
@@ -115,7 +115,7 @@ async fn identity(visit: &Visit) -> Result<(Finding, Option<String>), Finding> {
 }
 
 /// Returns the finding for the unexpected response `answer`.
-fn unexpected_answer(visit: &Visit, answer: &Answer) -> Finding {
+fn unexpected_answer(visit: &Visit, answer: &HttpResponse) -> Finding {
     let status = answer.status;
 
     match answer.error() {

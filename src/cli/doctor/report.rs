@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::json;
 
-use crate::cli::client::Answer;
+use crate::cli::client::HttpResponse;
 use crate::cli::format;
 use crate::cli::output::{self, OutputError};
 
@@ -69,7 +69,7 @@ impl From<anyhow::Error> for Finding {
 }
 
 /// Describes `answer`, and its origin.
-pub(super) fn describe(answer: &Answer) -> String {
+pub(super) fn describe(answer: &HttpResponse) -> String {
     match answer.error() {
         Some(_) => answer.to_string(),
         None => format!("{answer}, from a proxy in front of Fanfare"),

@@ -4,7 +4,7 @@ use hyper::StatusCode;
 
 use super::report::{DoctorReport, Finding, bad, describe, good, note};
 use super::visit::Visit;
-use crate::cli::client::Answer;
+use crate::cli::client::HttpResponse;
 
 /// The largest batch of the API.
 const BATCH_BYTES: usize = 1024 * 1024;
@@ -26,7 +26,7 @@ pub(super) async fn check(visit: &Visit, max_message: usize, report: &mut Doctor
 
 fn judge(
     bytes: usize,
-    answer: anyhow::Result<Answer>,
+    answer: anyhow::Result<HttpResponse>,
     expected: StatusCode,
 ) -> Result<Finding, Finding> {
     let lost = |why: String| {

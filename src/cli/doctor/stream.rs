@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use super::report::{DoctorReport, Finding, bad, describe, good, note};
 use super::visit::{Visit, in_time};
-use crate::cli::client::Answer;
+use crate::cli::client::HttpResponse;
 
 /// The maximum delay of an event that was not buffered.
 const MAX_DELAY: Duration = Duration::from_secs(1);
@@ -44,7 +44,9 @@ pub(super) async fn check(visit: &Visit, report: &mut DoctorReport) {
 async fn follow(visit: &Visit) -> Result<Finding, Finding> {
     let response = open(visit, "identity").await.map_err(not_started)?;
     if !response.status().is_success() {
-        let answer = in_time(Answer::read(response)).await.map_err(not_started)?;
+        let answer = in_time(HttpResponse::read(response))
+            .await
+            .map_err(not_started)?;
         let described = describe(&answer);
         return Err(bad(format!("the stream is refused: {described}")));
     }

@@ -8,7 +8,7 @@ use hyper::header::CONTENT_TYPE;
 use hyper::{Request, Response};
 use tokio::time::timeout;
 
-use crate::cli::client::{Answer, Credentials, Server};
+use crate::cli::client::{Credentials, Endpoint, HttpResponse};
 use crate::protocol::{RoomName, Token, UserId};
 
 /// The timeout of each step of a check.
@@ -17,7 +17,7 @@ pub(super) const STEP_TIMEOUT: Duration = Duration::from_secs(10);
 /// A server, and the user and room of the checks.
 #[derive(Clone, Debug)]
 pub(super) struct Visit {
-    pub(super) server: Server,
+    pub(super) server: Endpoint,
     pub(super) credentials: Option<Credentials>,
     /// A unique room, because messages of other users would be taken for the doctor's.
     pub(super) room: RoomName,
@@ -45,20 +45,20 @@ impl Visit {
     }
 
     /// Publishes `text` of the media type `kind` in the room.
-    pub(super) async fn publish(&self, kind: &str, text: Vec<u8>) -> anyhow::Result<Answer> {
+    pub(super) async fn publish(&self, kind: &str, text: Vec<u8>) -> anyhow::Result<HttpResponse> {
         let path = format!("/api/v1/rooms/{}/messages", self.room.to_path_segment());
         let request = Request::post(path)
             .header(CONTENT_TYPE, kind)
             .body(Body::from(text))?;
-        in_time(Answer::read(self.send(request).await?)).await
+        in_time(HttpResponse::read(self.send(request).await?)).await
     }
 }
 
 /// Returns the response of `server` to a `GET` of `path`.
-pub(super) async fn get(server: &Server, path: &str) -> anyhow::Result<Answer> {
+pub(super) async fn get(server: &Endpoint, path: &str) -> anyhow::Result<HttpResponse> {
     let request = Request::get(path).body(Body::empty())?;
     let response = server.send(request, None, STEP_TIMEOUT).await?;
-    in_time(Answer::read(response)).await
+    in_time(HttpResponse::read(response)).await
 }
 
 /// Waits for `step`, but not longer than [`STEP_TIMEOUT`].

@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
 
 use super::report::{Finding, bad, describe, good};
 use super::visit::{Visit, in_time};
-use crate::cli::client::{Answer, Socket, SocketEnd, SocketFrame};
+use crate::cli::client::{HttpResponse, ServerSocket, SocketEnd, SocketFrame};
 use crate::client::Cursor;
 use crate::protocol::{
     Body, CloseCode, Command, ErrorCode, Key, MessageFields, Push, RoomName, SUBPROTOCOL, Welcome,
@@ -21,10 +21,10 @@ const STORE: &str = "fanfare: GET /readyz on the ops listener shows the error of
 
 /// The reason why a socket could not be opened.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Refused {
+pub(super) enum HandshakeError {
     /// A response other than 101.
     #[error("{}", describe(.0))]
-    Http(Answer),
+    Http(HttpResponse),
     /// The subprotocol was removed on the way.
     #[error("Sec-WebSocket-Protocol is lost on the way")]
     Subprotocol,
@@ -40,10 +40,10 @@ pub(super) async fn open(
     visit: &Visit,
     room: &RoomName,
     headers: &[(HeaderName, HeaderValue)],
-) -> Result<Socket, Refused> {
+) -> Result<ServerSocket, HandshakeError> {
     let query = Cursor::new(None).query(room, Some(&visit.id()));
     let upgrade = visit.server.upgrade(&query, true, visit.token());
-    let mut request = upgrade.map_err(|error| Refused::Other(error.into()))?;
+    let mut request = upgrade.map_err(|error| HandshakeError::Other(error.into()))?;
     request.headers_mut().extend(headers.iter().cloned());
 
     let opened = in_time(visit.server.handshake(request)).await;
@@ -52,15 +52,17 @@ pub(super) async fn open(
         Err(error) => error,
     };
     Err(match error.downcast() {
-        Ok(Error::Http(response)) => Refused::Http((*response).into()),
-        Ok(Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(_))) => Refused::Subprotocol,
-        Ok(other) => Refused::Other(other.into()),
-        Err(late) => Refused::Other(late),
+        Ok(Error::Http(response)) => HandshakeError::Http((*response).into()),
+        Ok(Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(_))) => {
+            HandshakeError::Subprotocol
+        }
+        Ok(other) => HandshakeError::Other(other.into()),
+        Err(late) => HandshakeError::Other(late),
     })
 }
 
 /// Returns the next frame of the dialect.
-async fn receive(socket: &mut Socket) -> Result<Push, SocketEnd> {
+async fn receive(socket: &mut ServerSocket) -> Result<Push, SocketEnd> {
     loop {
         match SocketFrame::from(socket.next().await) {
             SocketFrame::Push(push) => return Ok(push),
@@ -74,7 +76,7 @@ async fn receive(socket: &mut Socket) -> Result<Push, SocketEnd> {
 pub(super) async fn welcome(
     visit: &Visit,
     headers: &[(HeaderName, HeaderValue)],
-) -> Result<(Finding, (Socket, Welcome)), Finding> {
+) -> Result<(Finding, (ServerSocket, Welcome)), Finding> {
     let began = Instant::now();
     let mut socket = open(visit, &visit.room, headers)
         .await
@@ -111,7 +113,7 @@ pub(super) async fn welcome(
 }
 
 /// Sends a message, and waits until it is stored and delivered.
-pub(super) async fn round_trip(socket: &mut Socket) -> Result<Finding, Finding> {
+pub(super) async fn round_trip(socket: &mut ServerSocket) -> Result<Finding, Finding> {
     match in_time(send(socket)).await {
         Ok((stored, back)) => Ok(good(format!(
             "stored after {stored:.1?}, delivered after {back:.1?}; both include the network"
@@ -138,7 +140,7 @@ struct PublishError {
 }
 
 /// Sends a message. Returns the times until its ack and its delivery.
-async fn send(socket: &mut Socket) -> anyhow::Result<(Duration, Duration)> {
+async fn send(socket: &mut ServerSocket) -> anyhow::Result<(Duration, Duration)> {
     let began = Instant::now();
     let key = Key::parse(&format!("doctor-{:016x}", fastrand::u64(..)))?;
     let publish = Command::Publish {
@@ -172,13 +174,13 @@ async fn send(socket: &mut Socket) -> anyhow::Result<(Duration, Duration)> {
 }
 
 /// Returns the finding for a socket that could not be opened.
-fn not_upgraded(why: Refused) -> Finding {
+fn not_upgraded(why: HandshakeError) -> Finding {
     match why {
-        Refused::Subprotocol => bad(format!("open, but without {SUBPROTOCOL}: {why}"))
+        HandshakeError::Subprotocol => bad(format!("open, but without {SUBPROTOCOL}: {why}"))
             .fix("nginx: proxy_set_header Sec-WebSocket-Protocol $http_sec_websocket_protocol;"),
-        Refused::Other(why) => not_forwarded(format!("cannot be opened: {why:#}")),
+        HandshakeError::Other(why) => not_forwarded(format!("cannot be opened: {why:#}")),
         // Errors about the handshake itself mean that a proxy removed a part of it.
-        Refused::Http(answer) => match answer.error() {
+        HandshakeError::Http(answer) => match answer.error() {
             Some(error) if !matches!(&*error.code, "upgrade_required" | "bad_handshake") => {
                 bad(format!("the connection is refused: {answer}"))
             }

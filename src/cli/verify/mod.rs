@@ -14,7 +14,7 @@ use clap::Args;
 
 use crate::cli::Failure;
 use crate::cli::args::{ServerArgs, count};
-use crate::cli::client::{Credentials, Server};
+use crate::cli::client::{Credentials, Endpoint};
 use crate::cli::load_rooms::{LoadRooms, RoomsPerConnection};
 
 /// The arguments of the command.
@@ -54,7 +54,7 @@ pub(super) struct VerifyArgs {
 #[derive(Clone)]
 struct Verification {
     args: VerifyArgs,
-    server: Server,
+    server: Endpoint,
     /// The token of all clients.
     credentials: Option<Credentials>,
     rooms: LoadRooms,

@@ -13,7 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::Verification;
 use super::delivery_checker::{DeliveryChecker, DeliveryFaults, StoredTexts};
-use crate::cli::client::{ReconnectingSocket, SocketEvent, Subscriptions};
+use crate::cli::client::{ReconnectingSocket, SocketEvent, SocketSubscriptions};
 use crate::cli::output::progress;
 use crate::client::{Outbox, OutgoingMessage, SendMode, SendOutcome, SendStep, Settled};
 use crate::protocol::{Body, Key, Offset, Push, RoomName, RoomSelector, UserId};
@@ -138,7 +138,7 @@ pub(super) async fn run(verification: &Verification) -> anyhow::Result<VerifyRes
 /// A client, across all its connections.
 struct VerifyClient {
     socket: ReconnectingSocket,
-    subscriptions: Subscriptions,
+    subscriptions: SocketSubscriptions,
     state: watch::Receiver<RunState>,
     /// The number of rounds in which this client was disconnected.
     rounds: u32,
@@ -185,7 +185,7 @@ impl VerifyClient {
         let credentials = verification.credentials.clone();
         Self {
             socket: ReconnectingSocket::new(server, room, id, credentials),
-            subscriptions: Subscriptions::new(rooms, None),
+            subscriptions: SocketSubscriptions::new(rooms, None),
             state: state.clone(),
             rounds: 0,
             disconnected_at: None,

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::{interval, sleep};
 use tokio_tungstenite::tungstenite::http::{Request, StatusCode, header};
 
-use crate::cli::client::{Answer, Server};
+use crate::cli::client::{Endpoint, HttpResponse};
 
 /// The time between two values of the dashboard.
 const VALUE_INTERVAL: Duration = Duration::from_secs(1);
@@ -50,13 +50,13 @@ const CONVERSATION: &[(&str, &str)] = &[
 
 /// The publishers of the demo.
 #[derive(Clone, Debug)]
-pub(super) struct Script {
-    server: Server,
+pub(super) struct DemoPublishers {
+    server: Endpoint,
 }
 
-impl Script {
+impl DemoPublishers {
     /// Creates the publishers for `server`.
-    pub(super) const fn new(server: Server) -> Self {
+    pub(super) const fn new(server: Endpoint) -> Self {
         Self { server }
     }
 
@@ -122,7 +122,7 @@ impl Script {
             .body(Body::from(message.to_string()))?;
         let response = self.server.send(request, None, PUBLISH_TIMEOUT).await?;
 
-        let answer = Answer::read(response).await?;
+        let answer = HttpResponse::read(response).await?;
         if answer.status != StatusCode::CREATED {
             bail!("cannot publish in {room}: {answer}");
         }

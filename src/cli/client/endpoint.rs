@@ -21,7 +21,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::server_url::ServerUrl;
-use super::tls::{self, Tls};
+use super::tls::{self, ClientTls};
 use crate::client::OPEN_TIMEOUT;
 use crate::protocol::{SUBPROTOCOL, Token};
 
@@ -29,24 +29,24 @@ use crate::protocol::{SUBPROTOCOL, Token};
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
 /// A byte stream to a server, with or without TLS.
-pub(in crate::cli) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(in crate::cli) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
 /// A connection that transfers WebSocket messages.
-pub(in crate::cli) type Socket = WebSocketStream<Box<dyn Stream>>;
+pub(in crate::cli) type ServerSocket = WebSocketStream<Box<dyn ByteStream>>;
 
 /// The address of a server, and the certificates to trust for it.
 #[derive(Clone, Debug)]
-pub(in crate::cli) struct Server {
+pub(in crate::cli) struct Endpoint {
     url: ServerUrl,
     /// The TLS settings; `None` for `http`.
-    tls: Option<Tls>,
+    tls: Option<ClientTls>,
 }
 
 /// A complete response. Its text is the status and the error.
 #[derive(Debug)]
-pub(in crate::cli) struct Answer {
+pub(in crate::cli) struct HttpResponse {
     pub(in crate::cli) status: StatusCode,
     pub(in crate::cli) body: Bytes,
 }
@@ -74,9 +74,9 @@ pub(in crate::cli) enum SocketError {
     Never(String),
 }
 
-impl Server {
+impl Endpoint {
     /// Creates a server. `tls` must be given if the URL is `https`.
-    pub(in crate::cli) const fn new(url: ServerUrl, tls: Option<Tls>) -> Self {
+    pub(in crate::cli) const fn new(url: ServerUrl, tls: Option<ClientTls>) -> Self {
         Self { url, tls }
     }
 
@@ -94,12 +94,12 @@ impl Server {
     }
 
     /// Returns the TLS settings of an `https` server.
-    pub(in crate::cli) fn tls(&self) -> Option<&Tls> {
+    pub(in crate::cli) fn tls(&self) -> Option<&ClientTls> {
         self.tls.as_ref()
     }
 
     /// Connects, with TLS for `https`.
-    async fn connect(&self) -> io::Result<Box<dyn Stream>> {
+    async fn connect(&self) -> io::Result<Box<dyn ByteStream>> {
         let stream = TcpStream::connect(self.url.socket_address()).await?;
         stream.set_nodelay(true)?;
         Ok(match &self.tls {
@@ -182,7 +182,7 @@ impl Server {
     pub(in crate::cli) async fn handshake(
         &self,
         request: client::Request,
-    ) -> Result<(Socket, client::Response), Error> {
+    ) -> Result<(ServerSocket, client::Response), Error> {
         // The server limits the size of messages. A limit here would only end the connection.
         let config = WebSocketConfig::default()
             .max_message_size(None)
@@ -190,7 +190,7 @@ impl Server {
         client_async_with_config(request, self.connect().await?, Some(config)).await
     }
 
-    /// Opens a socket with the request of [`Server::upgrade`], within [`OPEN_TIMEOUT`].
+    /// Opens a socket with the request of [`Endpoint::upgrade`], within [`OPEN_TIMEOUT`].
     ///
     /// # Errors
     /// The reason, and whether a later attempt may succeed.
@@ -199,7 +199,7 @@ impl Server {
         query: &str,
         is_typed: bool,
         token: Option<&Token>,
-    ) -> Result<Socket, SocketError> {
+    ) -> Result<ServerSocket, SocketError> {
         let opening = self.handshake(self.upgrade(query, is_typed, token)?);
 
         match timeout(OPEN_TIMEOUT, opening).await {
@@ -223,13 +223,13 @@ impl Server {
     }
 }
 
-impl fmt::Display for Server {
+impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.url.fmt(f)
     }
 }
 
-impl Answer {
+impl HttpResponse {
     /// Reads `response` to its end.
     ///
     /// # Errors
@@ -246,10 +246,10 @@ impl Answer {
     /// Returns the API error, if the response has one.
     pub(in crate::cli) fn error(&self) -> Option<ApiErrorBody> {
         #[derive(Deserialize)]
-        struct ErrorBody {
+        struct ErrorEnvelope {
             error: ApiErrorBody,
         }
-        serde_json::from_slice::<ErrorBody>(&self.body)
+        serde_json::from_slice::<ErrorEnvelope>(&self.body)
             .ok()
             .map(|body| body.error)
     }
@@ -260,7 +260,7 @@ impl Answer {
     }
 }
 
-impl From<Response<Option<Vec<u8>>>> for Answer {
+impl From<Response<Option<Vec<u8>>>> for HttpResponse {
     fn from(response: Response<Option<Vec<u8>>>) -> Self {
         let (head, body) = response.into_parts();
         let body = body.unwrap_or_default().into();
@@ -269,7 +269,7 @@ impl From<Response<Option<Vec<u8>>>> for Answer {
     }
 }
 
-impl fmt::Display for Answer {
+impl fmt::Display for HttpResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.error() {
             Some(error) => write!(f, "{}: {}", self.status, error.message),
@@ -294,7 +294,7 @@ const fn later(why: String) -> SocketError {
 fn refused(response: Response<Option<Vec<u8>>>) -> SocketError {
     let retry_after = response.headers().get(header::RETRY_AFTER);
     let seconds = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
-    let answer = Answer::from(response);
+    let answer = HttpResponse::from(response);
     let why = answer.to_string();
 
     let temporary = [
