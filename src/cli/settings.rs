@@ -9,7 +9,7 @@ use crate::cli::args::not_empty;
 use crate::cli::{Failure, environment};
 use crate::protocol::without_bom;
 use crate::server::config::{
-    Config, ConfigError, RawConfig, RawRoomRule, RawValue, SETTINGS, Setting, Source,
+    Config, ConfigError, RawConfig, RawRoomRule, RawValue, SETTINGS, Setting, SettingSource,
 };
 use crate::server::small_file;
 use crate::server::store::{SqliteSettings, StoreSettings};
@@ -63,8 +63,8 @@ pub(super) fn collect(matches: &ArgMatches) -> RawConfig {
             continue;
         };
         let source = match matches.value_source(name) {
-            Some(ValueSource::EnvVariable) => Source::Environment,
-            _ => Source::Flag,
+            Some(ValueSource::EnvVariable) => SettingSource::Environment,
+            _ => SettingSource::Flag,
         };
         for text in texts.cloned() {
             let source = source.clone();
@@ -133,7 +133,7 @@ fn add_file(file: &str, raw: &mut RawConfig) {
             Some(_) if raw.contains(name) => {}
             Some(texts) if texts.len() == 1 || repeats => {
                 for text in texts {
-                    let source = Source::File;
+                    let source = SettingSource::File;
                     raw.add(name, RawValue { text, source });
                 }
             }

@@ -16,7 +16,7 @@ use sd_notify::NotifyState;
 use tracing::warn;
 
 use crate::server::Listeners;
-use crate::server::config::{RawConfig, RawValue, Source};
+use crate::server::config::{RawConfig, RawValue, SettingSource};
 
 /// Returns the passed sockets, and replaces their addresses in `raw`.
 pub(super) fn sockets(raw: &mut RawConfig) -> anyhow::Result<Listeners> {
@@ -36,7 +36,7 @@ pub(super) fn sockets(raw: &mut RawConfig) -> anyhow::Result<Listeners> {
                 .local_addr()
                 .context("a socket was passed that has no address")?
                 .to_string();
-            let source = Source::Supervisor;
+            let source = SettingSource::Supervisor;
             raw.replace(setting, RawValue { text, source });
         }
 

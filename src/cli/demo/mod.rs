@@ -13,7 +13,7 @@ use clap::Args;
 use self::publishers::DemoPublishers;
 use crate::cli::client::{self, ServerUrl};
 use crate::cli::{Failure, on_interrupt, output, serve};
-use crate::server::config::{Config, RawConfig, RawValue, Source};
+use crate::server::config::{Config, RawConfig, RawValue, SettingSource};
 use crate::server::{Listeners, Server};
 
 /// The maximum wait for a reader of the last log lines.
@@ -56,7 +56,7 @@ fn settings() -> RawConfig {
     ] {
         let value = RawValue {
             text: text.to_owned(),
-            source: Source::Flag,
+            source: SettingSource::Flag,
         };
         raw.add(name, value);
     }

@@ -32,7 +32,7 @@ use crate::server::spans::ExportSettings;
 use crate::server::store::StoreSettings;
 use crate::server::transport::{ConnectionSettings, Tls};
 
-pub use raw::{ConfigError, RawConfig, RawRoomRule, RawValue, Source};
+pub use raw::{ConfigError, RawConfig, RawRoomRule, RawValue, SettingSource};
 pub use rooms::{RoomSetting, describe as describe_room};
 pub use setting::{SETTINGS, Setting};
 pub use value::duration;
@@ -188,7 +188,7 @@ mod tests {
                 name,
                 RawValue {
                     text: (*text).to_owned(),
-                    source: Source::Flag,
+                    source: SettingSource::Flag,
                 },
             );
         }

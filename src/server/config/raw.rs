@@ -7,7 +7,7 @@ use crate::server::config::setting::SETTINGS;
 
 /// The source of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum SettingSource {
     /// The command line.
     Flag,
     /// The environment.
@@ -20,7 +20,7 @@ pub enum Source {
     Default,
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for SettingSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Flag => "flag",
@@ -38,7 +38,7 @@ pub struct RawValue {
     /// Text of the value.
     pub text: String,
     /// Source of the value.
-    pub source: Source,
+    pub source: SettingSource,
 }
 
 impl RawValue {
@@ -195,7 +195,7 @@ impl RawConfig {
             .filter_map(|setting| setting.default.clone())
             .map(|text| RawValue {
                 text,
-                source: Source::Default,
+                source: SettingSource::Default,
             })
             .collect()
     }
@@ -217,7 +217,7 @@ mod tests {
         ] {
             let value = RawValue {
                 text: text.to_owned(),
-                source: Source::Flag,
+                source: SettingSource::Flag,
             };
 
             assert_eq!(value.redacted(), expected);

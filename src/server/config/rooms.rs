@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt::Display;
 
 use crate::protocol::{RoomName, RoomSelector};
-use crate::server::config::raw::{ConfigError, RawConfig, RawRoomRule, Source};
+use crate::server::config::raw::{ConfigError, RawConfig, RawRoomRule, SettingSource};
 use crate::server::config::reader::ConfigReader;
 use crate::server::config::value;
 use crate::server::room_rules::{PresenceRule, RoomRule, RoomRuleTable, RoomRules};
@@ -107,8 +107,8 @@ fn setting(raw: &RawConfig, matching: &[&RawRoomRule], key: &'static str) -> Roo
         };
         match (raw.get(key).pop(), key) {
             (Some(value), _) => (value.redacted(), format!("{}{note}", value.source)),
-            (None, "presence") => ("true".to_owned(), Source::Default.to_string()),
-            (None, _) => ("never".to_owned(), Source::Default.to_string()),
+            (None, "presence") => ("true".to_owned(), SettingSource::Default.to_string()),
+            (None, _) => ("never".to_owned(), SettingSource::Default.to_string()),
         }
     });
     RoomSetting { key, value, source }
