@@ -5,7 +5,7 @@ mod form;
 mod reader;
 
 pub(super) use form::publish_form;
-pub(super) use reader::{Choice, ReaderPreferences};
+pub(super) use reader::{PageQuery, ReaderPreferences};
 
 use std::sync::Arc;
 
@@ -39,7 +39,7 @@ pub(super) async fn lobby(
     Shared(state): Shared<AppState>,
     Extension(share): Extension<Arc<AddressShare>>,
     client: AuthenticatedClient,
-    Query(choice): Query<Choice>,
+    Query(choice): Query<PageQuery>,
     request: Request,
 ) -> Result<Response, ApiError> {
     if let Some(room) = &choice.room {
@@ -60,7 +60,7 @@ pub(super) async fn room(
     Extension(share): Extension<Arc<AddressShare>>,
     client: AuthenticatedClient,
     InRoom(room): InRoom,
-    Query(choice): Query<Choice>,
+    Query(choice): Query<PageQuery>,
     request: Request,
 ) -> Result<Response, ApiError> {
     let reader = ReaderPreferences::of(share, request.headers());
@@ -71,7 +71,7 @@ async fn page(
     state: &AppState,
     client: &AuthenticatedClient,
     room: RoomName,
-    choice: &Choice,
+    choice: &PageQuery,
     reader: &ReaderPreferences,
     request: Request,
 ) -> Result<Response, ApiError> {

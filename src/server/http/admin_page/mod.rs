@@ -27,7 +27,7 @@ use crate::server::http::api::admin::operator::{OnOps, Operator};
 use crate::server::http::error::{AdminError, ApiError};
 use crate::server::http::extract::Query;
 use crate::server::http::headers;
-use crate::server::http::page::{Choice, ReaderPreferences};
+use crate::server::http::page::{PageQuery, ReaderPreferences};
 use crate::server::http::shares::AddressShare;
 
 use actions::Form;
@@ -43,7 +43,7 @@ pub(super) fn router() -> Router<AppState> {
 async fn show(
     Shared(state): Shared<AppState>,
     Extension(share): Extension<Arc<AddressShare>>,
-    Query(choice): Query<Choice>,
+    Query(choice): Query<PageQuery>,
     request: Request,
 ) -> Result<Response, ApiError> {
     let base = base_of(&state, request.extensions());

@@ -26,14 +26,14 @@ static DOCUMENT: OnceLock<String> = OnceLock::new();
     info(title = "Fanfare", version = "v1", license(name = "MIT", identifier = "MIT")),
     // Without keys, no token is needed; otherwise one of the two.
     security((), ("bearer" = []), ("query" = [])),
-    modifiers(&Tokens),
+    modifiers(&SecuritySchemes),
 )]
 struct Document;
 
 /// Adds the security schemes to the document.
-struct Tokens;
+struct SecuritySchemes;
 
-impl Modify for Tokens {
+impl Modify for SecuritySchemes {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let description = "A JSON Web Token, if the server has --auth-key-file: sub, rooms, exp";
         let header = HttpBuilder::new()

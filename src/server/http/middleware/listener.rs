@@ -100,7 +100,7 @@ struct ConnectionSignals {
 type HyperConnection<S> = http1::Connection<TokioIo<StallTimeout>, S>;
 
 /// An HTTP connection that is being served.
-struct HttpConnection {
+struct ServedConnection {
     peer: SocketAddr,
     socket: StallTimeoutHandle,
     signals: Arc<ConnectionSignals>,
@@ -109,7 +109,7 @@ struct HttpConnection {
     clock: RunClock,
 }
 
-impl HttpConnection {
+impl ServedConnection {
     /// Polls `connection` until it ends or leaves hyper; when the server stops, until the current request is answered.
     async fn run<S>(self, mut connection: HyperConnection<S>, mut stop: watch::Receiver<bool>)
     where
@@ -224,7 +224,7 @@ pub async fn serve(
             continue;
         };
 
-        let http_connection = HttpConnection {
+        let http_connection = ServedConnection {
             peer,
             socket: stream.socket(),
             signals: Arc::default(),

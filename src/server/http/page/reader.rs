@@ -52,14 +52,14 @@ impl ReaderPreferences {
 
 /// The choices in the query of a link or form of the page. Unknown values are ignored.
 #[derive(Debug, Deserialize)]
-pub(in crate::server::http) struct Choice {
+pub(in crate::server::http) struct PageQuery {
     language: Option<String>,
     theme: Option<String>,
     pub(super) room: Option<String>,
     at: Option<String>,
 }
 
-impl Choice {
+impl PageQuery {
     /// Returns the offset of the message around which the page begins; `None` for the newest messages.
     pub(super) fn offset(&self) -> Option<Offset> {
         self.at.as_deref()?.parse().ok().map(Offset)
