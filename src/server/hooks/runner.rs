@@ -50,7 +50,7 @@ pub(super) struct HookRunner {
 }
 
 /// The result of one step.
-enum Step {
+enum DeliveryResult {
     /// Messages were delivered. There may be more.
     Delivered,
     /// There are no messages.
@@ -203,14 +203,14 @@ impl HookRunner {
             let step = self.step().await;
             self.publish_progress();
             let pause = match step {
-                Step::Delivered => continue,
-                Step::Ended => return,
-                Step::Interrupted(command) => {
+                DeliveryResult::Delivered => continue,
+                DeliveryResult::Ended => return,
+                DeliveryResult::Interrupted(command) => {
                     self.execute(command).await;
                     continue;
                 }
-                Step::Failed(pause) => Some(pause),
-                Step::Idle => self.is_behind().then_some(BEHIND_PAUSE),
+                DeliveryResult::Failed(pause) => Some(pause),
+                DeliveryResult::Idle => self.is_behind().then_some(BEHIND_PAUSE),
             };
 
             tokio::select! {
@@ -238,14 +238,14 @@ impl HookRunner {
     }
 
     /// Delivers the next batch, if there is one.
-    async fn step(&mut self) -> Step {
+    async fn step(&mut self) -> DeliveryResult {
         let Some(open) = &self.open else {
-            return Step::Idle;
+            return DeliveryResult::Idle;
         };
         let (status, failures) = (open.state.status, open.failures);
         if status != HookStatus::Active {
             self.events.iter_mut().for_each(EventQueue::discard);
-            return Step::Idle;
+            return DeliveryResult::Idle;
         }
 
         // While the receiver fails, the events wait.
@@ -255,19 +255,19 @@ impl HookRunner {
             return step;
         }
         if !self.settings.events.contains(&HookEvent::Message) {
-            return Step::Idle;
+            return DeliveryResult::Idle;
         }
         match self.read().await {
             Ok(Some(batch)) => self.deliver(batch).await,
-            Ok(None) => Step::Idle,
-            Err(StoreError::HookMoved) => Step::Ended,
+            Ok(None) => DeliveryResult::Idle,
+            Err(StoreError::HookMoved) => DeliveryResult::Ended,
             Err(error) => {
                 let hook = self.settings.name.as_str();
                 warn!(hook, %error, "cannot read the messages of the hook now; trying again");
                 if let Some(open) = &mut self.open {
                     open.error = Some(error.to_string());
                 }
-                Step::Failed(STORE_PAUSE)
+                DeliveryResult::Failed(STORE_PAUSE)
             }
         }
     }
@@ -300,7 +300,7 @@ impl HookRunner {
     }
 
     /// Posts the events that wait, once. Returns `None` if there are none.
-    async fn deliver_events(&mut self) -> Option<Step> {
+    async fn deliver_events(&mut self) -> Option<DeliveryResult> {
         let queue = self.events.as_mut()?;
         queue.receive(now_millis());
         let EventBatch { id, body } = queue.take()?;
@@ -309,23 +309,23 @@ impl HookRunner {
         let mut stopping = self.stopping.clone();
         let posted = tokio::select! {
             posted = self.client.post(&id, body.into()) => posted,
-            Some(command) = self.commands.recv() => return Some(Step::Interrupted(command)),
-            () = stopped(&mut stopping) => return Some(Step::Ended),
-            () = superseded(&self.lease, &self.hub, hook) => return Some(Step::Ended),
+            Some(command) = self.commands.recv() => return Some(DeliveryResult::Interrupted(command)),
+            () = stopped(&mut stopping) => return Some(DeliveryResult::Ended),
+            () = superseded(&self.lease, &self.hub, hook) => return Some(DeliveryResult::Ended),
         };
 
         metrics::count_hook_deliveries(hook, result_of(&posted), 1);
         if let Err(error) = posted {
             debug!(hook, %error, "events were not delivered");
         }
-        Some(Step::Delivered)
+        Some(DeliveryResult::Delivered)
     }
 
     /// Posts `batch`, and moves the position if the receiver accepts it.
-    async fn deliver(&mut self, batch: HookBatch) -> Step {
+    async fn deliver(&mut self, batch: HookBatch) -> DeliveryResult {
         // The process may have been suspended while the batch was read.
         if !self.lease.is_held() {
-            return Step::Ended;
+            return DeliveryResult::Ended;
         }
 
         let hook = self.settings.name.clone();
@@ -337,14 +337,14 @@ impl HookRunner {
         };
         let posted = tokio::select! {
             posted = self.client.post(&id, batch.body.clone()) => posted,
-            Some(command) = self.commands.recv() => return Step::Interrupted(command),
-            () = superseded(&self.lease, &self.hub, &hook) => return Step::Ended,
-            () = stopped => return Step::Ended,
+            Some(command) = self.commands.recv() => return DeliveryResult::Interrupted(command),
+            () = superseded(&self.lease, &self.hub, &hook) => return DeliveryResult::Ended,
+            () = stopped => return DeliveryResult::Ended,
         };
         metrics::count_hook_deliveries(&hook, result_of(&posted), 1);
 
         let Some(open) = &mut self.open else {
-            return Step::Idle;
+            return DeliveryResult::Idle;
         };
         match posted {
             Ok(()) => {
@@ -370,7 +370,7 @@ impl HookRunner {
                 let pause = backoff::pause(open.failures, fastrand::f64());
                 let failures = open.failures;
                 warn!(hook, %error, failures, "delivery failed; trying again in {} s", pause.as_secs());
-                Step::Failed(pause)
+                DeliveryResult::Failed(pause)
             }
         }
     }
@@ -436,16 +436,16 @@ impl HookRunner {
     }
 
     /// Stores the state; tries until it succeeds, the server stops, or another node runs the hook.
-    async fn save_until_stopped(&mut self) -> Step {
+    async fn save_until_stopped(&mut self) -> DeliveryResult {
         while let Err(error) = self.save().await {
             let hook = self.settings.name.as_str();
             warn!(hook, %error, "cannot store the position of the hook now; trying again");
             let has_moved = error == StoreError::HookMoved || !self.lease.is_held();
             if has_moved || self.is_stopped_within(STORE_PAUSE).await {
-                return Step::Ended;
+                return DeliveryResult::Ended;
             }
         }
-        Step::Delivered
+        DeliveryResult::Delivered
     }
 
     async fn save(&mut self) -> Result<(), StoreError> {
