@@ -16,7 +16,7 @@ use tokio::sync::{Notify, watch};
 use crate::protocol::{CloseCode, ErrorCode, Push, RoomSelector, UnsubscribeCode, UserId};
 use crate::server::hub::presence::DirtyPresence;
 use crate::server::hub::{
-    Closing, ConnectionStatus, Notice, Refusal, Rooms, Subscriber, TracedConnection, Tracer,
+    Closing, Notice, Refusal, Rooms, Subscriber, SubscriberStatus, TracedConnection, Tracer,
 };
 use crate::server::session::IpBucket;
 use crate::server::store::{Health, now_millis};
@@ -313,7 +313,7 @@ impl Connections {
 
 impl ConnectionEntry {
     /// Returns its status.
-    pub fn status(&self) -> ConnectionStatus {
+    pub fn status(&self) -> SubscriberStatus {
         self.subscriber.status()
     }
 

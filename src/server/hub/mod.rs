@@ -68,7 +68,7 @@ pub use room::{DeleteError, Room, RoomStats};
 pub use room_events::RoomEvent;
 pub use rooms::Rooms;
 pub use source::Source;
-pub use subscriber::{Closing, ConnectionStatus, Notice, Subscriber};
+pub use subscriber::{Closing, Notice, Subscriber, SubscriberStatus};
 pub use trace::{TraceEvent, TracedConnection, Tracer};
 
 use cluster::Cluster;

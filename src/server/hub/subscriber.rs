@@ -39,7 +39,7 @@ pub trait Subscriber: Send + Sync {
     fn trace(&self, tracer: Tracer);
 
     /// Returns its rooms, its read position and the memory it holds.
-    fn status(&self) -> ConnectionStatus;
+    fn status(&self) -> SubscriberStatus;
 }
 
 /// A push to many clients, in addition to the messages. It is encoded once for each dialect in use.
@@ -87,7 +87,7 @@ pub enum Closing {
 
 /// The state of a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConnectionStatus {
+pub struct SubscriberStatus {
     /// The dialect in which it reads the log.
     pub dialect: Dialect,
     /// The rooms and patterns that it reads.
@@ -244,8 +244,8 @@ impl Subscriber for TestSubscriber {
 
     fn trace(&self, _: Tracer) {}
 
-    fn status(&self) -> ConnectionStatus {
-        ConnectionStatus {
+    fn status(&self) -> SubscriberStatus {
+        SubscriberStatus {
             dialect: Dialect::Typed,
             rooms: Vec::new(),
             offset: Offset(0),

@@ -68,7 +68,7 @@ async fn a_panic_in_one_task_of_the_fan_out_is_a_panic_of_the_hub() {
 
 #[tokio::test]
 async fn a_room_whose_messages_have_all_expired_is_removed_from_memory_and_from_the_store() {
-    let mut world = World::new(10, 10);
+    let mut world = LoggedHub::new(10, 10);
     world.settings.retention.age = Duration::from_millis(1);
     world.settings.retention.keys.age = Duration::from_millis(1);
     world.restart(false);
@@ -90,7 +90,7 @@ async fn a_room_whose_messages_have_all_expired_is_removed_from_memory_and_from_
 }
 
 #[derive(Clone, Debug)]
-enum Step {
+enum ReaderStep {
     /// This number of messages, published at once.
     Publish(u8),
     /// A client that performs this number of writes.
@@ -104,20 +104,20 @@ enum Step {
     Reset,
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = ReaderStep> {
     let client = 0..CLIENTS;
     prop_oneof![
-        6 => (1u8..6).prop_map(Step::Publish),
-        6 => (client.clone(), 1u8..4).prop_map(|(client, writes)| Step::Read(client, writes)),
-        3 => client.clone().prop_map(Step::Drop),
-        4 => client.prop_map(Step::Resume),
-        1 => Just(Step::Restart),
-        1 => Just(Step::Reset),
+        6 => (1u8..6).prop_map(ReaderStep::Publish),
+        6 => (client.clone(), 1u8..4).prop_map(|(client, writes)| ReaderStep::Read(client, writes)),
+        3 => client.clone().prop_map(ReaderStep::Drop),
+        4 => client.prop_map(ReaderStep::Resume),
+        1 => Just(ReaderStep::Restart),
+        1 => Just(ReaderStep::Reset),
     ]
 }
 
 /// A server, and all messages ever published to it, by epoch.
-struct World {
+struct LoggedHub {
     folder: tempfile::TempDir,
     settings: SqliteSettings,
     ring: usize,
@@ -134,7 +134,7 @@ struct ResumingClient {
     open: Option<(Arc<Room>, SendBuffer, LogCursor)>,
 }
 
-impl World {
+impl LoggedHub {
     fn new(kept: usize, ring: usize) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("test.db");
@@ -214,7 +214,7 @@ impl World {
 }
 
 impl ResumingClient {
-    async fn resume(&mut self, world: &World) {
+    async fn resume(&mut self, world: &LoggedHub) {
         let resume = self.position.clone().map(|(epoch, after)| Resume {
             after: Offset(after),
             epoch: Some(epoch),
@@ -257,7 +257,7 @@ impl ResumingClient {
     }
 
     /// Performs at most `writes` writes. Returns true if more data may be pending.
-    async fn read(&mut self, world: &World, writes: u8) -> bool {
+    async fn read(&mut self, world: &LoggedHub, writes: u8) -> bool {
         let Some((room, mut send_buffer, mut cursor)) = self.open.take() else {
             return false;
         };
@@ -309,7 +309,7 @@ impl ResumingClient {
         is_more
     }
 
-    fn receive(&mut self, world: &World, text: &str) {
+    fn receive(&mut self, world: &LoggedHub, text: &str) {
         let (epoch, last) = self.position.as_mut().expect("it has resumed");
         match Push::decode(text).expect("a push") {
             Push::Message(message) => {
@@ -362,20 +362,20 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         runtime.block_on(async {
-            let mut world = World::new(kept, ring);
+            let mut world = LoggedHub::new(kept, ring);
             let mut clients: [ResumingClient; CLIENTS] = Default::default();
 
             for step in steps {
                 match step {
-                    Step::Publish(count) => world.publish(count).await,
-                    Step::Read(client, writes) => {
+                    ReaderStep::Publish(count) => world.publish(count).await,
+                    ReaderStep::Read(client, writes) => {
                         clients[client].read(&world, writes).await;
                     }
-                    Step::Drop(client) => clients[client].open = None,
-                    Step::Resume(client) => clients[client].resume(&world).await,
-                    Step::Restart | Step::Reset => {
+                    ReaderStep::Drop(client) => clients[client].open = None,
+                    ReaderStep::Resume(client) => clients[client].resume(&world).await,
+                    ReaderStep::Restart | ReaderStep::Reset => {
                         clients.iter_mut().for_each(|client| client.open = None);
-                        world.restart(matches!(step, Step::Reset));
+                        world.restart(matches!(step, ReaderStep::Reset));
                     }
                 }
             }

@@ -23,4 +23,4 @@ pub use quotas::{
     ConnectionLimiter, MessageLimits, Quota, QuotaRates, Quotas, RateLimitKey, RateLimited,
 };
 pub use send_buffer::{CatchUpPage, CloseReason, SendBuffer, WriteStep};
-pub use state::{Action, ClientAccess, Session, max_publish_bytes};
+pub use state::{ClientAccess, Session, SessionAction, max_publish_bytes};

@@ -61,7 +61,7 @@ pub trait ClientAccess {
 
 /// The action that a message of the client requires.
 #[derive(Debug)]
-pub enum Action {
+pub enum SessionAction {
     /// Do nothing.
     Nothing,
     /// Store this message in the room and broadcast it.
@@ -102,7 +102,7 @@ pub enum Action {
     Close(CloseReason),
 }
 
-impl Action {
+impl SessionAction {
     /// Returns the name of the action in traces.
     pub const fn name(&self) -> &'static str {
         match self {
@@ -178,26 +178,26 @@ impl Session {
         incoming: Incoming<'_>,
         access: &impl ClientAccess,
         now: Tick,
-    ) -> Action {
+    ) -> SessionAction {
         let action = self.on_message(incoming, access, now);
 
         let message_bytes = match &action {
-            Action::Publish(_, draft) => max_publish_bytes(draft.size()),
-            Action::Signal(signal) => max_publish_bytes(signal.json.as_str().len()),
-            Action::SetState(_, state) => {
+            SessionAction::Publish(_, draft) => max_publish_bytes(draft.size()),
+            SessionAction::Signal(signal) => max_publish_bytes(signal.json.as_str().len()),
+            SessionAction::SetState(_, state) => {
                 max_publish_bytes(state.as_ref().map_or(0, |json| json.as_str().len()))
             }
-            Action::Close(_) => return action,
+            SessionAction::Close(_) => return action,
             _ => 0,
         };
         let overhead = incoming.payload_bytes().saturating_sub(message_bytes);
         let is_non_message = matches!(
             action,
-            Action::Nothing
-                | Action::Pong(_)
-                | Action::Push(_)
-                | Action::Subscribe { .. }
-                | Action::Unsubscribe(_)
+            SessionAction::Nothing
+                | SessionAction::Pong(_)
+                | SessionAction::Push(_)
+                | SessionAction::Subscribe { .. }
+                | SessionAction::Unsubscribe(_)
         );
         let is_allowed = (!is_non_message
             || self.non_message_limiter.allows(NON_MESSAGE_RATE, now))
@@ -206,7 +206,7 @@ impl Session {
         if is_allowed {
             action
         } else {
-            Action::Close(CloseReason::Local(CloseCode::TooFast))
+            SessionAction::Close(CloseReason::Local(CloseCode::TooFast))
         }
     }
 
@@ -215,53 +215,62 @@ impl Session {
         incoming: Incoming<'_>,
         access: &impl ClientAccess,
         now: Tick,
-    ) -> Action {
+    ) -> SessionAction {
         match incoming {
             // The periodic check of all connections may not have closed this one yet.
-            _ if access.is_expired() => Action::Close(CloseReason::Local(CloseCode::BadToken)),
-            Incoming::Ping(payload) => Action::Pong(payload.to_vec()),
-            Incoming::Pong => Action::Nothing,
-            Incoming::Close(code) => Action::Close(CloseReason::Echo(code)),
+            _ if access.is_expired() => {
+                SessionAction::Close(CloseReason::Local(CloseCode::BadToken))
+            }
+            Incoming::Ping(payload) => SessionAction::Pong(payload.to_vec()),
+            Incoming::Pong => SessionAction::Nothing,
+            Incoming::Close(code) => SessionAction::Close(CloseReason::Echo(code)),
 
             Incoming::Text(text) if self.dialect == Dialect::Typed => match Command::decode(text) {
                 Ok(command) => self.on_command(command, access, now),
-                Err(error) => Action::Push(error.into()),
+                Err(error) => SessionAction::Push(error.into()),
             },
-            Incoming::Binary(_) if self.dialect == Dialect::Typed => Action::Push(Push::error(
-                ErrorCode::NotText,
-                "fanfare.v1 messages are text frames; this is a binary frame".to_owned(),
-            )),
+            Incoming::Binary(_) if self.dialect == Dialect::Typed => {
+                SessionAction::Push(Push::error(
+                    ErrorCode::NotText,
+                    "fanfare.v1 messages are text frames; this is a binary frame".to_owned(),
+                ))
+            }
             Incoming::Text(_) | Incoming::Binary(_) => {
                 let Some(room) = access.only_room() else {
-                    return Action::Nothing;
+                    return SessionAction::Nothing;
                 };
                 // The plain dialect has no error frames, so the connection is closed.
                 if !access.may_write(room) {
-                    return Action::Close(CloseReason::Local(CloseCode::NotAllowed));
+                    return SessionAction::Close(CloseReason::Local(CloseCode::NotAllowed));
                 }
                 let rules = access.rules(room);
                 if incoming.payload_bytes() > rules.max_message {
-                    return Action::Close(CloseReason::Local(CloseCode::TooBig));
+                    return SessionAction::Close(CloseReason::Local(CloseCode::TooBig));
                 }
                 let limits = access
                     .own_limits(Some(room))
                     .unwrap_or_else(|| MessageLimits::of_room(rules.message_rate));
                 if self.rate_limit.take(limits, now).is_err() {
-                    return Action::Close(CloseReason::Local(CloseCode::TooFast));
+                    return SessionAction::Close(CloseReason::Local(CloseCode::TooFast));
                 }
 
                 let id = self.id.clone();
                 let draft = match incoming {
                     Incoming::Binary(bytes) => Draft::binary(id, bytes),
                     Incoming::Text(text) => Draft::text(id, None, text),
-                    _ => return Action::Nothing,
+                    _ => return SessionAction::Nothing,
                 };
-                Action::Publish(room.clone(), draft)
+                SessionAction::Publish(room.clone(), draft)
             }
         }
     }
 
-    fn on_command(&mut self, command: Command, access: &impl ClientAccess, now: Tick) -> Action {
+    fn on_command(
+        &mut self,
+        command: Command,
+        access: &impl ClientAccess,
+        now: Tick,
+    ) -> SessionAction {
         let subject = CommandSubject::of(&command);
         // Commands that read or write a log, reach other clients or verify a token are limited like messages.
         let is_limited = !matches!(
@@ -286,30 +295,32 @@ impl Session {
         &self,
         command: Command,
         access: &impl ClientAccess,
-    ) -> Result<Action, (ErrorCode, String)> {
+    ) -> Result<SessionAction, (ErrorCode, String)> {
         match command {
-            Command::Ping => Ok(Action::Push(Push::Pong)),
-            Command::Token { token } => Ok(Action::Renew(token)),
+            Command::Ping => Ok(SessionAction::Push(Push::Pong)),
+            Command::Token { token } => Ok(SessionAction::Renew(token)),
             Command::Subscribe { room, after, epoch } => {
-                Ok(Action::Subscribe { room, after, epoch })
+                Ok(SessionAction::Subscribe { room, after, epoch })
             }
-            Command::Unsubscribe { room } => Ok(Action::Unsubscribe(room)),
+            Command::Unsubscribe { room } => Ok(SessionAction::Unsubscribe(room)),
 
             Command::Publish { room, body, fields } => {
                 let room = writable(room, access)?;
                 let max_message = access.rules(&room).max_message;
-                Ok(Action::Publish(
+                Ok(SessionAction::Publish(
                     room,
                     self.draft(body, fields, max_message)?,
                 ))
             }
 
-            Command::Delete { room, offset } => Ok(Action::Delete(writable(room, access)?, offset)),
+            Command::Delete { room, offset } => {
+                Ok(SessionAction::Delete(writable(room, access)?, offset))
+            }
 
             Command::Signal { room, kind, json } => {
                 let room = writable(room, access)?;
                 check_size("signal", &json, MAX_SIGNAL_BYTES)?;
-                Ok(Action::Signal(Signal {
+                Ok(SessionAction::Signal(Signal {
                     room,
                     from: self.id.clone(),
                     kind,
@@ -320,7 +331,7 @@ impl Session {
             Command::State { room, json } => {
                 let room = writable(room, access)?;
                 check_size("state", &json, MAX_STATE_BYTES)?;
-                Ok(Action::SetState(
+                Ok(SessionAction::SetState(
                     room,
                     Some(json).filter(|json| !json.is_null()),
                 ))
@@ -337,7 +348,7 @@ impl Session {
                 }
 
                 match limit.unwrap_or(DEFAULT_HISTORY) {
-                    limit @ 1..=MAX_HISTORY => Ok(Action::History {
+                    limit @ 1..=MAX_HISTORY => Ok(SessionAction::History {
                         room,
                         before,
                         limit: limit.into(),
@@ -397,7 +408,7 @@ impl CommandSubject {
         Self { room, key }
     }
 
-    fn error(self, code: ErrorCode, message: String) -> Action {
+    fn error(self, code: ErrorCode, message: String) -> SessionAction {
         let Self { room, key } = self;
         let error = CommandError {
             code,
@@ -405,7 +416,7 @@ impl CommandSubject {
             room,
             key,
         };
-        Action::Push(error.into())
+        SessionAction::Push(error.into())
     }
 }
 
@@ -540,14 +551,16 @@ mod tests {
         Session::new(dialect, id, rate_limit, NOW)
     }
 
-    fn handle(session: &mut Session, incoming: Incoming<'_>) -> Action {
+    fn handle(session: &mut Session, incoming: Incoming<'_>) -> SessionAction {
         session.handle(incoming, &TestAccess::Write, NOW)
     }
 
     /// Returns the code and key of the error in `action`.
-    fn error_of(action: Action) -> Option<(ErrorCode, Option<String>)> {
+    fn error_of(action: SessionAction) -> Option<(ErrorCode, Option<String>)> {
         match action {
-            Action::Push(Push::Error { code, key, .. }) => Some((code, key.map(String::from))),
+            SessionAction::Push(Push::Error { code, key, .. }) => {
+                Some((code, key.map(String::from)))
+            }
             _ => None,
         }
     }
@@ -558,9 +571,9 @@ mod tests {
     }
 
     /// Returns the code with which the server closes the connection.
-    const fn close_code(action: &Action) -> Option<CloseCode> {
+    const fn close_code(action: &SessionAction) -> Option<CloseCode> {
         match action {
-            Action::Close(CloseReason::Local(code)) => Some(*code),
+            SessionAction::Close(CloseReason::Local(code)) => Some(*code),
             _ => None,
         }
     }
@@ -575,7 +588,7 @@ mod tests {
 
         let not_allowed = (ErrorCode::NotAllowed, Some("k".into()));
         assert_eq!(error_of(refused), Some(not_allowed));
-        assert!(matches!(page, Action::History { .. }), "{page:?}");
+        assert!(matches!(page, SessionAction::History { .. }), "{page:?}");
     }
 
     #[test]
@@ -673,8 +686,11 @@ mod tests {
             [SIGNAL, STATE, SIGNAL].map(|frame| handle(&mut writer, Incoming::Text(frame)));
 
         assert_eq!(refused, [Some(ErrorCode::NotAllowed); 2]);
-        assert!(matches!(signal, Action::Signal(_)), "{signal:?}");
-        assert!(matches!(state, Action::SetState(_, None)), "{state:?}");
+        assert!(matches!(signal, SessionAction::Signal(_)), "{signal:?}");
+        assert!(
+            matches!(state, SessionAction::SetState(_, None)),
+            "{state:?}"
+        );
         assert_eq!(error_of(third), Some((ErrorCode::RateLimited, None)));
     }
 
@@ -686,7 +702,7 @@ mod tests {
             for text in texts {
                 let action = handle(&mut session, Incoming::Text(&text));
 
-                prop_assert!(!matches!(action, Action::Nothing | Action::Close(_)), "{text:?}");
+                prop_assert!(!matches!(action, SessionAction::Nothing | SessionAction::Close(_)), "{text:?}");
             }
         }
     }

@@ -28,7 +28,7 @@ pub(super) struct RoomBatch {
 }
 
 /// The unfinished publishes of a client, in the order in which it sent them.
-pub(super) enum PendingPublish {
+pub(super) enum UnfinishedPublishes {
     /// The rooms are being opened, because the client is not subscribed to all of them, or messages that refer to others
     /// are being checked.
     Opening(BoxFuture<'static, Vec<OpenedBatch>>),
@@ -64,7 +64,7 @@ pub(super) fn push_draft(batches: &mut Vec<RoomBatch>, room: RoomName, draft: Dr
     }
 }
 
-impl PendingPublish {
+impl UnfinishedPublishes {
     /// Begins to publish `batches`.
     pub(super) fn begin(
         connection: &Connection<ClientSocket>,

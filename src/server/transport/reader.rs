@@ -18,13 +18,13 @@ use crate::server::hub::{DeleteError, DeletionMark, Refusal, Resume, Room, Trace
 use crate::server::jwks::Authenticator;
 use crate::server::metrics;
 use crate::server::room::{Dialect, Format, Tick};
-use crate::server::session::{Action, CloseReason, SendBuffer, Session, max_publish_bytes};
+use crate::server::session::{CloseReason, SendBuffer, Session, SessionAction, max_publish_bytes};
 use crate::server::store::{Deleted, Limit, Page, Span, StoreError, now_millis};
 use crate::server::transport::client_socket::ReceivedBytes;
 use crate::server::transport::connection::Connection;
 use crate::server::transport::connection_state::{ConnectionState, ReadStop, TransportError};
 use crate::server::transport::permissions::{CurrentAccess, renewal};
-use crate::server::transport::publishing::{PendingPublish, push_draft, refusal_code};
+use crate::server::transport::publishing::{UnfinishedPublishes, push_draft, refusal_code};
 use crate::server::transport::{
     ClientSocket, ConnectionSettings, FrameSender, Permissions, unix_time,
 };
@@ -57,7 +57,7 @@ pub(super) struct FrameReader {
     /// Verifies the client's later tokens.
     authenticator: Arc<Authenticator>,
     /// The unfinished publishes. Boxed, because most connections publish rarely.
-    publishing: Option<Box<PendingPublish>>,
+    publishing: Option<Box<UnfinishedPublishes>>,
     /// The unfinished subscription. Later frames are handled after it.
     subscribing: Option<BoxFuture<'static, ()>>,
     /// The time at which reading stopped because the store had not answered.
@@ -206,9 +206,9 @@ impl FrameReader {
             }
 
             match action {
-                Action::Nothing => {}
-                Action::Publish(room, draft) => push_draft(&mut batches, room, draft),
-                Action::Subscribe { room, after, epoch } => {
+                SessionAction::Nothing => {}
+                SessionAction::Publish(room, draft) => push_draft(&mut batches, room, draft),
+                SessionAction::Subscribe { room, after, epoch } => {
                     let resume = after.map(|after| Resume { after, epoch });
                     connection.lock().is_subscribing = true;
                     let connection = connection.clone();
@@ -216,11 +216,11 @@ impl FrameReader {
                     self.subscribing = Some(subscribing.boxed());
                     return ControlFlow::Break(());
                 }
-                Action::Unsubscribe(room) => {
+                SessionAction::Unsubscribe(room) => {
                     unsubscribe(connection, room);
                     access = connection.access(instant);
                 }
-                Action::History {
+                SessionAction::History {
                     room,
                     before,
                     limit,
@@ -230,21 +230,23 @@ impl FrameReader {
                         let message = ONE_HISTORY_AT_A_TIME.to_owned();
                         let code = ErrorCode::RateLimited;
                         let error = Push::room_error(code, message, room.into(), None);
-                        answers.push(Action::Push(error));
+                        answers.push(SessionAction::Push(error));
                     } else {
                         spawn_history(connection.clone(), room, before, limit);
                     }
                 }
-                Action::Delete(room, offset) => spawn_delete(connection.clone(), room, offset),
-                Action::Signal(signal) => send_signal(connection, signal),
-                Action::SetState(room, state) => {
+                SessionAction::Delete(room, offset) => {
+                    spawn_delete(connection.clone(), room, offset)
+                }
+                SessionAction::Signal(signal) => send_signal(connection, signal),
+                SessionAction::SetState(room, state) => {
                     set_state(connection, room, self.session.id(), state);
                 }
-                Action::Renew(token) => {
+                SessionAction::Renew(token) => {
                     renew_token(connection, &self.authenticator, self.session.id(), token);
                     access = connection.access(instant);
                 }
-                answer @ Action::Close(_) => {
+                answer @ SessionAction::Close(_) => {
                     answers.push(answer);
                     return ControlFlow::Break(());
                 }
@@ -263,12 +265,14 @@ impl FrameReader {
             // Bytes after a Close frame are kept too, but never decoded.
             Ok(decoded) => self.undecoded = bytes[decoded..].to_vec(),
             Err(violation) => {
-                answers.push(Action::Close(CloseReason::Local(violation.close_code())));
+                answers.push(SessionAction::Close(CloseReason::Local(
+                    violation.close_code(),
+                )));
             }
         }
 
         if !batches.is_empty() {
-            let publishing = PendingPublish::begin(connection, &self.session, batches, now);
+            let publishing = UnfinishedPublishes::begin(connection, &self.session, batches, now);
             self.publishing = Some(Box::new(publishing));
         }
 
@@ -292,25 +296,25 @@ impl FrameReader {
 }
 
 /// Queues `answer` for the client.
-fn push_answer(send_buffer: &mut SendBuffer, answer: Action) {
+fn push_answer(send_buffer: &mut SendBuffer, answer: SessionAction) {
     match answer {
-        Action::Push(push) => {
+        SessionAction::Push(push) => {
             if let Push::Error { code, .. } = push {
                 metrics::count_frame_error(code);
             }
             send_buffer.push_event(&push);
         }
-        Action::Pong(payload) => send_buffer.push(Opcode::Pong, &payload),
-        Action::Close(reason) => send_buffer.close(reason),
-        Action::Nothing
-        | Action::Publish(..)
-        | Action::Subscribe { .. }
-        | Action::Unsubscribe(_)
-        | Action::Delete(..)
-        | Action::Signal(_)
-        | Action::SetState(..)
-        | Action::Renew(_)
-        | Action::History { .. } => {}
+        SessionAction::Pong(payload) => send_buffer.push(Opcode::Pong, &payload),
+        SessionAction::Close(reason) => send_buffer.close(reason),
+        SessionAction::Nothing
+        | SessionAction::Publish(..)
+        | SessionAction::Subscribe { .. }
+        | SessionAction::Unsubscribe(_)
+        | SessionAction::Delete(..)
+        | SessionAction::Signal(_)
+        | SessionAction::SetState(..)
+        | SessionAction::Renew(_)
+        | SessionAction::History { .. } => {}
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use crate::protocol::{CloseCode, Push, RoomSelector, UnsubscribeCode};
-use crate::server::hub::{Closing, ConnectionStatus, Notice, Subscriber, Tracer};
+use crate::server::hub::{Closing, Notice, Subscriber, SubscriberStatus, Tracer};
 use crate::server::room::{FanoutBatch, Tick};
 use crate::server::session::HeartbeatAction;
 use crate::server::transport::connection::{Connection, Output, message_timeout};
@@ -114,9 +114,9 @@ impl<O: Output> Subscriber for Connection<O> {
         self.is_traced.store(true, Ordering::Relaxed);
     }
 
-    fn status(&self) -> ConnectionStatus {
+    fn status(&self) -> SubscriberStatus {
         let state = self.lock();
-        ConnectionStatus {
+        SubscriberStatus {
             dialect: state.send_buffer.dialect(),
             rooms: state
                 .subscriptions

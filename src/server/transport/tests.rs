@@ -45,7 +45,7 @@ enum Point {
 const POINTS: [Point; 2] = [Point::Admitted, Point::Open];
 
 /// A running Hub, by the paused time of a test.
-struct World {
+struct TestHub {
     hub: Hub,
 }
 
@@ -60,7 +60,7 @@ struct Received {
     close_code: Option<u16>,
 }
 
-impl World {
+impl TestHub {
     /// Starts a Hub whose ring keeps `ring` messages.
     fn start(ring: usize) -> Self {
         let clock = RunClock::new();
@@ -274,7 +274,7 @@ const PLAIN: Format = Format::new(Dialect::Plain);
 #[tokio::test(start_paused = true)]
 async fn members_that_join_or_leave_while_a_connection_opens_are_shown_correctly() {
     for point in POINTS {
-        let world = World::start(10);
+        let world = TestHub::start(10);
         let mut others = vec![world.member("leaver").await];
         sleep(PRESENCE_DELAY).await;
 
@@ -296,7 +296,7 @@ async fn members_that_join_or_leave_while_a_connection_opens_are_shown_correctly
 #[tokio::test(start_paused = true)]
 async fn a_deletion_while_a_connection_opens_is_delivered() {
     for point in POINTS {
-        let world = World::start(10);
+        let world = TestHub::start(10);
         world.publish(3).await;
 
         let (pending, stream, mut client) = world.admit(Some(3)).await;
@@ -316,7 +316,7 @@ async fn a_deletion_while_a_connection_opens_is_delivered() {
 
 #[tokio::test(start_paused = true)]
 async fn a_page_does_not_contain_texts_deleted_while_it_was_read() {
-    let world = World::start(10);
+    let world = TestHub::start(10);
     world.publish(3).await;
     let (pending, stream, mut client) = world.admit(None).await;
     let connection = pending.open(stream, TYPED, &[]);
@@ -337,7 +337,7 @@ async fn a_page_does_not_contain_texts_deleted_while_it_was_read() {
 #[tokio::test(start_paused = true)]
 async fn a_page_is_read_again_if_the_room_does_not_remember_all_deletions_during_the_read() {
     const MESSAGES: u64 = 100;
-    let world = World::start(10);
+    let world = TestHub::start(10);
     world.publish(MESSAGES).await;
     let room = world.room().await;
 
@@ -358,7 +358,7 @@ async fn a_page_is_read_again_if_the_room_does_not_remember_all_deletions_during
 async fn a_reader_behind_the_ring_gets_the_rest_and_then_1001_when_the_server_stops() {
     const MESSAGES: u64 = 500;
     for format in [PLAIN, TYPED] {
-        let world = World::start(1);
+        let world = TestHub::start(1);
         let (pending, stream, mut client) = world.admit(None).await;
         // The ring has dropped all but one when the connection opens.
         world.publish(MESSAGES).await;
@@ -388,7 +388,7 @@ async fn a_reader_behind_the_ring_gets_the_rest_and_then_1001_when_the_server_st
 
 #[tokio::test(start_paused = true)]
 async fn a_reader_kicked_while_it_catches_up_gets_nothing_after_the_close_frame() {
-    let world = World::start(1);
+    let world = TestHub::start(1);
     let (pending, stream, mut client) = world.admit(None).await;
     world.publish(100).await;
     let connection = pending.open(stream, TYPED, &[]);
@@ -409,7 +409,7 @@ async fn a_reader_kicked_while_it_catches_up_gets_nothing_after_the_close_frame(
 
 #[tokio::test(start_paused = true)]
 async fn a_pending_publish_is_acknowledged_before_1001_when_the_server_stops() {
-    let world = World::start(10);
+    let world = TestHub::start(10);
     let (pending, stream, mut client) = world.admit(None).await;
     let connection = pending.open(stream, TYPED, &[]);
     let ack = Push::Ack {
@@ -434,7 +434,7 @@ async fn a_pending_publish_is_acknowledged_before_1001_when_the_server_stops() {
 
 #[tokio::test(start_paused = true)]
 async fn a_client_that_waits_for_the_store_is_pinged_and_does_not_expire() {
-    let world = World::start(10);
+    let world = TestHub::start(10);
     let (pending, stream, mut client) = world.admit(None).await;
     let connection = pending.open(stream, PLAIN, &[]);
     let now = world.hub.now();
@@ -462,7 +462,7 @@ async fn a_client_that_waits_for_the_store_is_pinged_and_does_not_expire() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_is_evicted_while_it_is_blocked_ends_at_once() {
-    let world = World::start(1000);
+    let world = TestHub::start(1000);
     let (pending, socket, _client) = world.admit(None).await;
     let connection = pending.open(socket, PLAIN, &[]);
     while connection.lock().send_buffer.blocked_since().is_none() {

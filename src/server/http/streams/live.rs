@@ -9,8 +9,8 @@ use tokio::sync::Notify;
 
 use crate::protocol::{Epoch, Offset, RoomName, RoomSelector, UnsubscribeCode, UserId};
 use crate::server::hub::{
-    Admission, Closing, ConnectionStatus, Hub, Membership, Notice, PendingSubscription,
-    Registration, Room, Subscriber, Tracer,
+    Admission, Closing, Hub, Membership, Notice, PendingSubscription, Registration, Room,
+    Subscriber, SubscriberStatus, Tracer,
 };
 use crate::server::room::{Dialect, FanoutBatch, Frame, Tick};
 use crate::server::store::{PAGE_BYTES, Span, StoreError};
@@ -179,8 +179,8 @@ impl Subscriber for WakeSubscriber {
     /// Does nothing: a trace shows the frames of connections.
     fn trace(&self, _tracer: Tracer) {}
 
-    fn status(&self) -> ConnectionStatus {
-        ConnectionStatus {
+    fn status(&self) -> SubscriberStatus {
+        SubscriberStatus {
             dialect: Dialect::Sse,
             rooms: vec![self.room.clone().into()],
             offset: Offset(0),

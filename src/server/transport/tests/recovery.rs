@@ -29,7 +29,7 @@ const SELECTORS: [&str; 6] = ["a", "b-1", "b-2", "c", "b-*", "*"];
 const MAX_ROUNDS: usize = 10_000;
 
 #[derive(Clone, Debug)]
-enum Step {
+enum RecoveryStep {
     /// This number of messages in a room, published at once.
     Publish(usize, u8),
     /// A client that accepts this number of bytes.
@@ -55,7 +55,7 @@ enum SubscribeFrom {
     Newest,
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = RecoveryStep> {
     let client = 0..CLIENTS;
     let selector = 0..SELECTORS.len();
     let from = prop_oneof![
@@ -64,17 +64,17 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(SubscribeFrom::Newest),
     ];
     prop_oneof![
-        8 => (0..ROOMS.len(), 1u8..6).prop_map(|(room, count)| Step::Publish(room, count)),
-        8 => (client.clone(), 1usize..1500).prop_map(|(client, bytes)| Step::Read(client, bytes)),
-        2 => client.clone().prop_map(Step::ReadAll),
+        8 => (0..ROOMS.len(), 1u8..6).prop_map(|(room, count)| RecoveryStep::Publish(room, count)),
+        8 => (client.clone(), 1usize..1500).prop_map(|(client, bytes)| RecoveryStep::Read(client, bytes)),
+        2 => client.clone().prop_map(RecoveryStep::ReadAll),
         5 => (client.clone(), selector.clone(), from)
-            .prop_map(|(client, selector, from)| Step::Subscribe(client, selector, from)),
+            .prop_map(|(client, selector, from)| RecoveryStep::Subscribe(client, selector, from)),
         1 => (client.clone(), selector)
-            .prop_map(|(client, selector)| Step::Unsubscribe(client, selector)),
-        2 => client.clone().prop_map(Step::Drop),
-        4 => client.prop_map(Step::Resume),
-        1 => Just(Step::Restart),
-        1 => Just(Step::Reset),
+            .prop_map(|(client, selector)| RecoveryStep::Unsubscribe(client, selector)),
+        2 => client.clone().prop_map(RecoveryStep::Drop),
+        4 => client.prop_map(RecoveryStep::Resume),
+        1 => Just(RecoveryStep::Restart),
+        1 => Just(RecoveryStep::Reset),
     ]
 }
 
@@ -639,15 +639,15 @@ impl ModelClient {
     }
 }
 
-async fn run(mut server: ModelServer, steps: &[Step]) {
+async fn run(mut server: ModelServer, steps: &[RecoveryStep]) {
     let mut clients: [ModelClient; CLIENTS] = Default::default();
 
     for step in steps {
         match *step {
-            Step::Publish(room, count) => server.publish(ROOMS[room], count).await,
-            Step::Read(client, bytes) => clients[client].read(&server, bytes).await,
-            Step::ReadAll(client) => clients[client].read_all(&server).await,
-            Step::Subscribe(client, room, from) => {
+            RecoveryStep::Publish(room, count) => server.publish(ROOMS[room], count).await,
+            RecoveryStep::Read(client, bytes) => clients[client].read(&server, bytes).await,
+            RecoveryStep::ReadAll(client) => clients[client].read_all(&server).await,
+            RecoveryStep::Subscribe(client, room, from) => {
                 if clients[client].connection.is_none() {
                     clients[client].resume(&server).await;
                 }
@@ -659,16 +659,16 @@ async fn run(mut server: ModelServer, steps: &[Step]) {
                 };
                 clients[client].subscribe(&server, selector, start).await;
             }
-            Step::Unsubscribe(client, room) => {
+            RecoveryStep::Unsubscribe(client, room) => {
                 clients[client].unsubscribe(&selector(SELECTORS[room]));
             }
-            Step::Drop(client) => clients[client].drop_connection(&server),
-            Step::Resume(client) => clients[client].resume(&server).await,
-            Step::Restart | Step::Reset => {
+            RecoveryStep::Drop(client) => clients[client].drop_connection(&server),
+            RecoveryStep::Resume(client) => clients[client].resume(&server).await,
+            RecoveryStep::Restart | RecoveryStep::Reset => {
                 for client in &mut clients {
                     client.drop_connection(&server);
                 }
-                server.restart(matches!(step, Step::Reset));
+                server.restart(matches!(step, RecoveryStep::Reset));
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::server::http::api::admin::operator::Operator;
 use crate::server::http::api::admin::{BodyErrors, OperatorErrors, page_size, read};
 use crate::server::http::error::{AdminError, ApiError, ErrorBody};
 use crate::server::http::extract::Query;
-use crate::server::hub::{ConnectionEntry, ConnectionStatus, Listing};
+use crate::server::hub::{ConnectionEntry, Listing, SubscriberStatus};
 use crate::server::metrics::{self, AdminAction};
 use crate::server::moderation::Kick;
 use crate::server::session::IpBucket;
@@ -81,7 +81,7 @@ fn matches(filter: &ConnectionFilter, operator: &Operator, entry: &ConnectionEnt
 }
 
 fn summary(operator: &Operator, entry: ConnectionEntry) -> ConnectionSummary {
-    let ConnectionStatus {
+    let SubscriberStatus {
         dialect,
         mut rooms,
         offset,
