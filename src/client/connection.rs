@@ -1,6 +1,6 @@
 //! The state machine of a client's connection: open, probe, close, pause, reconnect.
 //!
-//! The caller owns the socket and the timers. It calls [`Connection::poll`] in a loop, carries out the [`Action`], and
+//! The caller owns the socket and the timers. It calls [`ClientConnection::poll`] in a loop, carries out the [`Action`], and
 //! reports what happens with the `on_` methods.
 
 use std::time::Duration;
@@ -23,11 +23,11 @@ const MAX_PAUSE: Duration = Duration::from_secs(60 * 60);
 /// The next step for the owner of the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Open a socket, and report [`Connection::on_open`] or [`Connection::on_close`].
+    /// Open a socket, and report [`ClientConnection::on_open`] or [`ClientConnection::on_close`].
     Open,
     /// Send a `ping`.
     Ping,
-    /// Drop the socket and report [`Connection::on_close`]: the server was silent for this time.
+    /// Drop the socket and report [`ClientConnection::on_close`]: the server was silent for this time.
     Close(Duration),
     /// Wait for this time, or until something happens.
     Wait(Duration),
@@ -39,10 +39,10 @@ pub enum Action {
 ///
 /// ```
 /// use std::time::Duration;
-/// use fanfare::client::{Action, Connection, NO_CLOSE_FRAME};
+/// use fanfare::client::{Action, ClientConnection, NO_CLOSE_FRAME};
 ///
 /// let seconds = Duration::from_secs;
-/// let mut connection = Connection::new(seconds(0));
+/// let mut connection = ClientConnection::new(seconds(0));
 /// assert_eq!(connection.poll(seconds(0)), Action::Open);
 ///
 /// // The server does not answer. The first pause is at most half a second.
@@ -56,7 +56,7 @@ pub enum Action {
 /// assert_eq!(connection.poll(seconds(2)), Action::Stop(4501));
 /// ```
 #[derive(Clone, Debug)]
-pub struct Connection {
+pub struct ClientConnection {
     backoff: Backoff,
     phase: Phase,
 }
@@ -85,7 +85,7 @@ struct OpenState {
     pause: Option<Duration>,
 }
 
-impl Connection {
+impl ClientConnection {
     /// Creates a connection whose first socket is opened at once.
     pub fn new(now: Duration) -> Self {
         Self {
@@ -232,8 +232,8 @@ mod tests {
     }
 
     /// A connection that was opened at second 0.
-    fn open() -> Connection {
-        let mut connection = Connection::new(at(0));
+    fn open() -> ClientConnection {
+        let mut connection = ClientConnection::new(at(0));
         assert_eq!(connection.poll(at(0)), Action::Open);
         connection.on_open(at(0));
         connection
@@ -313,7 +313,7 @@ mod tests {
 
     #[test]
     fn a_server_that_refuses_the_socket_sets_the_pause_up_to_an_hour() {
-        let mut connection = Connection::new(at(0));
+        let mut connection = ClientConnection::new(at(0));
 
         connection.on_close(NO_CLOSE_FRAME, Some(at(5)), at(0), 0.5);
         assert_eq!(connection.poll(at(0)), Action::Wait(at(5)));
@@ -325,7 +325,7 @@ mod tests {
     #[test]
     fn a_stored_message_resets_the_pause_and_an_open_socket_does_not() {
         let ceiling = |is_progress: bool| {
-            let mut connection = Connection::new(at(0));
+            let mut connection = ClientConnection::new(at(0));
             for attempt in 0..4 {
                 connection.on_open(at(attempt));
                 let push = if is_progress { ack() } else { Push::Pong };

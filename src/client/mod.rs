@@ -3,14 +3,14 @@
 //! The page and the command line both run on this module. They add sockets and timers. Frames and times go in,
 //! decisions come out, so each rule exists once and is tested without a network.
 //!
-//! - [`Connection`] decides when to open a socket, when to probe a silent server, and when to reconnect. It contains a
+//! - [`ClientConnection`] decides when to open a socket, when to probe a silent server, and when to reconnect. It contains a
 //!   [`Watchdog`] and a [`Backoff`].
 //! - [`Cursor`] is the position of a reader in a room's log: what to request after a reconnect, which messages are new,
 //!   which are missing.
 //! - [`Outbox`] holds the messages that a client sends until the server has stored each of them once.
 //! - [`TokenSchedule`] decides when to renew a token.
 //!
-//! One [`Connection`] can carry several rooms: each has its own cursor and outbox.
+//! One [`ClientConnection`] can carry several rooms: each has its own cursor and outbox.
 //!
 //! # Time
 //!
@@ -21,10 +21,10 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use fanfare::client::{Action, Connection, Cursor, Update};
+//! use fanfare::client::{Action, ClientConnection, Cursor, Update};
 //! use fanfare::protocol::{CloseCode, Push, RoomName};
 //!
-//! let mut connection = Connection::new(Duration::ZERO);
+//! let mut connection = ClientConnection::new(Duration::ZERO);
 //! let mut cursor = Cursor::new(None);
 //!
 //! // The caller opens a socket with this query.
@@ -63,7 +63,7 @@ mod outbox;
 mod token_schedule;
 
 pub use backoff::Backoff;
-pub use connection::{Action, Connection, NO_CLOSE_FRAME, OPEN_TIMEOUT};
+pub use connection::{Action, ClientConnection, NO_CLOSE_FRAME, OPEN_TIMEOUT};
 pub use cursor::{Cursor, ReadPosition, ReadPositionError, Update};
 pub use outbox::{Outbox, OutgoingMessage, SendMode, SendOutcome, SendStep, Settled};
 pub use token_schedule::TokenSchedule;

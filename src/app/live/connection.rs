@@ -1,4 +1,4 @@
-//! The task that keeps the page connected. [`Connection`] decides when to open, probe and close a socket; the task has the
+//! The task that keeps the page connected. [`ClientConnection`] decides when to open, probe and close a socket; the task has the
 //! socket and the timers, and updates the [`PageState`].
 //!
 //! The socket opens with the shown room. After the welcome, the task subscribes to the other rooms of the page.
@@ -22,7 +22,7 @@ use super::room_presence::RoomPresence;
 use super::token_renewal::TokenRenewal;
 use crate::browser::clock;
 use crate::browser::socket::{self, Socket};
-use crate::client::{Action, Connection, NO_CLOSE_FRAME};
+use crate::client::{Action, ClientConnection, NO_CLOSE_FRAME};
 use crate::protocol::{
     CloseCode, Command, ErrorCode, Member, Push, Recovery, RoomName, RoomSelector, Subscribed,
     UnsubscribeCode, UserId,
@@ -59,7 +59,7 @@ pub(super) async fn keep_connected(
     let mut task = Task {
         page,
         commands,
-        connection: Connection::new(clock::since_start()),
+        connection: ClientConnection::new(clock::since_start()),
         renewal: TokenRenewal::new(page),
         batch_due: Duration::ZERO,
         first_room: None,
@@ -116,7 +116,7 @@ enum ConnectionEvent {
 struct Task {
     page: PageState,
     commands: UnboundedReceiver<ConnectionCommand>,
-    connection: Connection,
+    connection: ClientConnection,
     renewal: TokenRenewal,
     /// The time of the next batch.
     batch_due: Duration,

@@ -3,7 +3,7 @@
 //! - [`Endpoint`] is a server: its URL, and the certificates to trust for it. It opens one socket or sends one request,
 //!   which is enough for `bench`, `admin` and `doctor`.
 //! - [`Credentials`] is the token, if the server requires one.
-//! - [`ReconnectingSocket`] drives [`crate::client::Connection`] with a socket and timers.
+//! - [`ReconnectingSocket`] drives [`crate::client::ClientConnection`] with a socket and timers.
 //! - [`SocketSubscriptions`] are the rooms and patterns of such a socket, with the positions from which it continues.
 
 mod server_url;

@@ -1,4 +1,4 @@
-//! A WebSocket that reconnects. [`Connection`] decides when to connect; this module has the socket and the timers.
+//! A WebSocket that reconnects. [`ClientConnection`] decides when to connect; this module has the socket and the timers.
 //!
 //! The caller's polling limits the speed of reading. A client that does not poll is a slow reader for the server,
 //! because nothing is buffered here.
@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use super::Credentials;
 use super::endpoint::{Endpoint, ServerSocket, SocketError};
 use super::frame::{SocketEnd, SocketFrame};
-use crate::client::{Action, Connection, Cursor, NO_CLOSE_FRAME};
+use crate::client::{Action, ClientConnection, Cursor, NO_CLOSE_FRAME};
 use crate::protocol::{CloseCode, Command, Push, RoomName, UserId};
 
 /// The timeout of the closing handshake at the end of the program.
@@ -35,7 +35,7 @@ pub(in crate::cli) struct ReconnectingSocket {
     credentials: Option<Credentials>,
     /// The start of [`Self::now`].
     started: Instant,
-    connection: Connection,
+    connection: ClientConnection,
     opening: Option<BoxFuture<'static, Result<ServerSocket, SocketError>>>,
     socket: Option<ServerSocket>,
     /// The end of `socket`, which is returned after all earlier frames.
@@ -65,7 +65,7 @@ impl ReconnectingSocket {
             id,
             credentials,
             started: Instant::now(),
-            connection: Connection::new(Duration::ZERO),
+            connection: ClientConnection::new(Duration::ZERO),
             opening: None,
             socket: None,
             ended: None,
