@@ -51,20 +51,20 @@ pub enum LogChange {
     /// A finished deletion of this node. The deletion itself is sent before it.
     DeleteFinished(Call<Deleted>, Result<Deleted, StoreError>),
     /// The result of another call of this node. Its changes are sent before it.
-    Finished(Delivery),
+    Finished(DeferredResult),
 }
 
 /// The result of a call, which waits until the changes before it are applied.
-pub struct Delivery(Box<dyn FnOnce() + Send>);
+pub struct DeferredResult(Box<dyn FnOnce() + Send>);
 
-impl Delivery {
+impl DeferredResult {
     /// Sends the result to the caller.
     pub fn deliver(self) {
         (self.0)();
     }
 }
 
-impl fmt::Debug for Delivery {
+impl fmt::Debug for DeferredResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Delivery").finish_non_exhaustive()
     }
@@ -103,7 +103,7 @@ impl<T> Call<T> {
 impl<T: Send + 'static> Call<T> {
     /// Returns the change with the result of the call.
     pub(super) fn finish(self, result: Result<T, StoreError>) -> LogChange {
-        LogChange::Finished(Delivery(Box::new(move || self.send(result))))
+        LogChange::Finished(DeferredResult(Box::new(move || self.send(result))))
     }
 }
 
@@ -123,7 +123,7 @@ impl Call<Vec<Stored>> {
 impl Call<AppendResult> {
     /// Returns the change with the result of an append with conditions, which is counted and traced when it is delivered.
     pub(super) fn finish_append(mut self, result: Result<AppendResult, StoreError>) -> LogChange {
-        LogChange::Finished(Delivery(Box::new(move || {
+        LogChange::Finished(DeferredResult(Box::new(move || {
             let counted = match result.as_ref().map(|result| &result.outcome) {
                 Ok(AppendOutcome::Stored) => PublishResult::Stored,
                 Ok(AppendOutcome::Duplicate { .. }) => PublishResult::Duplicate,

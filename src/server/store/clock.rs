@@ -87,7 +87,7 @@ struct Jump {
 
 /// The outcome of an unconfirmed jump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+enum JumpOutcome {
     /// The time of the jump has really passed.
     Confirmed(u64),
     /// The date was wrong.
@@ -119,7 +119,7 @@ impl WallClock {
     }
 
     /// Compares the wall clock `now` with `clock`, the current time of the store's clock.
-    fn check(&mut self, clock: u64, now: u64) -> Option<Verdict> {
+    fn check(&mut self, clock: u64, now: u64) -> Option<JumpOutcome> {
         let Some(Jump { length, seen }) = self.jump else {
             self.offset = signed(now) - signed(clock);
             return None;
@@ -129,11 +129,11 @@ impl WallClock {
         if (signed(now) - expected).abs() > TOLERANCE_MS {
             self.jump = None;
             self.offset = signed(now) - signed(clock);
-            return Some(Verdict::Withdrawn(length));
+            return Some(JumpOutcome::Withdrawn(length));
         }
         if clock.saturating_sub(seen) >= self.confirm_after {
             self.jump = None;
-            return Some(Verdict::Confirmed(length));
+            return Some(JumpOutcome::Confirmed(length));
         }
         None
     }
@@ -192,7 +192,7 @@ impl Clock {
         let verdict = self.wall.lock().check(self.now(), now_millis());
         match verdict {
             None => {}
-            Some(Verdict::Confirmed(length)) => {
+            Some(JumpOutcome::Confirmed(length)) => {
                 self.anchor.fetch_add(length, Ordering::Relaxed);
                 let jump = Duration::from_millis(length);
                 info!(
@@ -200,7 +200,7 @@ impl Clock {
                     "the system clock ran on since its jump; the jump is counted now"
                 );
             }
-            Some(Verdict::Withdrawn(length)) => {
+            Some(JumpOutcome::Withdrawn(length)) => {
                 let jump = Duration::from_millis(length);
                 info!(?jump, "the system clock was set; its jump is not counted");
             }
@@ -280,7 +280,7 @@ mod tests {
         let set_right = SAVED.wall + HOUR;
         let verdict = wall.check(later, set_right);
 
-        assert_eq!(verdict, Some(Verdict::Withdrawn(30 * DAY)));
+        assert_eq!(verdict, Some(JumpOutcome::Withdrawn(30 * DAY)));
         assert_eq!(wall.check(later + 9 * DAY, set_right + 9 * DAY), None);
     }
 
@@ -292,7 +292,7 @@ mod tests {
         assert_eq!(wall.check(clock + DAY - 1, right(DAY - 1)), None);
         let verdict = wall.check(clock + DAY, right(DAY));
 
-        assert_eq!(verdict, Some(Verdict::Confirmed(30 * DAY)));
+        assert_eq!(verdict, Some(JumpOutcome::Confirmed(30 * DAY)));
         let now = clock + DAY + 30 * DAY;
         assert_eq!(signed(now) + wall.offset, signed(right(DAY)));
     }

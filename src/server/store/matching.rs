@@ -62,7 +62,7 @@ pub struct MatchingPage {
 
 /// A room in a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RoomSummary {
+pub struct StoredRoom {
     /// The name.
     pub room: RoomName,
     /// The oldest offset kept; 0 if nothing is kept.

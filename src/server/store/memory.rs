@@ -18,7 +18,7 @@ use crate::server::store::changes::{ChangeSender, Changes, LogChange, StoreFutur
 use crate::server::store::clock::{Clock, now_millis};
 use crate::server::store::lifecycle::ProducerState;
 use crate::server::store::matching::{
-    self, MatchingPage, MatchingRange, OldestFrames, RoomFilter, RoomSummary,
+    self, MatchingPage, MatchingRange, OldestFrames, RoomFilter, StoredRoom,
 };
 use crate::server::store::room_limits::{RoomLimitTable, RoomLimits};
 use crate::server::store::trimmed_run::{self, MAX_REMEMBERED, TrimmedRun};
@@ -758,7 +758,7 @@ impl Store for MemoryStore {
         after: Option<&RoomName>,
         limit: usize,
         filter: RoomFilter,
-    ) -> StoreFuture<Vec<RoomSummary>> {
+    ) -> StoreFuture<Vec<StoredRoom>> {
         let is_selected =
             |room: &RoomName| pattern.matches(room) && Some(room) > after && filter(room);
         let (mut rooms, _) = self.select(is_selected);
@@ -766,7 +766,7 @@ impl Store for MemoryStore {
 
         let summary = |(room, kept): NamedLog| {
             let kept = kept.lock();
-            kept.is_known().then(|| RoomSummary {
+            kept.is_known().then(|| StoredRoom {
                 room,
                 first: kept.first(),
                 head: kept.head,

@@ -34,7 +34,7 @@ use tokio::sync::watch;
 use crate::protocol::{Epoch, Offset, RoomName, RoomPattern, RoomSelector};
 use crate::server::room::{DedupLimits, Draft, Frame};
 
-pub use changes::{Call, Changes, Delivery, LogChange, StoreFuture};
+pub use changes::{Call, Changes, DeferredResult, LogChange, StoreFuture};
 pub use clock::now_millis;
 pub use cluster::{Bus, BusEvent, ClusterBackend, RuleEvent, RuleStore};
 pub use hook::{HookState, HookStatus};
@@ -43,7 +43,7 @@ pub use lifecycle::{
     AppendConditions, AppendOutcome, AppendRefusal, AppendResult, CreateOutcome, CreateResult,
     Lifecycle, NewRoom, ProducerPosition, RoomChange, RoomSettings,
 };
-pub use matching::{MatchingPage, MatchingRange, RoomFilter, RoomSummary};
+pub use matching::{MatchingPage, MatchingRange, RoomFilter, StoredRoom};
 pub use memory::{MemorySettings, MemoryStore};
 pub use nats::{NatsError, NatsLogin, NatsServers, NatsSettings, NatsStore};
 pub use page::{Limit, PAGE_BYTES, Page, Span};
@@ -476,7 +476,7 @@ pub trait Store: fmt::Debug + Send + Sync {
         after: Option<&RoomName>,
         limit: usize,
         filter: RoomFilter,
-    ) -> StoreFuture<Vec<RoomSummary>>;
+    ) -> StoreFuture<Vec<StoredRoom>>;
 
     /// Returns the epoch of the log.
     fn epoch(&self) -> Epoch;

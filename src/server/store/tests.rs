@@ -237,31 +237,31 @@ fn a_read_that_is_broken_off_keeps_its_connection_from_nobody_else() {
 }
 
 #[derive(Clone, Debug)]
-enum Step {
+enum KeyStep {
     Append(Option<u8>),
     Wait(u32),
     Restart,
 }
 
-fn step() -> impl Strategy<Value = Step> {
+fn step() -> impl Strategy<Value = KeyStep> {
     prop_oneof![
-        8 => prop::option::of(0u8..5).prop_map(Step::Append),
-        2 => (0u32..40).prop_map(Step::Wait),
-        1 => Just(Step::Restart),
+        8 => prop::option::of(0u8..5).prop_map(KeyStep::Append),
+        2 => (0u32..40).prop_map(KeyStep::Wait),
+        1 => Just(KeyStep::Restart),
     ]
 }
 
 /// Compares `subject`, which keeps `messages` messages, with a plain list of (offset, key, second).
 fn hold(
     mut subject: Subject,
-    steps: &[Step],
+    steps: &[KeyStep],
     messages: usize,
 ) -> Result<(), proptest::test_runner::TestCaseError> {
     let (mut said, mut key_of, mut seconds) = (Vec::new(), HashMap::new(), 0);
 
     for step in steps {
         match step {
-            Step::Append(key) => {
+            KeyStep::Append(key) => {
                 let head = said.len() as u64;
                 let known = key.and_then(|key| key_of.get(&key).copied());
                 // Keys are remembered for 600 s and 20 messages of the room; NATS applies only the time.
@@ -280,12 +280,12 @@ fn hold(
                 }
             }
             // Expiry in NATS has its own test; waiting here would take minutes.
-            Step::Wait(_) if subject.is_nats() => {}
-            Step::Wait(time) => {
+            KeyStep::Wait(_) if subject.is_nats() => {}
+            KeyStep::Wait(time) => {
                 subject.pass(*time);
                 seconds += time;
             }
-            Step::Restart => subject.restart(),
+            KeyStep::Restart => subject.restart(),
         }
 
         let head = said.len() as u64;
@@ -304,7 +304,7 @@ fn hold(
 
         prop_assert_eq!(subject.bounds().1, head);
         prop_assert!(offsets.len() >= young, "{:?} {} {}", offsets, young, head);
-        if matches!(step, Step::Append(_)) {
+        if matches!(step, KeyStep::Append(_)) {
             prop_assert!(offsets.len() <= kept.max(1));
         }
         prop_assert_eq!(

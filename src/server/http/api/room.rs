@@ -14,7 +14,7 @@ use crate::server::http::api::admin::page_size;
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::{self, InRoom, Query};
 use crate::server::http::middleware::authenticated::AuthenticatedClient;
-use crate::server::store::{Bounds, RoomSummary, Store};
+use crate::server::store::{Bounds, Store, StoredRoom};
 
 /// A room.
 #[derive(Debug, Serialize, ToSchema)]
@@ -106,7 +106,7 @@ pub(super) async fn list(
     };
     let stored = store.list_rooms(&pattern, after.as_ref(), limit + 1, filter);
     let stored = stored.await?.into_iter();
-    let mut rooms: BTreeMap<RoomName, RoomSummary> =
+    let mut rooms: BTreeMap<RoomName, StoredRoom> =
         stored.map(|room| (room.room.clone(), room)).collect();
     let is_listed =
         |room: &RoomName| pattern.matches(room) && Some(room) > after.as_ref() && may_read(room);
@@ -119,7 +119,7 @@ pub(super) async fn list(
 
     let more = rooms.len() > limit;
     let closed = state.moderation.closed_rooms();
-    let describe = |stored: RoomSummary| {
+    let describe = |stored: StoredRoom| {
         let settings = stored.lifecycle.settings;
 
         RoomDescription {
@@ -138,10 +138,10 @@ pub(super) async fn list(
 }
 
 /// Returns the summary of `room`, which has members and may have no messages.
-fn of_open_room(store: &dyn Store, room: &RoomName) -> RoomSummary {
+fn of_open_room(store: &dyn Store, room: &RoomName) -> StoredRoom {
     let bounds = store.bounds(room).ok();
     let offset = |of: fn(&Bounds) -> Offset| bounds.as_ref().map(of).unwrap_or_default();
-    RoomSummary {
+    StoredRoom {
         room: room.clone(),
         first: offset(|bounds| bounds.first),
         head: offset(|bounds| bounds.head),

@@ -43,7 +43,7 @@ pub(super) struct Consumer {
 
 /// The results of messages that were processed together.
 #[derive(Default)]
-struct Batch {
+struct ConsumedBatch {
     changes: Vec<LogChange>,
     /// The publishes that were delivered, each with its frame if it is an append.
     delivered: Vec<(PublishId, Option<Arc<Frame>>)>,
@@ -91,7 +91,7 @@ impl Consumer {
         let mut chunks = messages.ready_chunks(MAX_BATCH);
         let mut expected = 1;
         while let Some(chunk) = chunks.next().await {
-            let mut batch = Batch::default();
+            let mut batch = ConsumedBatch::default();
             let processed = chunk.into_iter().try_for_each(|message| {
                 let message = message.map_err(NatsError::request)?;
                 self.process(message, &mut expected, &mut batch)
@@ -112,7 +112,7 @@ impl Consumer {
         &self,
         message: Message,
         expected: &mut u64,
-        batch: &mut Batch,
+        batch: &mut ConsumedBatch,
     ) -> Result<(), NatsError> {
         let info = message.info().map_err(NatsError::request)?;
         if info.consumer_sequence != *expected {

@@ -17,7 +17,7 @@ use tracing::warn;
 use super::codec::Record;
 use super::connection::NatsError;
 use super::recent_messages::page;
-use super::rooms::Rooms;
+use super::rooms::NatsRooms;
 use crate::protocol::{Epoch, Offset, RoomName};
 use crate::server::room::Frame;
 use crate::server::store::{Limit, Page, Span};
@@ -36,7 +36,7 @@ const GROWTH: u64 = 16;
 /// The reader of messages that are not cached. See the [module docs](self).
 #[derive(Debug)]
 pub(super) struct HistoryReader {
-    pub(super) rooms: Arc<Rooms>,
+    pub(super) rooms: Arc<NatsRooms>,
     readers: Semaphore,
     /// The places of readers of patterns. A page may take many requests, so they do not share the places of others.
     pub(super) pattern_readers: Semaphore,
@@ -52,7 +52,7 @@ enum ReadFrom {
 }
 
 impl HistoryReader {
-    pub(super) fn new(rooms: Arc<Rooms>) -> Self {
+    pub(super) fn new(rooms: Arc<NatsRooms>) -> Self {
         Self {
             rooms,
             readers: Semaphore::new(READERS),

@@ -23,7 +23,7 @@ use super::subjects::{StreamSubject, room_of};
 use crate::protocol::{Offset, RoomName, RoomSelector};
 use crate::server::room::Frame;
 use crate::server::store::matching::{
-    MatchingPage, MatchingRange, Oldest, RoomSummary, is_selected,
+    MatchingPage, MatchingRange, Oldest, StoredRoom, is_selected,
 };
 use crate::server::store::{Bounds, Limit, now_millis};
 
@@ -295,7 +295,7 @@ impl HistoryReader {
         &self,
         filter: impl Fn(&RoomName) -> bool,
         limit: usize,
-    ) -> Result<Vec<RoomSummary>, NatsError> {
+    ) -> Result<Vec<StoredRoom>, NatsError> {
         let _list = self.lists.acquire().await;
         let mut found = Vec::new();
         let mut after: Option<RoomName> = None;
@@ -339,11 +339,7 @@ impl HistoryReader {
     }
 
     /// Returns the summary of `room`, which has `count` messages in the stream; `None` if it was deleted or has expired.
-    async fn summary(
-        &self,
-        room: RoomName,
-        count: usize,
-    ) -> Result<Option<RoomSummary>, NatsError> {
+    async fn summary(&self, room: RoomName, count: usize) -> Result<Option<StoredRoom>, NatsError> {
         let LoadedLife { life, head, .. } = self.rooms.streams.life(&room).await?;
         let is_known = head > life.base || life.is_known();
         let expires_at = life.expires_at(&self.rooms.limits.of(&room, &life.lifecycle));
@@ -352,7 +348,7 @@ impl HistoryReader {
         }
 
         let first = self.rooms.first_message(&room, life.base + 1).await?;
-        Ok(Some(RoomSummary {
+        Ok(Some(StoredRoom {
             first: Offset(first.map_or(0, |first| first.offset)),
             head: Offset(head),
             count: Some(count as u64),

@@ -72,7 +72,7 @@ use crate::server::store::room_limits::RoomLimitTable;
 use crate::server::store::{
     AppendConditions, AppendResult, Backend, Bounds, ClusterBackend, CreateResult, Deleted, Health,
     HookState, Lifecycle, Limit, MatchingPage, MatchingRange, NewRoom, Page, RoomChange,
-    RoomFilter, RoomSummary, Span, Store, StoreError, Stored, now_millis,
+    RoomFilter, Span, Store, StoreError, Stored, StoredRoom, now_millis,
 };
 
 pub use connection::{NatsError, NatsLogin, NatsServers, NatsSettings};
@@ -84,14 +84,14 @@ use history::HistoryReader;
 use hooks::NatsHooks;
 use publisher::Publisher;
 use room_writer::RoomWriter;
-use rooms::Rooms;
+use rooms::NatsRooms;
 use streams::Streams;
 use trimming::Trimmer;
 
 /// The store in a NATS stream. See the [module docs](self).
 #[derive(Debug)]
 pub struct NatsStore {
-    rooms: Arc<Rooms>,
+    rooms: Arc<NatsRooms>,
     history: Arc<HistoryReader>,
     publisher: Arc<Publisher>,
     hooks: Arc<NatsHooks>,
@@ -120,7 +120,7 @@ impl NatsStore {
         let streams = Arc::new(Streams::open(client, settings, &limits).await?);
 
         let changes: Arc<ChangeSender> = Arc::default();
-        let rooms = Arc::new(Rooms::new(streams.clone(), limits, changes.clone()));
+        let rooms = Arc::new(NatsRooms::new(streams.clone(), limits, changes.clone()));
         let history = Arc::new(HistoryReader::new(rooms.clone()));
         let hooks = Arc::new(NatsHooks::new(streams.clone()));
         let (publisher, publisher_task) = Publisher::start(rooms.clone(), changes);
@@ -375,7 +375,7 @@ impl Store for NatsStore {
         after: Option<&RoomName>,
         limit: usize,
         filter: RoomFilter,
-    ) -> StoreFuture<Vec<RoomSummary>> {
+    ) -> StoreFuture<Vec<StoredRoom>> {
         let (history, pattern, after) = (self.history.clone(), pattern.clone(), after.cloned());
         let filter = move |room: &RoomName| {
             pattern.matches(room) && Some(room) > after.as_ref() && filter(room)

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::connection::NatsError;
-use super::room_state::RoomState;
-use super::rooms::Rooms;
+use super::room_state::NatsRoomState;
+use super::rooms::NatsRooms;
 use super::streams::LoadedLife;
 use crate::protocol::RoomName;
 
@@ -24,14 +24,14 @@ const LIFE_ATTEMPTS: usize = 5;
 /// unless [`Opening::finish`] was successful or another opening exists, so a failed or aborted request leaves no
 /// state.
 pub(super) struct Opening {
-    pub(super) rooms: Arc<Rooms>,
+    pub(super) rooms: Arc<NatsRooms>,
     pub(super) room: RoomName,
     /// A lock that allows one request to NATS at a time for the room.
     pub(super) turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Opening {
-    /// Loads the bounds of the room if they are out of date, and keeps the room until [`Rooms::release`].
+    /// Loads the bounds of the room if they are out of date, and keeps the room until [`NatsRooms::release`].
     pub(super) async fn finish(self) -> Result<(), NatsError> {
         self.load_if_needed().await?;
         self.rooms.with(&self.room, |room| room.is_kept = true);
@@ -56,7 +56,7 @@ impl Opening {
 
     /// Returns true if the bounds are known and not out of date.
     fn is_fresh(&self) -> bool {
-        let loaded = |room: &mut RoomState| Some((room.loaded?, room.life_read_at));
+        let loaded = |room: &mut NatsRoomState| Some((room.loaded?, room.life_read_at));
         let loaded = self.rooms.with(&self.room, loaded).flatten();
         loaded.is_some_and(|(loaded, life_read_at)| {
             loaded.elapsed() < BOUNDS_MAX_AGE && self.rooms.has_all_since(life_read_at)
@@ -115,7 +115,7 @@ impl Opening {
             }
         };
 
-        let must_be_saved = |room: &mut RoomState| room.life.must_be_saved();
+        let must_be_saved = |room: &mut NatsRoomState| room.life.must_be_saved();
         if unsaved > 0 && self.rooms.with(&self.room, must_be_saved) == Some(true) {
             self.rooms.save_later(&self.room);
         }
@@ -149,7 +149,7 @@ impl Opening {
         // Events that the consumer receives later are not missed, and those that it sends must come first.
         self.rooms.wait_for(life.applied).await?;
         self.rooms.wait_until_sent().await;
-        let add = |room: &mut RoomState| room.add_missed_events(life, position);
+        let add = |room: &mut NatsRoomState| room.add_missed_events(life, position);
         let changes = self.rooms.with(&self.room, add).unwrap_or_default();
         if !changes.is_empty() {
             self.rooms.changes.send(changes);

@@ -39,9 +39,9 @@ use super::codec::{Record, StreamEntry, payload};
 use super::connection::NatsError;
 use super::pending::{PendingPublish, PendingPublishes};
 use super::room_queues::RoomQueues;
-use super::room_state::RoomState;
+use super::room_state::NatsRoomState;
 use super::room_writer::{PreparedMessage, RoomWriter};
-use super::rooms::Rooms;
+use super::rooms::NatsRooms;
 use super::streams::Streams;
 use crate::protocol::{Offset, RoomName};
 use crate::server::metrics;
@@ -61,7 +61,7 @@ const MAX_LOOKUPS: usize = 64;
 /// The publisher. See the [module docs](self).
 #[derive(Debug)]
 pub(super) struct Publisher {
-    pub(super) rooms: Arc<Rooms>,
+    pub(super) rooms: Arc<NatsRooms>,
     pub(super) changes: Arc<ChangeSender>,
     pub(super) pending: Arc<PendingPublishes>,
     pub(super) writer: Arc<RoomWriter>,
@@ -115,7 +115,7 @@ impl Publisher {
     /// Creates a publisher. The returned task publishes and finishes appends until [`Publisher::close`] was called and
     /// all of them are finished.
     pub(super) fn start(
-        rooms: Arc<Rooms>,
+        rooms: Arc<NatsRooms>,
         changes: Arc<ChangeSender>,
     ) -> (Arc<Self>, impl Future<Output = ()>) {
         let (queue, queued) = mpsc::unbounded_channel();
@@ -416,7 +416,7 @@ impl Publisher {
         let mut entry = StreamEntry::new(draft, at, pending.id);
         entry.prev = Some(head);
         // After the messages of the room, or the room before it, were removed, the last message is the mark of that.
-        let last = |room: &mut RoomState| room.life.ends_with_mark.then_some(room.life.applied);
+        let last = |room: &mut NatsRoomState| room.life.ends_with_mark.then_some(room.life.applied);
         let last = self.rooms.with(room, last).flatten().unwrap_or_default();
         let message = entry.to_message(room, self.base(room), payload(draft));
         let message = message.expected_last_subject_sequence(last);
@@ -495,7 +495,7 @@ impl Publisher {
         }
 
         let is_deleted = || {
-            let has_tombstone = |room: &mut RoomState| room.tombstones.get(sequence).is_some();
+            let has_tombstone = |room: &mut NatsRoomState| room.tombstones.get(sequence).is_some();
             self.rooms.with(room, has_tombstone) == Some(true)
         };
         if is_deleted() {

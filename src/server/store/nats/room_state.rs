@@ -25,7 +25,7 @@ use crate::server::store::{Bounds, Limit, Page, Span, now_millis};
 
 /// The state of one open room. See the [module docs](self).
 #[derive(Debug)]
-pub(super) struct RoomState {
+pub(super) struct NatsRoomState {
     name: RoomName,
     table: Arc<RoomLimitTable>,
     /// The newest offset; `None` until NATS has returned it.
@@ -55,7 +55,7 @@ pub(super) struct RoomState {
     pub(super) is_kept: bool,
 }
 
-impl RoomState {
+impl NatsRoomState {
     /// Creates the state of an unknown room, opened when the consumer was at `opened_at`.
     pub(super) fn new(name: RoomName, table: Arc<RoomLimitTable>, opened_at: u64) -> Self {
         Self {

@@ -24,8 +24,8 @@ use super::codec::{Record, StreamEntry, payload};
 use super::connection::NatsError;
 use super::pending::{DeliveryOutcome, PendingPublish, PendingPublishes};
 use super::room_life::LifeEvent;
-use super::room_state::RoomState;
-use super::rooms::Rooms;
+use super::room_state::NatsRoomState;
+use super::rooms::NatsRooms;
 use super::streams::Streams;
 use crate::protocol::{Offset, RoomName};
 use crate::server::room::Draft;
@@ -49,7 +49,7 @@ const EXPIRE_AGAIN: u64 = 1000;
 /// The writer. See the [module docs](self).
 #[derive(Debug)]
 pub(super) struct RoomWriter {
-    pub(super) rooms: Arc<Rooms>,
+    pub(super) rooms: Arc<NatsRooms>,
     pub(super) pending: Arc<PendingPublishes>,
 }
 
@@ -173,7 +173,7 @@ impl RoomWriter {
     ) -> Result<(AppendResult, Vec<Stored>), NatsError> {
         let opening = self.rooms.begin(room);
         opening.load_if_needed().await?;
-        self.delete_if(room, RoomState::is_expired).await?;
+        self.delete_if(room, NatsRoomState::is_expired).await?;
         let producer = conditions.producer.as_ref();
         let mut had_conditions = true;
         let (mut head, mut is_closed) = (Offset(0), false);
@@ -227,7 +227,7 @@ impl RoomWriter {
     ) -> Result<CreateResult, NatsError> {
         let opening = self.rooms.begin(room);
         opening.load_if_needed().await?;
-        self.delete_if(room, RoomState::is_expired).await?;
+        self.delete_if(room, NatsRoomState::is_expired).await?;
         self.streams().remove_limits().await?;
         let conditions = AppendConditions {
             closes: new.is_closed,
@@ -263,7 +263,7 @@ impl RoomWriter {
     ) -> Result<Option<Lifecycle>, NatsError> {
         let opening = self.rooms.begin(room);
         opening.load_if_needed().await?;
-        self.delete_if(room, RoomState::is_expired).await?;
+        self.delete_if(room, NatsRoomState::is_expired).await?;
         if change.content_type.is_some() {
             self.streams().remove_limits().await?;
         }
@@ -282,7 +282,7 @@ impl RoomWriter {
         }
         self.rooms.save(room).await?;
 
-        let changed = |state: &mut RoomState| {
+        let changed = |state: &mut NatsRoomState| {
             let lifecycle = state.life.lifecycle.clone();
             (lifecycle, state.expires_at())
         };
@@ -295,7 +295,7 @@ impl RoomWriter {
     pub(super) async fn delete(&self, room: &RoomName) -> Result<bool, NatsError> {
         let opening = self.rooms.begin(room);
         opening.load_if_needed().await?;
-        self.delete_if(room, RoomState::is_expired).await?;
+        self.delete_if(room, NatsRoomState::is_expired).await?;
         self.delete_if(room, |state| state.is_known()).await
     }
 
@@ -316,7 +316,7 @@ impl RoomWriter {
     async fn expire_room(&self, room: &RoomName) -> Result<Option<u64>, NatsError> {
         let opening = self.rooms.begin(room);
         opening.load_if_needed().await?;
-        self.delete_if(room, RoomState::is_expired).await?;
+        self.delete_if(room, NatsRoomState::is_expired).await?;
         let expires_at = self.rooms.with(room, |state| state.expires_at());
         Ok(expires_at.flatten())
     }
@@ -325,7 +325,7 @@ impl RoomWriter {
     async fn delete_if(
         &self,
         room: &RoomName,
-        is_due: impl Fn(&RoomState) -> bool,
+        is_due: impl Fn(&NatsRoomState) -> bool,
     ) -> Result<bool, NatsError> {
         if self.rooms.with(room, |state| is_due(state)) == Some(false) {
             return Ok(false);
@@ -360,14 +360,14 @@ impl RoomWriter {
         room: &RoomName,
         drafts: &[Draft],
         at: u64,
-        mut plan: impl FnMut(&RoomState, usize) -> WritePlan<T>,
+        mut plan: impl FnMut(&NatsRoomState, usize) -> WritePlan<T>,
     ) -> Result<WriteOutcome<T>, NatsError> {
         self.streams().health.check_writable()?;
         let mut stored = Vec::new();
         let (mut tail, mut base) = (None, None);
 
         for _attempt in 0..MAX_ATTEMPTS {
-            let decide = |state: &mut RoomState| {
+            let decide = |state: &mut NatsRoomState| {
                 // What was stored in a room that was deleted since is no part of the room that follows it.
                 let before = base.replace(state.life.base);
                 if before.is_some_and(|before| before != state.life.base) {
@@ -420,7 +420,7 @@ impl RoomWriter {
     /// Creates the messages with `drafts` after the first `skipped`, each with one of `events`; a mark if there are no drafts.
     fn messages(
         &self,
-        state: &RoomState,
+        state: &NatsRoomState,
         drafts: &[Draft],
         events: Vec<LifeEvent>,
         skipped: usize,
@@ -475,7 +475,7 @@ impl RoomWriter {
         sequence: u64,
         entry: &StreamEntry,
     ) -> Result<(), NatsError> {
-        let needs_mark = |state: &mut RoomState| {
+        let needs_mark = |state: &mut NatsRoomState| {
             let has_event = entry.life.is_some() || state.life.has_conditions();
             (has_event && state.life.applied == sequence).then_some(state.head?)
         };

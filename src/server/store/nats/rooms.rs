@@ -23,7 +23,7 @@ use super::connection::{NatsError, REQUEST_TIMEOUT};
 use super::opening::Opening;
 use super::recent_messages::CacheQuota;
 use super::room_life::LoggedLife;
-use super::room_state::RoomState;
+use super::room_state::NatsRoomState;
 use super::streams::Streams;
 use super::subjects::{StreamSubject, room_of, token};
 use super::trim_schedule::TrimSchedule;
@@ -43,7 +43,7 @@ const SAVES_AT_ONCE: usize = 16;
 
 /// The open rooms. See the [module docs](self).
 #[derive(Debug)]
-pub(super) struct Rooms {
+pub(super) struct NatsRooms {
     pub(super) streams: Arc<Streams>,
     /// The limits of all rooms.
     pub(super) limits: Arc<RoomLimitTable>,
@@ -64,7 +64,7 @@ pub(super) struct Rooms {
 #[derive(Debug)]
 struct OpenRooms {
     /// The open rooms by subject token.
-    open: HashMap<String, RoomState>,
+    open: HashMap<String, NatsRoomState>,
     watched: WatchedPatterns,
     /// The last number of the stream that the consumer has processed.
     position: u64,
@@ -81,14 +81,14 @@ struct OpenRooms {
 impl OpenRooms {
     /// Removes the room with `token` if it is neither kept nor being opened.
     fn remove_if_unused(&mut self, token: &str) {
-        let is_unused = |room: &RoomState| room.openings == 0 && !room.is_kept;
+        let is_unused = |room: &NatsRoomState| room.openings == 0 && !room.is_kept;
         if self.open.get(token).is_some_and(is_unused) {
             self.open.remove(token);
         }
     }
 }
 
-impl Rooms {
+impl NatsRooms {
     /// Creates an empty set of rooms, each with its `limits`. What was missed is sent to `changes`.
     pub(super) fn new(
         streams: Arc<Streams>,
@@ -129,7 +129,7 @@ impl Rooms {
     pub(super) fn with<T>(
         &self,
         room: &RoomName,
-        access: impl FnOnce(&mut RoomState) -> T,
+        access: impl FnOnce(&mut NatsRoomState) -> T,
     ) -> Option<T> {
         self.inner.lock().open.get_mut(&token(room)).map(access)
     }
@@ -150,7 +150,7 @@ impl Rooms {
         let state = inner
             .open
             .entry(token(room))
-            .or_insert_with(|| RoomState::new(room.clone(), self.limits.clone(), position));
+            .or_insert_with(|| NatsRoomState::new(room.clone(), self.limits.clone(), position));
         state.openings += 1;
 
         Opening {
@@ -160,7 +160,7 @@ impl Rooms {
         }
     }
 
-    /// Ends one [`Rooms::begin`] of `room`.
+    /// Ends one [`NatsRooms::begin`] of `room`.
     pub(super) fn end_opening(&self, room: &RoomName) {
         self.with(room, |room| room.openings -= 1);
         self.inner.lock().remove_if_unused(&token(room));
@@ -178,13 +178,13 @@ impl Rooms {
         room: &RoomName,
         head: u64,
     ) -> Result<Option<Record>, NatsError> {
-        let bounds = |room: &mut RoomState| (room.life.base + 1, room.life.lifecycle.is_closed);
+        let bounds = |room: &mut NatsRoomState| (room.life.base + 1, room.life.lifecycle.is_closed);
         let (first, is_closed) = self.with(room, bounds).unwrap_or((1, false));
         let message = self.first_message(room, first).await?;
         // Messages after the end are not of the room.
         let message = message.filter(|message| !is_closed || message.offset <= head);
         let tombstone = |messages: usize| {
-            let oldest = |room: &mut RoomState| {
+            let oldest = |room: &mut NatsRoomState| {
                 let places = room.kept().saturating_sub(messages);
                 let tombstone = room.tombstones.oldest(message.as_ref(), head, places);
                 tombstone.cloned()
@@ -235,7 +235,7 @@ impl Rooms {
         inner.position
     }
 
-    /// Ends one [`Rooms::watch`] of `pattern`.
+    /// Ends one [`NatsRooms::watch`] of `pattern`.
     pub(super) fn unwatch(&self, pattern: &RoomPattern) {
         self.inner.lock().watched.remove(pattern);
     }
@@ -537,7 +537,7 @@ impl Rooms {
         let _ = reached.wait_for(|reached| *reached >= position).await;
     }
 
-    /// Notifies tasks that wait for a number of the stream. The changes up to [`Rooms::position`] are sent to the hub.
+    /// Notifies tasks that wait for a number of the stream. The changes up to [`NatsRooms::position`] are sent to the hub.
     pub(super) fn notify_position(&self) {
         let (position, hole) = {
             let inner = self.inner.lock();

@@ -25,7 +25,7 @@ use super::codec::Record;
 use super::connection::NatsError;
 use super::hooks::NatsHooks;
 use super::room_writer::RoomWriter;
-use super::rooms::Rooms;
+use super::rooms::NatsRooms;
 use super::streams::longest_age;
 use super::subjects::{StreamSubject, room_of};
 use super::trim_schedule::{
@@ -48,7 +48,7 @@ const RETRY_AFTER: u64 = 3000;
 
 /// The task that trims rooms. See the [module docs](self).
 pub(super) struct Trimmer {
-    pub(super) rooms: Arc<Rooms>,
+    pub(super) rooms: Arc<NatsRooms>,
     pub(super) writer: Arc<RoomWriter>,
     pub(super) leases: Arc<NatsHooks>,
 }

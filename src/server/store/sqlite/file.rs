@@ -21,7 +21,7 @@ use crate::server::store::sqlite::lock::{DatabaseLock, folder_of};
 use crate::server::store::sqlite::open_files::{FileMismatch, OpenFiles};
 use crate::server::store::sqlite::schema::{self, APPLICATION_ID, MIGRATIONS, MetaRow};
 use crate::server::store::sqlite::state_file::{
-    Evidence, FileFault, FileId, Records, StateFile, beside,
+    Evidence, FileFault, FileId, StateFile, StateRecords, beside,
 };
 use crate::server::store::sqlite::{Durability, SqliteSettings};
 
@@ -543,7 +543,7 @@ fn choose_epoch(
     database: FileId,
     meta: &MetaRow,
 ) -> Result<Epoch, OpenError> {
-    let records = Records::read(path)?;
+    let records = StateRecords::read(path)?;
     let shown = path.display();
     let Some(epoch) = &meta.epoch else {
         if let missing @ 1.. = records.commits() {

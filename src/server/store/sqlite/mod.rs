@@ -57,7 +57,7 @@ use crate::server::store::room_limits::RoomLimitTable;
 use crate::server::store::{
     AppendConditions, AppendResult, Bounds, CreateResult, Damage, DatabaseCopy, Deleted, Health,
     HookState, Lifecycle, Limit, MatchingPage, MatchingRange, NewRoom, Page, Retention, RoomChange,
-    RoomFilter, RoomSummary, Span, Store, StoreError, Stored,
+    RoomFilter, Span, Store, StoreError, Stored, StoredRoom,
 };
 
 pub use backup::{BackupError, BackupReport, Restored, backup, restore};
@@ -378,13 +378,13 @@ impl Store for SqliteStore {
         after: Option<&RoomName>,
         limit: usize,
         filter: RoomFilter,
-    ) -> StoreFuture<Vec<RoomSummary>> {
+    ) -> StoreFuture<Vec<StoredRoom>> {
         let is_selected = |room: &RoomName, row: &RoomRow| row.is_known() && filter(room);
         let rooms = self.index.list(pattern, after, limit, is_selected);
         let summary = |(room, row): (RoomName, RoomRow)| {
             let lifecycle = self.index.lifecycle(&room).unwrap_or_default();
             let used = lifecycle.used.max(row.clock);
-            RoomSummary {
+            StoredRoom {
                 room,
                 first: Offset(row.first),
                 head: Offset(row.head),

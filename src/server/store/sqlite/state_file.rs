@@ -30,7 +30,7 @@
 //!
 //! # Proof that a database is the newest
 //!
-//! All of the above must agree; [`Records::verify`] returns the first [`Doubt`]. After an orderly stop that is
+//! All of the above must agree; [`StateRecords::verify`] returns the first [`Doubt`]. After an orderly stop that is
 //! enough, even after a reboot. After a kill, the operating system must not have been rebooted since: after a loss of
 //! power, a file system looks like one that was rolled back to a snapshot.
 //!
@@ -125,7 +125,7 @@ pub(super) struct Generation {
     pub(super) commits: u64,
 }
 
-/// The facts about a database that [`Records::verify`] compares, read before anything is written to it.
+/// The facts about a database that [`StateRecords::verify`] compares, read before anything is written to it.
 #[derive(Debug)]
 pub(super) struct Evidence<'a> {
     pub(super) database: FileId,
@@ -183,9 +183,9 @@ pub(super) enum Doubt {
 
 /// The records beside a database: the current one and that of an interrupted start, as far as they exist.
 #[derive(Debug)]
-pub(super) struct Records(Vec<Record>);
+pub(super) struct StateRecords(Vec<StateRecord>);
 
-impl Records {
+impl StateRecords {
     /// Reads the records of the database at `path`. Records with invalid content are left out.
     ///
     /// # Errors
@@ -193,7 +193,7 @@ impl Records {
     pub(super) fn read(path: &Path) -> Result<Self, OpenError> {
         let mut records = Vec::new();
         for path in [state_path(path), candidate_path(path)] {
-            match Record::read(&path) {
+            match StateRecord::read(&path) {
                 Ok(record) => records.extend(record),
                 Err(source) => return Err(OpenError::StateFile { path, source }),
             }
@@ -217,14 +217,14 @@ impl Records {
             return Err(Doubt::NoStateFile);
         }
         let is_of_database =
-            |record: &&Record| generation.name.as_ref() == Some(&record.state.generation);
+            |record: &&StateRecord| generation.name.as_ref() == Some(&record.state.generation);
         let Some(record) = self.0.iter().find(is_of_database) else {
             return Err(match self.commits().saturating_sub(generation.commits) {
                 0 => Doubt::OtherDatabase,
                 missing => Doubt::OlderCopy { missing },
             });
         };
-        let Record { state, id, changed } = record;
+        let StateRecord { state, id, changed } = record;
 
         if state.state_file != *id || state.database != evidence.database {
             return Err(Doubt::Copied);
@@ -268,14 +268,14 @@ impl Records {
 
 /// A state file as found on disk.
 #[derive(Debug)]
-struct Record {
+struct StateRecord {
     state: State,
     id: FileId,
     /// The ctime of the file in nanoseconds since 1970 UTC.
     changed: i64,
 }
 
-impl Record {
+impl StateRecord {
     /// Reads the file at `path`; `None` if the file does not exist or its content is invalid.
     fn read(path: &Path) -> io::Result<Option<Self>> {
         let metadata = match fs::metadata(path) {
@@ -510,7 +510,7 @@ mod tests {
         /// Changes the record to another state that a server could have left.
         fn change(&self, change: impl FnOnce(&mut State)) {
             let path = state_path(&self.database());
-            let record = Record::read(&path).expect("readable");
+            let record = StateRecord::read(&path).expect("readable");
             let mut record = record.expect("a record");
             change(&mut record.state);
             fs::write(&path, serde_json::to_vec(&record.state).expect("JSON")).expect("written");
@@ -518,7 +518,7 @@ mod tests {
 
         fn verify_with(&self, moved_commits: u64, log_frames: u64) -> Result<(), Doubt> {
             let metadata = fs::metadata(self.database()).expect("found");
-            let records = Records::read(&self.database()).expect("readable");
+            let records = StateRecords::read(&self.database()).expect("readable");
             records.verify(&Evidence {
                 database: FileId::from(&metadata),
                 generation: &self.generation,
@@ -596,7 +596,7 @@ mod tests {
 
         fs::remove_file(&path).expect("removed");
         fs::create_dir(&path).expect("a folder");
-        let error = Records::read(&killed.database()).expect_err("a folder");
+        let error = StateRecords::read(&killed.database()).expect_err("a folder");
         assert!(matches!(&error, OpenError::StateFile { path: named, .. } if *named == path));
     }
 

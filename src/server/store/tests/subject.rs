@@ -14,8 +14,8 @@ use crate::server::store::clock::Clock;
 use crate::server::store::nats::test_server::NatsServer;
 use crate::server::store::{
     Bounds, Changes, Limit, LogChange, MatchingPage, MatchingRange, MemorySettings, MemoryStore,
-    NatsSettings, NatsStore, Page, Retention, RoomSummary, Span, SqliteSettings, SqliteStore,
-    Store, StoreError, StoreFuture, Stored,
+    NatsSettings, NatsStore, Page, Retention, Span, SqliteSettings, SqliteStore, Store, StoreError,
+    StoreFuture, Stored, StoredRoom,
 };
 
 /// The real time that stands for one second in NATS, whose clock a test cannot set.
@@ -337,12 +337,7 @@ impl Subject {
     }
 
     /// Lists rooms except those whose names end with `-hidden`.
-    pub(super) fn rooms(
-        &self,
-        prefix: &str,
-        after: Option<&str>,
-        limit: usize,
-    ) -> Vec<RoomSummary> {
+    pub(super) fn rooms(&self, prefix: &str, after: Option<&str>, limit: usize) -> Vec<StoredRoom> {
         let after = after.map(|after| RoomName::parse(after).expect("a name"));
         let pattern = RoomPattern::parse(&format!("{prefix}*")).expect("a pattern");
         let filter = Box::new(|room: &RoomName| !room.as_str().ends_with("-hidden"));

@@ -13,7 +13,7 @@ use crate::server::http::api::admin::{OperatorErrors, page_size};
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::Query;
 use crate::server::hub::RoomStats;
-use crate::server::store::RoomSummary as StoredRoom;
+use crate::server::store::StoredRoom;
 
 /// List the rooms.
 ///
