@@ -75,7 +75,8 @@ pub struct CloseRequest {
 
 /// The state of a room after it was closed or opened.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-pub struct RoomState {
+#[schema(as = RoomState)]
+pub struct RoomClosure {
     /// The room.
     #[schema(value_type = String)]
     pub room: RoomName,

@@ -15,7 +15,7 @@ use crate::cli::{Failure, interrupted, output, start};
 use crate::protocol::admin::{
     BanList, BanRequest, Banned, CloseRequest, ConnectionFilter, ConnectionList, ConnectionQuery,
     ConnectionSummary, DeletedMessage, DeletedRoom, HookList, HookSummary, Kicked, MAX_PAGE,
-    ReplayRequest, RoomExpiry, RoomLife, RoomLifeRequest, RoomList, RoomQuery, RoomState,
+    ReplayRequest, RoomClosure, RoomExpiry, RoomLife, RoomLifeRequest, RoomList, RoomQuery,
     RoomSummary, UnbanQuery, Unbanned,
 };
 use crate::protocol::{Offset, RoomName, Token};
@@ -101,7 +101,7 @@ async fn execute(command: AdminCommand, api: &Api, is_json: bool) -> anyhow::Res
         }
         AdminCommand::Close { room, reason } => {
             let path = format!("rooms/{}/close", room.to_path_segment());
-            let closed: RoomState = api.post(&path, &CloseRequest { reason }).await?;
+            let closed: RoomClosure = api.post(&path, &CloseRequest { reason }).await?;
             let sentence = format!("closed, with {} in it", closed.kicked);
             print_answer(&closed, &sentence, is_json)
         }
@@ -129,7 +129,7 @@ async fn execute(command: AdminCommand, api: &Api, is_json: bool) -> anyhow::Res
         }
         AdminCommand::Open { room } => {
             let path = format!("rooms/{}/open", room.to_path_segment());
-            let opened: RoomState = api.post(&path, &()).await?;
+            let opened: RoomClosure = api.post(&path, &()).await?;
             print_answer(&opened, "open", is_json)
         }
     }

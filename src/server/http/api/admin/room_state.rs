@@ -5,7 +5,7 @@ use axum::extract::State as Shared;
 use tracing::info;
 
 use crate::protocol::RoomName;
-use crate::protocol::admin::{CloseRequest, ClosedRoom, RoomState};
+use crate::protocol::admin::{CloseRequest, ClosedRoom, RoomClosure};
 use crate::server::http::AppState;
 use crate::server::http::api::RequestBody;
 use crate::server::http::api::admin::operator::Operator;
@@ -26,7 +26,7 @@ use crate::server::store::now_millis;
     params(InRoom),
     request_body(content = CloseRequest),
     responses(
-        (status = 200, description = "The room is closed", body = RoomState),
+        (status = 200, description = "The room is closed", body = RoomClosure),
         (status = 400, description = "`bad_name`", body = ErrorBody),
         OperatorErrors,
         BodyErrors,
@@ -38,7 +38,7 @@ pub(super) async fn close(
     operator: Operator,
     InRoom(room): InRoom,
     body: RequestBody,
-) -> Result<Json<RoomState>, ApiError> {
+) -> Result<Json<RoomClosure>, ApiError> {
     operator.check(&room)?;
     let CloseRequest { reason } = read(body).await?;
     Ok(Json(close_room(&state, &operator, room, reason).await?))
@@ -50,7 +50,7 @@ pub(in crate::server::http) async fn close_room(
     operator: &Operator,
     room: RoomName,
     reason: Option<String>,
-) -> Result<RoomState, ApiError> {
+) -> Result<RoomClosure, ApiError> {
     operator.check(&room)?;
 
     let closed = ClosedRoom {
@@ -64,7 +64,7 @@ pub(in crate::server::http) async fn close_room(
 
     metrics::count_admin_action(AdminAction::Close, 1);
     info!(%operator, %room, kicked, "closed a room");
-    Ok(RoomState {
+    Ok(RoomClosure {
         room,
         closed: true,
         kicked,
@@ -77,7 +77,7 @@ pub(in crate::server::http) async fn close_room(
     path = "/api/v1/admin/rooms/{room}/open",
     params(InRoom),
     responses(
-        (status = 200, description = "The room is open; it may have been open before", body = RoomState),
+        (status = 200, description = "The room is open; it may have been open before", body = RoomClosure),
         (status = 400, description = "`bad_name`", body = ErrorBody),
         OperatorErrors,
         (status = 415, description = "`unsupported_media_type`: send `application/json`", body = ErrorBody),
@@ -88,7 +88,7 @@ pub(super) async fn open(
     Shared(state): Shared<AppState>,
     operator: Operator,
     InRoom(room): InRoom,
-) -> Result<Json<RoomState>, ApiError> {
+) -> Result<Json<RoomClosure>, ApiError> {
     Ok(Json(open_room(&state, &operator, room).await?))
 }
 
@@ -97,7 +97,7 @@ pub(in crate::server::http) async fn open_room(
     state: &AppState,
     operator: &Operator,
     room: RoomName,
-) -> Result<RoomState, ApiError> {
+) -> Result<RoomClosure, ApiError> {
     operator.check(&room)?;
 
     let change = RuleChange::Open { room: room.clone() };
@@ -105,7 +105,7 @@ pub(in crate::server::http) async fn open_room(
         metrics::count_admin_action(AdminAction::Open, 1);
         info!(%operator, %room, "opened a room");
     }
-    Ok(RoomState {
+    Ok(RoomClosure {
         room,
         closed: false,
         kicked: 0,
