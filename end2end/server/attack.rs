@@ -26,7 +26,7 @@ const AUTHORITY_VARIABLE: &str = "ATTACK_AUTHORITY";
 
 /// A kind of attack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum AttackKind {
     /// Begin requests and do not finish them.
     HalfRequests,
     /// Send pings and read no pongs.
@@ -62,7 +62,7 @@ trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
-impl Kind {
+impl AttackKind {
     const ALL: [Self; 10] = [
         Self::HalfRequests,
         Self::Pings,
@@ -81,7 +81,7 @@ impl Kind {
 pub(crate) struct Attack(Child);
 
 impl Attack {
-    pub(crate) fn start(kind: Kind, target: &Target) -> Self {
+    pub(crate) fn start(kind: AttackKind, target: &Target) -> Self {
         let authority = target.authority.as_deref().unwrap_or(Path::new(""));
         let child = Command::new("nice")
             .args(["-n", "19"])
@@ -117,7 +117,7 @@ impl Drop for Attack {
 #[ignore = "the other process of the tests in hostile.rs"]
 async fn the_attackers_process() {
     let variable = |name| std::env::var(name).expect("set by the test that starts this");
-    let kind = Kind::ALL
+    let kind = AttackKind::ALL
         .into_iter()
         .find(|kind| format!("{kind:?}") == variable(KIND_VARIABLE))
         .expect("a kind");
@@ -132,7 +132,7 @@ async fn the_attackers_process() {
 }
 
 /// Attacks forever.
-async fn attack(kind: Kind, target: &Target, number: usize) {
+async fn attack(kind: AttackKind, target: &Target, number: usize) {
     // Attackers start at different times, so that their actions are spread evenly.
     tokio::time::sleep(PACE.mul_f64(number as f64 / ATTACKERS as f64)).await;
     let mut pace = tokio::time::interval(PACE);
@@ -146,36 +146,40 @@ async fn attack(kind: Kind, target: &Target, number: usize) {
 }
 
 /// Attacks over one connection. The pauses are part of the attack.
-async fn attack_once(kind: Kind, target: &Target, pace: &mut Interval) -> std::io::Result<()> {
+async fn attack_once(
+    kind: AttackKind,
+    target: &Target,
+    pace: &mut Interval,
+) -> std::io::Result<()> {
     match kind {
-        Kind::HalfRequests => {
+        AttackKind::HalfRequests => {
             let mut stream = connect(target).await?;
             stream
                 .write_all(b"GET /ws HTTP/1.1\r\nHost: localhost\r\n")
                 .await?;
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
-        Kind::Pings => flood(target, &masked(0x89, &[0; 125]).repeat(100), pace).await?,
-        Kind::EmptyFragments => {
+        AttackKind::Pings => flood(target, &masked(0x89, &[0; 125]).repeat(100), pace).await?,
+        AttackKind::EmptyFragments => {
             let pieces = [masked(0x01, b""), masked(0x00, b"").repeat(2000)].concat();
             flood(target, &pieces, pace).await?;
         }
-        Kind::UnfinishedMessages => {
+        AttackKind::UnfinishedMessages => {
             let mut stream = join(target).await?;
             stream
                 .write_all(&[masked(0x01, &[b'x'; 60_000]), masked(0x00, b"and")].concat())
                 .await?;
             tokio::time::sleep(HOLD).await;
         }
-        Kind::OneByteASecond => {
+        AttackKind::OneByteASecond => {
             let mut stream = join(target).await?;
             for byte in masked(0x81, &[b'x'; 60_000]) {
                 stream.write_all(&[byte]).await?;
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
         }
-        Kind::UnmaskedFrames => flood(target, &b"\x81\x05hello".repeat(1000), pace).await?,
-        Kind::HugeLengths => {
+        AttackKind::UnmaskedFrames => flood(target, &b"\x81\x05hello".repeat(1000), pace).await?,
+        AttackKind::HugeLengths => {
             let mut stream = join(target).await?;
             let declared = [
                 0x82, 0xFF, 0x7F, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1, 2, 3, 4, 5,
@@ -183,14 +187,14 @@ async fn attack_once(kind: Kind, target: &Target, pace: &mut Interval) -> std::i
             stream.write_all(&declared).await?;
             stream.read_to_end(&mut Vec::new()).await?;
         }
-        Kind::Joins => drop(join(target).await?),
-        Kind::HalfHandshakes => {
+        AttackKind::Joins => drop(join(target).await?),
+        AttackKind::HalfHandshakes => {
             let mut stream = TcpStream::connect(target.address).await?;
             let begun = [&[22, 3, 1, 0x3F, 0xFF, 1, 0, 0x3F, 0xFB][..], &[3; 10_000]].concat();
             stream.write_all(&begun).await?;
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
-        Kind::HalfRecords => {
+        AttackKind::HalfRecords => {
             let mut stream = join_securely(target).await?;
             let begun = [&[23, 3, 3, 0x40, 0][..], &[7; 16_000]].concat();
             stream.get_mut().0.write_all(&begun).await?;

@@ -34,7 +34,7 @@ const KEY: [&str; 5] = [
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// An authority; its files are removed when it is dropped.
-pub(crate) struct Authority(TempDir);
+pub(crate) struct CertificateAuthority(TempDir);
 
 /// The files of a certificate and its private key.
 pub(crate) struct Certificate {
@@ -42,7 +42,7 @@ pub(crate) struct Certificate {
     pub(crate) key: PathBuf,
 }
 
-impl Authority {
+impl CertificateAuthority {
     /// Creates an authority.
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");

@@ -23,7 +23,7 @@ const KEEP_ALL: &[&str] = &["--history-messages", "1000000", "--heartbeat", "5s"
 
 /// The messages of the publishers of one round.
 #[derive(Default)]
-struct Published {
+struct RoundMessages {
     /// The offsets of acknowledged keys.
     acked: BTreeMap<String, u64>,
     /// The keys that were sent and not acknowledged.
@@ -36,8 +36,8 @@ async fn publish(
     rooms: &[&str],
     name: String,
     acks: Arc<(AtomicU64, Notify)>,
-) -> Published {
-    let mut published = Published::default();
+) -> RoundMessages {
+    let mut published = RoundMessages::default();
 
     for (number, room) in rooms.iter().cycle().enumerate() {
         let key = format!("{name}-{number}");
@@ -108,7 +108,7 @@ async fn read_all(server: &Server, after: u64, epoch: Option<&str>) -> (Vec<Valu
 }
 
 /// Publishes in `rooms` from several clients, and kills the server under load, after a random number of acks.
-async fn publish_until_kill(server: &Server, rooms: &'static [&str], round: u64) -> Published {
+async fn publish_until_kill(server: &Server, rooms: &'static [&str], round: u64) -> RoundMessages {
     let acks = Arc::new((AtomicU64::new(0), Notify::new()));
     let mut publishing = Vec::new();
 
@@ -127,9 +127,9 @@ async fn publish_until_kill(server: &Server, rooms: &'static [&str], round: u64)
     .await;
 
     server.signal("KILL");
-    let mut published = Published::default();
+    let mut published = RoundMessages::default();
     for publisher in publishing {
-        let Published { acked, open } = publisher.await.expect("ended");
+        let RoundMessages { acked, open } = publisher.await.expect("ended");
         published.acked.extend(acked);
         published.open.extend(open);
     }

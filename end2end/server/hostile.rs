@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpSocket;
 
-use crate::attack::{Attack, Kind, Target};
+use crate::attack::{Attack, AttackKind, Target};
 use crate::eventually::{eventually, soon};
 use crate::harness::{Peer, Server};
 use crate::tls_server::TlsServer;
@@ -21,7 +21,7 @@ const ROOM_BYTES: u64 = 64 << 20;
 const NOISE: Duration = Duration::from_micros(100);
 
 /// Attacks a server with a hundred attackers of `kind` while two other clients talk.
-async fn survives(kind: Kind) {
+async fn survives(kind: AttackKind) {
     let server = Server::start(&["--log-level", "error"]);
     let ann = server.join_with("id=ann&room=quiet").await;
     let bob = server.join_with("id=bob&room=quiet").await;
@@ -30,7 +30,7 @@ async fn survives(kind: Kind) {
 }
 
 /// Attacks a server with TLS like [`survives`].
-async fn survives_with_tls(kind: Kind) {
+async fn survives_with_tls(kind: AttackKind) {
     let server = TlsServer::start(&["--log-level", "error"]);
     let ann = server.join("id=ann&room=quiet").await;
     let bob = server.join("id=bob&room=quiet").await;
@@ -41,7 +41,7 @@ async fn survives_with_tls(kind: Kind) {
 
 /// Attacks `server`, whose certificate is from `authority` if it has one, while `ann` and `bob` talk.
 async fn attack<S: AsyncRead + AsyncWrite + Unpin>(
-    kind: Kind,
+    kind: AttackKind,
     server: &Server,
     authority: Option<PathBuf>,
     mut ann: Peer<S>,
@@ -135,42 +135,42 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
 
 #[tokio::test]
 async fn half_requests_do_not_affect_others() {
-    survives(Kind::HalfRequests).await;
+    survives(AttackKind::HalfRequests).await;
 }
 
 #[tokio::test]
 async fn ping_floods_that_never_read_do_not_affect_others() {
-    survives(Kind::Pings).await;
+    survives(AttackKind::Pings).await;
 }
 
 #[tokio::test]
 async fn endless_empty_fragments_do_not_affect_others() {
-    survives(Kind::EmptyFragments).await;
+    survives(AttackKind::EmptyFragments).await;
 }
 
 #[tokio::test]
 async fn unfinished_messages_do_not_affect_others() {
-    survives(Kind::UnfinishedMessages).await;
+    survives(AttackKind::UnfinishedMessages).await;
 }
 
 #[tokio::test]
 async fn one_byte_a_second_does_not_affect_others() {
-    survives(Kind::OneByteASecond).await;
+    survives(AttackKind::OneByteASecond).await;
 }
 
 #[tokio::test]
 async fn unmasked_frames_do_not_affect_others() {
-    survives(Kind::UnmaskedFrames).await;
+    survives(AttackKind::UnmaskedFrames).await;
 }
 
 #[tokio::test]
 async fn huge_declared_lengths_do_not_affect_others() {
-    survives(Kind::HugeLengths).await;
+    survives(AttackKind::HugeLengths).await;
 }
 
 #[tokio::test]
 async fn a_flood_of_joins_does_not_affect_others() {
-    survives(Kind::Joins).await;
+    survives(AttackKind::Joins).await;
 }
 
 #[tokio::test]
@@ -181,7 +181,7 @@ async fn during_a_flood_of_joins_from_one_address_another_address_connects() {
         address: server.address,
         authority: None,
     };
-    let _attack = Attack::start(Kind::Joins, &target);
+    let _attack = Attack::start(AttackKind::Joins, &target);
     let join = async || server.try_join("id=here", &[]).await.err();
     eventually(join, Option::is_some).await;
 
@@ -202,55 +202,55 @@ async fn during_a_flood_of_joins_from_one_address_another_address_connects() {
 
 /// The same attacks on a server with TLS, and those on TLS itself.
 mod with_tls {
-    use super::{Kind, survives_with_tls};
+    use super::{AttackKind, survives_with_tls};
 
     #[tokio::test]
     async fn half_requests_do_not_affect_others() {
-        survives_with_tls(Kind::HalfRequests).await;
+        survives_with_tls(AttackKind::HalfRequests).await;
     }
 
     #[tokio::test]
     async fn ping_floods_that_never_read_do_not_affect_others() {
-        survives_with_tls(Kind::Pings).await;
+        survives_with_tls(AttackKind::Pings).await;
     }
 
     #[tokio::test]
     async fn endless_empty_fragments_do_not_affect_others() {
-        survives_with_tls(Kind::EmptyFragments).await;
+        survives_with_tls(AttackKind::EmptyFragments).await;
     }
 
     #[tokio::test]
     async fn unfinished_messages_do_not_affect_others() {
-        survives_with_tls(Kind::UnfinishedMessages).await;
+        survives_with_tls(AttackKind::UnfinishedMessages).await;
     }
 
     #[tokio::test]
     async fn one_byte_a_second_does_not_affect_others() {
-        survives_with_tls(Kind::OneByteASecond).await;
+        survives_with_tls(AttackKind::OneByteASecond).await;
     }
 
     #[tokio::test]
     async fn unmasked_frames_do_not_affect_others() {
-        survives_with_tls(Kind::UnmaskedFrames).await;
+        survives_with_tls(AttackKind::UnmaskedFrames).await;
     }
 
     #[tokio::test]
     async fn huge_declared_lengths_do_not_affect_others() {
-        survives_with_tls(Kind::HugeLengths).await;
+        survives_with_tls(AttackKind::HugeLengths).await;
     }
 
     #[tokio::test]
     async fn a_flood_of_joins_does_not_affect_others() {
-        survives_with_tls(Kind::Joins).await;
+        survives_with_tls(AttackKind::Joins).await;
     }
 
     #[tokio::test]
     async fn unfinished_handshakes_do_not_affect_others() {
-        survives_with_tls(Kind::HalfHandshakes).await;
+        survives_with_tls(AttackKind::HalfHandshakes).await;
     }
 
     #[tokio::test]
     async fn unfinished_records_do_not_affect_others() {
-        survives_with_tls(Kind::HalfRecords).await;
+        survives_with_tls(AttackKind::HalfRecords).await;
     }
 }

@@ -75,7 +75,7 @@ async fn a_reader_that_resumes_on_a_restored_copy_gets_a_gap() {
 }
 
 /// Changes the write-ahead log at `path`.
-type Damage = fn(&Path);
+type LogDamage = fn(&Path);
 
 /// Inverts the byte at offset `at`.
 fn flip(path: &Path, at: u64) {
@@ -102,7 +102,7 @@ fn truncate(path: &Path, length: u64) {
 
 #[tokio::test]
 async fn a_damaged_write_ahead_log_begins_a_new_epoch() {
-    let damages: [(&str, Damage); 7] = [
+    let damages: [(&str, LogDamage); 7] = [
         ("flipped in the header", |path| flip(path, 20)),
         ("flipped early", |path| flip(path, 32 + 10)),
         ("flipped in the middle", |path| flip(path, length(path) / 2)),

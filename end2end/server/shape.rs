@@ -223,13 +223,13 @@ const GATES: &[&str] = &[
 ];
 
 /// A source file.
-struct Source {
+struct SourceFile {
     /// The path from the root of the repository, with `/`.
     path: String,
     text: String,
 }
 
-impl Source {
+impl SourceFile {
     /// Returns the lines without comments.
     fn code(&self) -> impl Iterator<Item = &str> {
         self.text
@@ -264,7 +264,7 @@ fn root() -> PathBuf {
 }
 
 /// Returns all files with this extension below `folder`.
-fn files(folder: &str, extension: &str) -> Vec<Source> {
+fn files(folder: &str, extension: &str) -> Vec<SourceFile> {
     let mut found = Vec::new();
     let mut folders = vec![root().join(folder)];
 
@@ -278,7 +278,7 @@ fn files(folder: &str, extension: &str) -> Vec<Source> {
                 }
             } else if path.extension().is_some_and(|found| found == extension) {
                 let text = fs::read_to_string(&path).expect("text");
-                found.push(Source {
+                found.push(SourceFile {
                     path: relative(&path),
                     text,
                 });
@@ -300,7 +300,7 @@ fn relative(path: &Path) -> String {
 }
 
 /// Returns all source files of the program and of these tests.
-fn sources() -> Vec<Source> {
+fn sources() -> Vec<SourceFile> {
     let mut all = files("src", "rs");
     all.extend(files("end2end/server", "rs"));
     all

@@ -28,12 +28,12 @@ fn traceparent(is_sampled: bool) -> String {
 }
 
 /// A collector; it forwards each span with the name of its service to the test.
-struct Collector {
+struct OtlpReceiver {
     address: String,
     spans: UnboundedReceiver<(String, Span)>,
 }
 
-impl Collector {
+impl OtlpReceiver {
     async fn start() -> Self {
         let (sender, spans) = unbounded_channel();
         let take = async move |body: Bytes| {
@@ -147,7 +147,7 @@ async fn until_counted(server: &Server, result: &str, least: u64) {
 
 #[tokio::test]
 async fn a_publish_is_a_span_in_the_trace_of_its_caller_and_links_to_its_commit() {
-    let collector = Collector::start().await;
+    let collector = OtlpReceiver::start().await;
 
     let server = Server::start(&["--otlp-endpoint", &collector.address]);
     assert_eq!(
@@ -205,7 +205,7 @@ async fn a_publish_is_a_span_in_the_trace_of_its_caller_and_links_to_its_commit(
 
 #[tokio::test]
 async fn a_websocket_has_spans_without_ids_or_messages() {
-    let mut collector = Collector::start().await;
+    let mut collector = OtlpReceiver::start().await;
     let server = Server::start(&["--otlp-endpoint", &collector.address]);
     let mut ann = server.join("ann-of-cleves").await;
 
@@ -260,7 +260,7 @@ async fn a_websocket_has_spans_without_ids_or_messages() {
 
 #[tokio::test]
 async fn the_traceparent_decides_about_sampling_and_the_ratio_about_all_others() {
-    let collector = Collector::start().await;
+    let collector = OtlpReceiver::start().await;
     let server = Server::start(&["--otlp-endpoint", &collector.address, "--otlp-sample", "0"]);
 
     publish(&server, "lobby", "untraced").await;
@@ -280,7 +280,7 @@ async fn the_traceparent_decides_about_sampling_and_the_ratio_about_all_others()
     assert_eq!(names, ["POST /api/v1/rooms/{room}/messages", "publish"]);
     assert!(spans.iter().all(|span| hex(&span.trace_id) == TRACE));
 
-    let collector = Collector::start().await;
+    let collector = OtlpReceiver::start().await;
     let server = Server::start(&["--otlp-endpoint", &collector.address]);
     assert_eq!(
         publish_traced(&server, "not this either", traceparent(false)).await,
@@ -298,7 +298,7 @@ async fn the_traceparent_decides_about_sampling_and_the_ratio_about_all_others()
 async fn server_errors_are_error_spans_and_refusals_are_not() {
     let folder = tempfile::tempdir().expect("a folder");
 
-    let collector = Collector::start().await;
+    let collector = OtlpReceiver::start().await;
     let mut command = program();
     command
         .env(

@@ -11,7 +11,7 @@ use tokio::process::Command;
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use crate::authority::{Authority, Certificate};
+use crate::authority::{Certificate, CertificateAuthority};
 use crate::eventually::{eventually, soon};
 use crate::harness::{Server, program};
 use crate::metrics::{figure, until};
@@ -22,7 +22,12 @@ use crate::tls_server::{Secure, TlsServer, connect, connect_by, join, start_with
 const HELD: &str = "fanfare_held_bytes";
 
 /// Requests `path` with curl, which trusts only `authority`.
-async fn curl(server: &Server, authority: &Authority, path: &str, arguments: &[&str]) -> Output {
+async fn curl(
+    server: &Server,
+    authority: &CertificateAuthority,
+    path: &str,
+    arguments: &[&str],
+) -> Output {
     let url = format!("https://{}{path}", server.address);
     let ca = authority.file();
     let command = ["--silent", "--show-error", "--cacert", text(&ca), &url];
@@ -32,7 +37,7 @@ async fn curl(server: &Server, authority: &Authority, path: &str, arguments: &[&
 }
 
 /// Opens a plain WebSocket client that trusts `authority`.
-async fn join_trusting(server: &Server, authority: &Authority) -> Peer<Secure> {
+async fn join_trusting(server: &Server, authority: &CertificateAuthority) -> Peer<Secure> {
     let stream = connect(server.address, &authority.file()).await;
     join(stream, server.address, "").await
 }
@@ -338,8 +343,8 @@ async fn clients_that_do_not_read_hold_little_memory() {
 
 #[tokio::test]
 async fn sighup_reloads_the_certificate_and_keeps_the_old_one_if_the_new_one_is_invalid() {
-    let before = Authority::new();
-    let after = Authority::new();
+    let before = CertificateAuthority::new();
+    let after = CertificateAuthority::new();
 
     let used = before.certify("IP:127.0.0.1", -1, 20);
     let server = start_with(&used, &[]);
@@ -374,7 +379,7 @@ async fn sighup_reloads_the_certificate_and_keeps_the_old_one_if_the_new_one_is_
 
 #[tokio::test]
 async fn invalid_or_mismatched_certificates_and_keys_are_reported_at_the_start() {
-    let authority = Authority::new();
+    let authority = CertificateAuthority::new();
 
     let one = authority.certify("IP:127.0.0.1", -1, 20);
     let other = authority.certify("DNS:other.example", -1, 20);

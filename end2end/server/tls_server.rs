@@ -13,7 +13,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion, version};
 
-use crate::authority::{Authority, Certificate};
+use crate::authority::{Certificate, CertificateAuthority};
 use crate::eventually::soon;
 use crate::harness::Server;
 use crate::peer::Peer;
@@ -24,14 +24,14 @@ pub(crate) type Secure = TlsStream<TcpStream>;
 
 /// A running server with TLS.
 pub(crate) struct TlsServer {
-    pub(crate) authority: Authority,
+    pub(crate) authority: CertificateAuthority,
     server: Server,
 }
 
 impl TlsServer {
     /// Starts a server with `flags` and a certificate of a new authority.
     pub(crate) fn start(flags: &[&str]) -> Self {
-        let authority = Authority::new();
+        let authority = CertificateAuthority::new();
         let certificate = authority.certify("IP:127.0.0.1", -1, 20);
         let server = start_with(&certificate, flags);
         Self { authority, server }

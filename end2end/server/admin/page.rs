@@ -11,13 +11,13 @@ use crate::harness::Server;
 use crate::typed::{find, join, say};
 
 /// An answer of the page.
-struct Answer {
+struct PageAnswer {
     status: u16,
     location: String,
     page: String,
 }
 
-impl Answer {
+impl PageAnswer {
     async fn of(request: RequestBuilder) -> Self {
         let response = soon(request.send()).await.expect("an answer");
         let location = response.headers().get("location");
@@ -38,7 +38,7 @@ impl Answer {
 }
 
 /// Sends a form of the page on the ops listener, as a browser does.
-async fn submit(server: &Server, fields: &str) -> Answer {
+async fn submit(server: &Server, fields: &str) -> PageAnswer {
     let own = format!("http://{}", server.ops);
     let client = Client::builder()
         .redirect(Policy::none())
@@ -50,7 +50,7 @@ async fn submit(server: &Server, fields: &str) -> Answer {
         .header("content-type", "application/x-www-form-urlencoded")
         .body(fields.to_owned());
 
-    Answer::of(request).await
+    PageAnswer::of(request).await
 }
 
 #[tokio::test]
@@ -138,7 +138,7 @@ async fn requests_of_other_pages_are_rejected() {
         (get().header("host", &host), 421),
         (get().header("origin", "http://evil.example"), 403),
     ] {
-        let answer = Answer::of(request).await;
+        let answer = PageAnswer::of(request).await;
 
         assert_eq!(answer.status, status, "{}", answer.page);
         assert!(!answer.page.contains("ann"), "{}", answer.page);
@@ -152,12 +152,12 @@ async fn without_keys_the_public_listener_shows_nothing_and_acts_on_nothing() {
     let server = Server::start(&[]);
     publish(&server, "hidden-room", "x").await;
 
-    let seen = Answer::of(Client::new().get(server.url("/admin"))).await;
+    let seen = PageAnswer::of(Client::new().get(server.url("/admin"))).await;
     let close = Client::new()
         .post(server.url("/admin"))
         .header("origin", server.url(""))
         .body("act=close&room=hidden-room");
-    let closed = Answer::of(close).await;
+    let closed = PageAnswer::of(close).await;
 
     assert_eq!(seen.status, 403);
     assert!(seen.page.contains("--ops-listen"), "{}", seen.page);
@@ -201,13 +201,13 @@ async fn text_of_clients_and_addresses_is_escaped() {
     listed(&server, 1).await;
     let get = async |query: &str| {
         let url = format!("http://{}/admin?{query}", server.ops);
-        Answer::of(Client::new().get(url)).await
+        PageAnswer::of(Client::new().get(url)).await
     };
 
     let filtered = get("room=lobby&who=%22%3E%3Cb%3E").await;
     let all = get("room=lobby").await;
 
-    for Answer { status, page, .. } in [&filtered, &all] {
+    for PageAnswer { status, page, .. } in [&filtered, &all] {
         assert_eq!(*status, 200);
         assert!(page.contains("&lt;script&gt;"), "{page}");
         for html in ["<script>alert", "<img", "\"><b>"] {

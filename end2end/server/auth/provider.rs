@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::{claims, keys};
-use crate::authority::Authority;
+use crate::authority::CertificateAuthority;
 use crate::client::fetch;
 use crate::daemon::{self, Daemon};
 use crate::eventually::{eventually, soon};
@@ -228,7 +228,7 @@ async fn keys_are_fetched_over_https_from_a_trusted_server_only() {
         Some("one"),
         &claims("ann", json!({"lobby": "r"})),
     );
-    let authority = Authority::new();
+    let authority = CertificateAuthority::new();
     let certificate = authority.certify("DNS:localhost", -1, 1);
     let address = daemon::free_address();
     let site = format!(
@@ -252,7 +252,7 @@ async fn keys_are_fetched_over_https_from_a_trusted_server_only() {
     assert_eq!(status(&trusting, &token).await, 200);
     drop(trusting);
 
-    let distrusting = start(Authority::new().file());
+    let distrusting = start(CertificateAuthority::new().file());
     assert_eq!(status(&distrusting, &token).await, 503);
 }
 

@@ -1,7 +1,7 @@
 //! `https://` URLs: commands connect only if the certificate is valid, and report why it is not.
 
 use super::Client;
-use crate::authority::{Authority, Certificate};
+use crate::authority::{Certificate, CertificateAuthority};
 use crate::daemon::{self, Daemon};
 use crate::harness::Server;
 
@@ -24,7 +24,7 @@ pub(super) async fn tls_proxy(server: &Server, certificate: &Certificate) -> Dae
 #[tokio::test]
 async fn send_and_listen_work_over_tls_with_a_trusted_authority() {
     let server = Server::start(&[]);
-    let authority = Authority::new();
+    let authority = CertificateAuthority::new();
 
     let proxy = tls_proxy(&server, &authority.certify("IP:127.0.0.1", -1, 20)).await;
     let ca = authority.file();
@@ -45,8 +45,8 @@ async fn send_and_listen_work_over_tls_with_a_trusted_authority() {
 #[tokio::test]
 async fn a_certificate_of_an_unknown_authority_or_another_name_is_refused() {
     let server = Server::start(&[]);
-    let authority = Authority::new();
-    let other = Authority::new();
+    let authority = CertificateAuthority::new();
+    let other = CertificateAuthority::new();
 
     let own = tls_proxy(&server, &authority.certify("IP:127.0.0.1", -1, 20)).await;
     let anothers = tls_proxy(&server, &authority.certify("DNS:chat.example.org", -1, 20)).await;

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use super::receiver::{Answer, Receiver};
 use super::{Hooked, hook, publish, start, texts};
-use crate::authority::Authority;
+use crate::authority::CertificateAuthority;
 use crate::client::{fetch, get};
 use crate::eventually::{eventually, soon};
 use crate::harness::{Server, program};
@@ -321,7 +321,7 @@ async fn a_message_that_is_deleted_before_its_delivery_arrives_without_its_conte
 #[tokio::test]
 async fn deliveries_over_tls_go_only_to_a_receiver_whose_certificate_is_trusted() {
     let data = tempfile::tempdir().expect("a folder");
-    let authority = Authority::new();
+    let authority = CertificateAuthority::new();
     let certificate = authority.certify("IP:127.0.0.1", -1, 20);
     let file = |path: &std::path::Path| path.to_str().expect("text").to_owned();
     // A stream of JSON accepts arrays of messages, as those of a hook.
@@ -355,7 +355,10 @@ async fn deliveries_over_tls_go_only_to_a_receiver_whose_certificate_is_trusted(
 }
 
 /// Creates the stream `copy` of `receiver`, and returns a function that reads it.
-async fn stream_reader(authority: &Authority, receiver: &Server) -> impl AsyncFn() -> String {
+async fn stream_reader(
+    authority: &CertificateAuthority,
+    receiver: &Server,
+) -> impl AsyncFn() -> String {
     let url = format!("https://{}/streams/copy", receiver.address);
     let ca = authority.file();
     let curl = move |arguments: Vec<String>| {

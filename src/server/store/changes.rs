@@ -66,7 +66,7 @@ impl DeferredResult {
 
 impl fmt::Debug for DeferredResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Delivery").finish_non_exhaustive()
+        f.debug_struct("DeferredResult").finish_non_exhaustive()
     }
 }
 

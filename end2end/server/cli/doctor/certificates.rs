@@ -1,15 +1,15 @@
 //! Certificates: name, authority and time.
 
 use super::super::tls::tls_proxy;
-use super::{SMALL, Verdict, ops};
-use crate::authority::Authority;
+use super::{DoctorRun, SMALL, ops};
+use crate::authority::CertificateAuthority;
 use crate::harness::Server;
 
 #[tokio::test]
 async fn a_certificate_is_checked_for_name_time_and_authority() {
     let server = Server::start(SMALL);
-    let authority = Authority::new();
-    let other = Authority::new();
+    let authority = CertificateAuthority::new();
+    let other = CertificateAuthority::new();
 
     for (name, begin, end, trusted, outcome, seen, fix) in [
         (
@@ -74,7 +74,7 @@ async fn a_certificate_is_checked_for_name_time_and_authority() {
         let ca = trusted.file();
 
         let named = ["--ops", &ops, "--ca", ca.to_str().expect("text"), "--quick"];
-        let verdict = Verdict::of(&[&[url.as_str()], &named[..]].concat()).await;
+        let verdict = DoctorRun::of(&[&[url.as_str()], &named[..]].concat()).await;
         verdict.check("certificate", outcome, seen, fix);
 
         let bad: &[&str] = if outcome == "bad" {
@@ -90,14 +90,14 @@ async fn a_certificate_is_checked_for_name_time_and_authority() {
 #[tokio::test]
 async fn the_certificate_of_an_authority_itself_is_reported() {
     let server = Server::start(SMALL);
-    let authority = Authority::new();
+    let authority = CertificateAuthority::new();
 
     let proxy = tls_proxy(&server, &authority.own()).await;
     let url = format!("https://{}", proxy.address);
 
     let ca = authority.file();
 
-    let verdict = Verdict::of(&[
+    let verdict = DoctorRun::of(&[
         &url,
         "--ca",
         ca.to_str().expect("text"),
@@ -120,12 +120,12 @@ async fn the_certificate_of_an_authority_itself_is_reported() {
 #[tokio::test]
 async fn a_url_with_the_wrong_scheme_is_reported() {
     let server = Server::start(SMALL);
-    let authority = Authority::new();
+    let authority = CertificateAuthority::new();
 
     let ca = authority.file();
     let ca = ca.to_str().expect("text");
 
-    let plain = Verdict::of(&[
+    let plain = DoctorRun::of(&[
         &format!("https://{}", server.address),
         "--ca",
         ca,
@@ -137,7 +137,7 @@ async fn a_url_with_the_wrong_scheme_is_reported() {
     plain.check("certificate", "bad", "the TLS handshake fails", "http://");
 
     let proxy = tls_proxy(&server, &authority.certify("IP:127.0.0.1", -1, 60)).await;
-    let safe = Verdict::of(&[
+    let safe = DoctorRun::of(&[
         &format!("http://{}", proxy.address),
         "--ca",
         ca,

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::{SMALL, Verdict, ops};
-use crate::authority::Authority;
+use super::{DoctorRun, SMALL, ops};
+use crate::authority::CertificateAuthority;
 use crate::daemon;
 use crate::disk::SmallDisk;
 use crate::eventually::eventually;
@@ -36,7 +36,7 @@ async fn a_full_disk_is_reported() {
         eventually(publish, |status| *status == 503).await;
     }
 
-    let verdict = Verdict::of(&[&server.url(""), "--ops", &ops(&server)]).await;
+    let verdict = DoctorRun::of(&[&server.url(""), "--ops", &ops(&server)]).await;
     assert_eq!(verdict.code, Some(1));
 
     verdict.check("ready", "bad", "the disk is full", "--history-bytes");
@@ -61,7 +61,7 @@ async fn a_file_limit_that_one_address_can_use_up_is_reported() {
     let data = tempfile::tempdir().expect("a folder");
     let server = start_with_300_files(data.path(), &[]);
 
-    let verdict = Verdict::of(&[&server.url(""), "--ops", &ops(&server)]).await;
+    let verdict = DoctorRun::of(&[&server.url(""), "--ops", &ops(&server)]).await;
     assert_eq!(verdict.code, Some(1), "{:#?}", verdict.findings);
     assert_eq!(verdict.bad(), ["files"], "{:#?}", verdict.findings);
 
@@ -72,7 +72,7 @@ async fn a_file_limit_that_one_address_can_use_up_is_reported() {
 #[tokio::test]
 async fn with_tls_each_connection_counts_one_file() {
     let data = tempfile::tempdir().expect("a folder");
-    let authority = Authority::new();
+    let authority = CertificateAuthority::new();
 
     let used = authority.certify("IP:127.0.0.1", -1, 60);
     let ca = authority.file();
@@ -85,7 +85,7 @@ async fn with_tls_each_connection_counts_one_file() {
     );
     let url = format!("https://{}", server.address);
 
-    let verdict = Verdict::of(&[&url, "--ca", &text(&ca), "--ops", &ops(&server)]).await;
+    let verdict = DoctorRun::of(&[&url, "--ca", &text(&ca), "--ops", &ops(&server)]).await;
     assert_eq!(verdict.code, Some(1), "{:#?}", verdict.findings);
     assert_eq!(verdict.bad(), ["files"], "{:#?}", verdict.findings);
 
@@ -103,7 +103,7 @@ async fn a_clock_that_is_a_minute_ahead_is_reported() {
     let mut command = faulty(&data, &[("FAULT_CLOCK", clock.to_str().expect("text"))]);
     let server = Server::start_by(&mut command, SMALL);
 
-    let verdict = Verdict::of(&[&server.url(""), "--ops", &ops(&server)]).await;
+    let verdict = DoctorRun::of(&[&server.url(""), "--ops", &ops(&server)]).await;
     assert_eq!(verdict.code, Some(1), "{:#?}", verdict.findings);
     assert_eq!(verdict.bad(), ["clock"], "{:#?}", verdict.findings);
 
@@ -119,7 +119,7 @@ async fn a_nats_that_cannot_be_reached_is_reported() {
     let by = |store: String| {
         let url = url.clone();
         let ops = ops(&server);
-        async move { Verdict::of(&[&url, "--ops", &ops, "--store", &store]).await }
+        async move { DoctorRun::of(&[&url, "--ops", &ops, "--store", &store]).await }
     };
 
     let there = by(format!("nats://127.0.0.1:{}", nats.port)).await;
@@ -150,7 +150,7 @@ async fn a_missing_data_folder_is_reported_and_an_existing_one_is_left_unchanged
     let by = |folder: String| {
         let url = server.url("");
         let ops = ops(&server);
-        async move { Verdict::of(&[&url, "--ops", &ops, "--data", &folder]).await }
+        async move { DoctorRun::of(&[&url, "--ops", &ops, "--data", &folder]).await }
     };
     by(folder.clone()).await.finding("fsync");
     assert_eq!(count(), before);

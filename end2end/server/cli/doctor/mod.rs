@@ -14,12 +14,12 @@ use crate::daemon;
 use crate::harness::Server;
 
 /// The exit code and the findings of a run.
-struct Verdict {
+struct DoctorRun {
     code: Option<i32>,
     findings: Vec<Value>,
 }
 
-impl Verdict {
+impl DoctorRun {
     /// Runs `fanfare doctor` with `arguments`.
     async fn of(arguments: &[&str]) -> Self {
         let ended = Client::run(&[&["doctor", "--json"], arguments].concat()).await;
@@ -86,7 +86,7 @@ async fn a_healthy_server_passes_every_check() {
     let ops = ops(&server);
     let folder = data.path().to_str().expect("text").to_owned();
 
-    let verdict = Verdict::of(&[&server.url(""), "--ops", &ops, "--data", &folder]).await;
+    let verdict = DoctorRun::of(&[&server.url(""), "--ops", &ops, "--data", &folder]).await;
     assert_eq!(verdict.code, Some(0), "{:#?}", verdict.findings);
     assert!(verdict.bad().is_empty(), "{:#?}", verdict.findings);
 
@@ -206,7 +206,7 @@ async fn a_url_without_fanfare_is_reported_and_ends_the_run() {
             "DNS",
         ),
     ] {
-        let verdict = Verdict::of(&[&url, "--ops-listen", "off"]).await;
+        let verdict = DoctorRun::of(&[&url, "--ops-listen", "off"]).await;
         assert_eq!(verdict.code, Some(1), "{url}: {:#?}", verdict.findings);
         assert_eq!(verdict.bad(), [check], "{url}: {:#?}", verdict.findings);
 
@@ -224,7 +224,7 @@ async fn a_server_that_requires_tokens_is_checked_with_one() {
 
     let url = server.url("");
     let ops = ops(&server);
-    let without = Verdict::of(&[&url, "--ops", &ops]).await;
+    let without = DoctorRun::of(&[&url, "--ops", &ops]).await;
     assert_eq!(without.code, Some(1));
     assert_eq!(without.bad(), ["websocket"]);
 
@@ -242,7 +242,7 @@ async fn a_server_that_requires_tokens_is_checked_with_one() {
     .await
     .stdout;
 
-    let with = Verdict::of(&[&url, "--ops", &ops, "--token", made.trim()]).await;
+    let with = DoctorRun::of(&[&url, "--ops", &ops, "--token", made.trim()]).await;
     assert_eq!(with.code, Some(0), "{:#?}", with.findings);
     assert!(with.bad().is_empty(), "{:#?}", with.findings);
     assert!(

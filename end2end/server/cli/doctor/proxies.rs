@@ -1,6 +1,6 @@
 //! Common faults of proxies, tested with real ones. Each is reported alone, with the line that fixes it.
 
-use super::{SMALL, Verdict, ops};
+use super::{DoctorRun, SMALL, ops};
 use crate::daemon::{self, Daemon};
 use crate::harness::Server;
 
@@ -44,11 +44,11 @@ async fn nginx(server: &Server, exchanged: (&str, &str)) -> Daemon {
 }
 
 /// Runs `fanfare doctor` on `server` behind such an nginx.
-async fn doctor_behind_nginx(server: &Server, exchanged: (&str, &str), more: &[&str]) -> Verdict {
+async fn doctor_behind_nginx(server: &Server, exchanged: (&str, &str), more: &[&str]) -> DoctorRun {
     let proxy = nginx(server, exchanged).await;
     let url = format!("http://{}", proxy.address);
     let ops = ops(server);
-    Verdict::of(&[&[url.as_str(), "--ops", &ops], more].concat()).await
+    DoctorRun::of(&[&[url.as_str(), "--ops", &ops], more].concat()).await
 }
 
 #[tokio::test]
@@ -184,7 +184,7 @@ async fn a_short_haproxy_tunnel_timeout_is_reported_and_the_suggested_line_fixes
 
         let proxy = daemon::haproxy(address, &site).await;
         let verdict =
-            Verdict::of(&[&format!("http://{}", proxy.address), "--ops", &ops(&server)]).await;
+            DoctorRun::of(&[&format!("http://{}", proxy.address), "--ops", &ops(&server)]).await;
 
         verdict.check("fanfare", "good", "through haproxy", "");
         verdict.check("silence", outcome, seen, fix);
@@ -217,7 +217,7 @@ async fn a_default_caddy_passes_every_check() {
     let proxy = daemon::caddy(address, &site).await;
 
     let verdict =
-        Verdict::of(&[&format!("http://{}", proxy.address), "--ops", &ops(&server)]).await;
+        DoctorRun::of(&[&format!("http://{}", proxy.address), "--ops", &ops(&server)]).await;
     assert_eq!(verdict.code, Some(0), "{:#?}", verdict.findings);
     assert!(verdict.bad().is_empty(), "{:#?}", verdict.findings);
 
