@@ -172,6 +172,7 @@ mod tests {
                 "{answer}"
             );
         }
+
         for answer in [
             "",
             "{}",

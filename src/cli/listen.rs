@@ -192,6 +192,7 @@ fn show(
         (Update::Message(publication), OutputFormat::Line(style)) => {
             let line = format::message(&publication, style);
             let is_named = are_several || matches!(room, RoomSelector::Pattern(_));
+
             return Some(if is_named {
                 format!("{} {line}", publication.room)
             } else {
@@ -219,6 +220,7 @@ fn show(
             let OutputFormat::Json = output else {
                 return None;
             };
+
             Push::Gap {
                 room: room.clone(),
                 after,
@@ -228,6 +230,7 @@ fn show(
             }
         }
     };
+
     Some(format::escape_json(&push.encode()) + "\n")
 }
 

@@ -84,6 +84,7 @@ impl fmt::Display for BodyError {
                     .map(|(_, name)| *name)
                     .collect::<Vec<_>>()
                     .join(" and ");
+
                 write!(
                     f,
                     "the message has {given}; allowed is only one of text, json and data"

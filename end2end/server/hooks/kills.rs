@@ -50,9 +50,11 @@ async fn publish_until_kill(server: &Server, round: usize) -> BTreeSet<String> {
 /// missing.
 fn check_order(frames: &[Value]) -> Vec<&Value> {
     let mut messages: Vec<&Value> = Vec::new();
+
     for frame in frames {
         assert_eq!(frame["type"], "message", "no message is lost: {frame}");
         let offset = frame["offset"].as_u64();
+
         // A repetition begins with the first message that the server did not know to be delivered.
         if messages
             .last()
@@ -67,6 +69,7 @@ fn check_order(frames: &[Value]) -> Vec<&Value> {
             messages.push(frame);
         }
     }
+
     messages
 }
 

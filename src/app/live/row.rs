@@ -289,6 +289,7 @@ mod tests {
             edited: None,
             seen_after: 0,
         };
+
         Row {
             id: 1,
             entry: Entry::Message(message),

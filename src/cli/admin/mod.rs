@@ -65,6 +65,7 @@ async fn execute(command: AdminCommand, api: &Api, is_json: bool) -> anyhow::Res
                         .await?
                 }
             };
+
             let sentence = format!("{} closed", kicked.kicked);
             print_answer(&kicked, &sentence, is_json)
         }
@@ -80,6 +81,7 @@ async fn execute(command: AdminCommand, api: &Api, is_json: bool) -> anyhow::Res
                 seconds: duration.map(|duration| duration.as_secs().max(1)),
                 reason,
             };
+
             let banned: Banned = api.post("bans", &request).await?;
             let sentence = format!("banned, {} closed", banned.kicked);
             print_answer(&banned, &sentence, is_json)
@@ -92,6 +94,7 @@ async fn execute(command: AdminCommand, api: &Api, is_json: bool) -> anyhow::Res
         AdminCommand::Delete { room, offset } => {
             let path = format!("rooms/{}/messages/{offset}", room.to_path_segment());
             let deleted: DeletedMessage = api.delete(&path, &()).await?;
+
             let sentence = if deleted.before {
                 "it was deleted before"
             } else {
@@ -102,6 +105,7 @@ async fn execute(command: AdminCommand, api: &Api, is_json: bool) -> anyhow::Res
         AdminCommand::Close { room, reason } => {
             let path = format!("rooms/{}/close", room.to_path_segment());
             let closed: RoomClosure = api.post(&path, &CloseRequest { reason }).await?;
+
             let sentence = format!("closed, with {} in it", closed.kicked);
             print_answer(&closed, &sentence, is_json)
         }
@@ -110,6 +114,7 @@ async fn execute(command: AdminCommand, api: &Api, is_json: bool) -> anyhow::Res
                 end: true,
                 ..RoomLifeRequest::default()
             };
+
             let life: RoomLife = api.patch(&room_path(&room), &request).await?;
             print_answer(&life, "ended", is_json)
         }
@@ -120,6 +125,7 @@ async fn execute(command: AdminCommand, api: &Api, is_json: bool) -> anyhow::Res
         AdminCommand::SetRoom { room, life } => {
             let request = RoomLifeRequest::from(life);
             let life: RoomLife = api.patch(&room_path(&room), &request).await?;
+
             let sentence = match (life.expiry, life.expires_at) {
                 (RoomExpiry::At(at), _) => format!("expires at {}", utc(at)),
                 (_, Some(at)) => format!("expires at {}, unless it is used", utc(at)),

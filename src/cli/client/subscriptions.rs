@@ -116,6 +116,7 @@ impl SocketSubscriptions {
                 if !retry {
                     bail!("cannot read {room}: {message}");
                 }
+
                 socket.reconnect_after(RETRY_PAUSE);
             }
             // A pattern goes on without a room that was deleted, or from which the client is banned.
@@ -135,6 +136,7 @@ impl SocketSubscriptions {
             }
             _ => {}
         }
+
         Ok(self.updates(push))
     }
 

@@ -43,6 +43,7 @@ impl SendReport {
     /// Records the outcome of a message.
     pub(super) fn settled(&mut self, settled: Settled) {
         let Settled { id, key, outcome } = settled;
+
         match outcome {
             SendOutcome::Stored { offset, duplicate } => {
                 if self.prints_acks && self.unprinted.is_none() {
@@ -52,13 +53,16 @@ impl SendReport {
                         offset,
                         duplicate,
                     };
+
                     let line = format::escape_json(&ack.encode()) + "\n";
                     self.unprinted = output::print(line).err();
                 }
+
                 if offset < self.newest.1 {
                     // The server refused messages temporarily while others were in flight.
                     self.failed(id, "it is stored, but after a later one");
                 }
+
                 self.newest.1 = self.newest.1.max(offset);
             }
             SendOutcome::Refused { message, .. } => self.failed(id, &message),

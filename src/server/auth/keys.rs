@@ -407,6 +407,7 @@ impl Jwk {
                 ),
                 _ => return None,
             };
+
         Some((algorithms, key.ok()?))
     }
 

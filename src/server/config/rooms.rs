@@ -139,6 +139,7 @@ fn selector(raw: &RawRoomRule, reject: &mut impl FnMut(String)) -> Option<RoomSe
 /// Reads the rule for `rooms`.
 fn rule(raw: &RawRoomRule, rooms: RoomSelector, reject: &mut impl FnMut(String)) -> RoomRule {
     let mut rule = RoomRule::new(rooms);
+
     for (key, text) in &raw.values {
         let value = &mut RuleValue { key, text, reject };
         match key.as_str() {
@@ -157,6 +158,7 @@ fn rule(raw: &RawRoomRule, rooms: RoomSelector, reject: &mut impl FnMut(String))
             )),
         }
     }
+
     rule
 }
 

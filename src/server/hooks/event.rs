@@ -174,9 +174,11 @@ impl EventQueue {
         if !self.wanted.contains(&event) {
             return;
         }
+
         if self.waiting.len() == MAX_WAITING {
             self.waiting.pop_front();
         }
+
         self.waiting.push_back(EventFrame {
             kind: event.as_str(),
             room: room.clone(),

@@ -266,6 +266,7 @@ mod tests {
         ] {
             assert_eq!(coding(accept), chosen, "{accept}");
         }
+
         assert_eq!(content_coding(&HeaderMap::new(), CODINGS), None);
     }
 

@@ -428,6 +428,7 @@ impl SendBuffer {
                     count,
                     reason,
                 };
+
                 // Even if the connection is closing: the gap belongs to the log.
                 self.dialect().encode_into(&gap, &mut self.queue);
             }

@@ -277,14 +277,14 @@ fn push_results(
     match result {
         Ok(stored) => {
             for (key, stored) in keys.into_iter().zip(stored) {
-                if let Some(key) = key {
-                    state.send_buffer.push_event(&Push::Ack {
-                        room: room.clone(),
-                        key,
-                        offset: stored.offset(),
-                        duplicate: matches!(stored, Stored::Duplicate { .. }),
-                    });
-                }
+                let Some(key) = key else { continue };
+
+                state.send_buffer.push_event(&Push::Ack {
+                    room: room.clone(),
+                    key,
+                    offset: stored.offset(),
+                    duplicate: matches!(stored, Stored::Duplicate { .. }),
+                });
             }
         }
         Err(error @ StoreError::RoomClosed) => {

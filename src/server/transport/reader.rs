@@ -302,6 +302,7 @@ fn push_answer(send_buffer: &mut SendBuffer, answer: SessionAction) {
             if let Push::Error { code, .. } = push {
                 metrics::count_frame_error(code);
             }
+
             send_buffer.push_event(&push);
         }
         SessionAction::Pong(payload) => send_buffer.push(Opcode::Pong, &payload),
@@ -465,6 +466,7 @@ fn set_state(
     state: Option<Json>,
 ) {
     let room = connection.lock().subscriptions.room(&name).cloned();
+
     let (code, message) = match room {
         Some(room) if room.rules().has_presence() => {
             return connection.hub.set_state(&room, id, state);
@@ -480,6 +482,7 @@ fn set_state(
             (ErrorCode::NotSubscribed, message)
         }
     };
+
     connection.send_error(code, message, name.into());
 }
 
@@ -494,10 +497,12 @@ fn renew_token(
     let verified = authenticator
         .verifier()
         .principal(Some(token.reveal()), unix_time().as_secs());
+
     match verified {
         Err(error) if authenticator.may_lack_key(&error) => {
             let (connection, authenticator) = (connection.clone(), authenticator.clone());
             let id = id.clone();
+
             tokio::spawn(async move {
                 let now = || unix_time().as_secs();
                 let verified = authenticator.principal(Some(token.reveal()), now).await;

@@ -65,6 +65,7 @@ async fn connections_of(
         room: route.room.clone(),
         ..ConnectionFilter::default()
     };
+
     if let Ok(address) = route.who.parse() {
         filter.address = Some(address);
     } else if !route.who.is_empty() {
@@ -74,6 +75,7 @@ async fn connections_of(
         };
         filter.id = Some(id);
     }
+
     connections::list(state, operator, &filter, route.after, MAX_ROWS).await
 }
 

@@ -395,20 +395,18 @@ async fn accept(
     failures: &mut LogLimit,
 ) -> (TcpStream, SocketAddr) {
     loop {
-        match listener.accept().await {
+        let error = match listener.accept().await {
             Ok(accepted) => return accepted,
+            Err(error) => error,
+        };
+        if let ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset = error.kind() {
             // The client has closed the connection before it was accepted.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset
-                ) => {}
-            Err(error) => {
-                if let Some(failures) = failures.count(clock.now()) {
-                    warn!(%error, failures, "could not accept connections");
-                }
-                tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
-            }
+            continue;
         }
+
+        if let Some(failures) = failures.count(clock.now()) {
+            warn!(%error, failures, "could not accept connections");
+        }
+        tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
     }
 }

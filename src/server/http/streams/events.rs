@@ -60,6 +60,7 @@ pub(super) fn events(
         heartbeat,
         is_first: true,
     };
+
     stream::unfold(Some(events), |events| async {
         let mut events = events?;
         let (bytes, is_last) = events.next().await?;

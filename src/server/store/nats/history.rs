@@ -294,6 +294,7 @@ mod tests {
             let draft = Draft::text(UserId::guest(0), None, "");
             let mut entry = StreamEntry::new(&draft, 7, PublishId { node: 1, number: 1 });
             entry.seen = seen.map(Offset);
+
             Record {
                 offset: *offset,
                 entry,
@@ -301,12 +302,14 @@ mod tests {
                 stored_at: 7,
             }
         };
+
         let frames = frames(
             &RoomName::lobby(),
             &Epoch::new(1),
             records.iter().map(record).collect(),
             start,
         );
+
         frames.iter().map(|frame| frame.prev().0).collect()
     }
 

@@ -395,6 +395,7 @@ impl Streams {
             num_replicas: 1,
             ..pull::Config::default()
         };
+
         let consumer = self.rooms.create_consumer(config).await;
         consumer.map_err(NatsError::request)
     }

@@ -539,14 +539,17 @@ impl Batch<'_> {
                 }
                 None => retention::trim(self.connection, row, &self.key_limits, self.now),
             };
+
             if trimmed.is_err() {
                 self.damage.suspect = Some(row.id);
             }
             trimmed?;
+
             if row.gone > gone {
                 row.save(self.connection)?;
             }
         }
+
         Ok(self.changes)
     }
 }

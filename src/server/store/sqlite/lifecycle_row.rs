@@ -20,12 +20,14 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<HashMap<i64, Lif
     let mut select = connection.prepare(
         "SELECT room, content_type, ttl, expires_at, is_closed, writer_seq, used FROM lifecycles",
     )?;
+
     let lifecycles = select.query_map([], |row| {
         let settings = RoomSettings {
             content_type: row.get(1)?,
             ttl: row.get(2)?,
             expires_at: row.get(3)?,
         };
+
         let lifecycle = Lifecycle {
             settings: Some(settings).filter(|settings| *settings != RoomSettings::default()),
             is_closed: row.get(4)?,
@@ -34,6 +36,7 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<HashMap<i64, Lif
         };
         Ok((row.get(0)?, lifecycle))
     })?;
+
     lifecycles.collect()
 }
 

@@ -55,11 +55,14 @@ impl Readers {
         rooms: &[RoomSelector],
         after: Offset,
     ) -> impl Future<Output = Result<Option<u64>, StoreError>> + Send + 'static {
-        let (pool, rooms) = (self.0.clone(), rooms.to_vec());
+        let pool = self.0.clone();
+        let rooms = rooms.to_vec();
+
         async move {
             let count = move |pool: &ReaderPool, connection: &Connection| {
                 let snapshot = connection.unchecked_transaction()?;
                 let mut count = Some(0);
+
                 for (_, row) in due_rooms(&pool.index, &rooms, after) {
                     let Some(row) = committed(&snapshot, row)? else {
                         continue;
@@ -70,6 +73,7 @@ impl Readers {
                 }
                 Ok(count)
             };
+
             pool.read(count).await
         }
     }

@@ -381,9 +381,11 @@ impl Store for SqliteStore {
     ) -> StoreFuture<Vec<StoredRoom>> {
         let is_selected = |room: &RoomName, row: &RoomRow| row.is_known() && filter(room);
         let rooms = self.index.list(pattern, after, limit, is_selected);
+
         let summary = |(room, row): (RoomName, RoomRow)| {
             let lifecycle = self.index.lifecycle(&room).unwrap_or_default();
             let used = lifecycle.used.max(row.clock);
+
             StoredRoom {
                 room,
                 first: Offset(row.first),
@@ -393,6 +395,7 @@ impl Store for SqliteStore {
                 expires_at: row.limits.expires_at(used, self.clock.now(), now_millis()),
             }
         };
+
         ready(Ok(rooms.into_iter().map(summary).collect())).boxed()
     }
 

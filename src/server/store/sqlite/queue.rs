@@ -147,6 +147,7 @@ impl Write {
             #[cfg(test)]
             Self::Fault => {}
         }
+
         Ok(())
     }
 
@@ -164,6 +165,7 @@ impl Write {
             }
             changes.push(finished);
         };
+
         match self {
             Self::Append(mut append) => {
                 let result = append.take_result(failure);

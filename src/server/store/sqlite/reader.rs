@@ -115,6 +115,7 @@ impl Readers {
     ) -> impl Future<Output = Result<Option<u64>, StoreError>> + Send + 'static {
         let shared = self.0.clone();
         let room = room.clone();
+
         async move {
             let Some(row) = shared.index.row(&room) else {
                 return Ok(None);
@@ -129,6 +130,7 @@ impl Readers {
                     count => count,
                 }
             };
+
             shared.read(count).await
         }
     }

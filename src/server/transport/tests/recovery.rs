@@ -63,6 +63,7 @@ fn step() -> impl Strategy<Value = RecoveryStep> {
         1 => Just(SubscribeFrom::Oldest),
         1 => Just(SubscribeFrom::Newest),
     ];
+
     prop_oneof![
         8 => (0..ROOMS.len(), 1u8..6).prop_map(|(room, count)| RecoveryStep::Publish(room, count)),
         8 => (client.clone(), 1usize..1500).prop_map(|(client, bytes)| RecoveryStep::Read(client, bytes)),
@@ -204,10 +205,12 @@ impl ModelServer {
                 Hub::unlimited(store.expect("opened"), ring, RunClock::new())
             }
         };
+
         tokio::spawn({
             let hub = hub.clone();
             async move { hub.run().await }
         });
+
         hub
     }
 
