@@ -1,4 +1,4 @@
-// What people say and call themselves is text, whatever it looks like: in the page as the server renders it.
+// Messages and names are shown as text, never as markup: in the page as the server renders it.
 
 import { type Page } from '@playwright/test';
 

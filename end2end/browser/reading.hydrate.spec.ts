@@ -64,7 +64,7 @@ test('messages that left a long log come back when one scrolls up', async ({ vis
   await expect(texts(page).last()).toHaveText('line 2300');
 });
 
-test('whoever reads back is told how much is new, and comes back with one button', async ({ visit, server }) => {
+test('a reader above the end sees the number of new messages, and returns with one button', async ({ visit, server }) => {
   const room = freshRoom();
   await lines(server, room, 100);
   const page = await live(await visit(room));

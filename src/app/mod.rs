@@ -43,7 +43,7 @@
 //!                             └─ TokenRenewal, before the token expires ─ Command::Token ─ the open WebSocket
 //! ```
 //!
-//! Where names are verified, a connection needs a token, unless a proxy has named the user. The token comes from the fragment
+//! If names are verified, a connection needs a token, unless a proxy has named the user. The token comes from the fragment
 //! of a link, from the field of `SignInForm`, or from the endpoint that the settings name, and is stored for the tab. With an
 //! endpoint, `live::token_renewal` requests a new token before the old one expires and sends it on the open connection, so
 //! no message is missed. Without one, the server ends the connection when the token expires, and `SignInForm` opens.

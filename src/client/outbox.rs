@@ -119,7 +119,7 @@ pub struct Settled {
 pub enum SendOutcome {
     /// The message is stored.
     Stored {
-        /// Its position.
+        /// The position of the message.
         offset: Offset,
         /// True if an earlier attempt had stored it.
         duplicate: bool,

@@ -93,7 +93,7 @@ pub struct RoomLifeRequest {
     /// The media type of its content. A room that began with a message becomes a stream, which keeps all messages.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
-    /// Its expiry, which replaces the one that it has.
+    /// The new expiry of the room.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expiry: Option<RoomExpiry>,
     /// True ends the room: it accepts no more messages, for ever.
@@ -121,7 +121,7 @@ pub struct RoomLife {
     pub room: RoomName,
     /// The media type of a stream; null for a room that began with a message.
     pub content_type: Option<String>,
-    /// Its own expiry.
+    /// The expiry of the room itself; a rule of the settings file may set another.
     pub expiry: RoomExpiry,
     /// The time at which it expires if it is not used until then, in milliseconds since 1970 UTC; null if it does not.
     pub expires_at: Option<u64>,

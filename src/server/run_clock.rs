@@ -7,7 +7,7 @@
 //! # Invariants
 //!
 //! - Time never goes back, and all readers of the clock read the same time.
-//! - A pause counts for at most one [`TICK`], whichever task runs first after it.
+//! - A pause counts for at most one [`TICK`], in any order of the tasks after it.
 //!
 //! The expiry of tokens is absolute and does not use this clock; the store's clock measures the age of messages.
 

@@ -3,7 +3,7 @@
 //! Each message is an entry of its own, so that two tabs of a room do not overwrite each other's. The name of an
 //! entry begins with the time of its message, so the names sort in the order of sending.
 //!
-//! Where names are verified, an entry belongs to its user. Another user of the same browser never sends it.
+//! If names are verified, an entry belongs to its user. Another user of the same browser never sends it.
 //!
 //! An entry contains the position in the log at the time of its message. A page that finds entries reads the log from
 //! there before it sends them again, to detect earlier attempts that were stored.

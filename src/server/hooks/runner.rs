@@ -141,7 +141,7 @@ impl HookRunner {
         }
     }
 
-    /// Delivers messages until the server stops, whenever this node has the lease.
+    /// Delivers messages while this node has the lease, until the server stops.
     pub(super) async fn run(mut self) {
         while self.wait_for_lease().await {
             if self.try_open().await {

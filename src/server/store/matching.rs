@@ -71,7 +71,7 @@ pub struct StoredRoom {
     pub head: Offset,
     /// The number of messages that are kept; `None` if the store does not know it.
     pub count: Option<u64>,
-    /// Its state besides its messages.
+    /// The state of the room besides its messages.
     pub lifecycle: Lifecycle,
     /// The time at which it expires if it is not used until then, in milliseconds since 1970 UTC; `None` if it does not.
     pub expires_at: Option<u64>,

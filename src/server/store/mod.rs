@@ -176,14 +176,14 @@ pub enum Stored {
     Duplicate {
         /// The offset of that message.
         offset: Offset,
-        /// Its time, in milliseconds since 1970 UTC.
+        /// The time of that message, in milliseconds since 1970 UTC.
         at: u64,
     },
     /// A new message that another node removed, with its room or by a limit, before this node received it.
     Removed {
-        /// Its offset.
+        /// The offset of the message.
         offset: Offset,
-        /// Its time, in milliseconds since 1970 UTC.
+        /// The time of the message, in milliseconds since 1970 UTC.
         at: u64,
     },
 }
@@ -271,7 +271,7 @@ impl Health {
 pub struct DatabaseCopy {
     /// The copy, positioned at its start.
     pub file: std::fs::File,
-    /// Its size.
+    /// The size of the copy.
     pub bytes: u64,
 }
 

@@ -11,9 +11,9 @@ pub(super) const MAX_REMEMBERED: u64 = 10_000;
 /// The first message of a run: the following trimmed messages of the room have the following offsets and numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TrimmedRun {
-    /// Its offset.
+    /// The offset of the message.
     pub(super) offset: u64,
-    /// Its number in the room, from 1.
+    /// The number of the message in the room, from 1.
     pub(super) number: u64,
 }
 

@@ -103,7 +103,7 @@ pub(super) async fn stream(
 ///
 /// The messages of all rooms, and of all rooms that the patterns match, in the order of their offsets, as in a stream of
 /// one room. The `id` of an event is a position in all of them, so `after`, `epoch` and `Last-Event-ID` are those of the
-/// last event, whatever its room is. If one of the rooms cannot be read, the whole request is refused.
+/// last event of any room. If one of the rooms cannot be read, the whole request is refused.
 #[utoipa::path(
     get,
     path = "/api/v1/stream",

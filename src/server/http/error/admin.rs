@@ -25,21 +25,21 @@ pub(in crate::server::http) enum AdminError {
     /// The connection does not exist.
     #[error("there is no connection {number}, or none that you administer")]
     NoConnection {
-        /// Its number.
+        /// The number of the connection.
         number: u64,
     },
     /// The room does not exist.
     #[error("there is no room {room}: nobody has created it or published in it, or it has expired")]
     NoRoom {
-        /// Its name.
+        /// The name of the room.
         room: RoomName,
     },
     /// The message does not exist.
     #[error("there is no message {offset} in {room}, or it is no longer kept")]
     NoMessage {
-        /// Its room.
+        /// The room of the message.
         room: RoomName,
-        /// Its offset.
+        /// The offset of the message.
         offset: Offset,
     },
     /// The limit of bans is reached.

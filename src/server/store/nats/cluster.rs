@@ -7,7 +7,7 @@
 //!
 //! The second stream keeps the newest version of each rule without expiry. A command is a message of the first stream,
 //! which every node consumes, so a node that was disconnected receives it later. Each rule is followed by an empty
-//! command; on receiving it, every node reads the rules that it does not have yet. A node also reads them whenever it
+//! command; on receiving it, every node reads the rules that it does not have yet. A node also reads them each time it
 //! starts to consume the stream again.
 
 use std::sync::{Arc, OnceLock};

@@ -10,8 +10,8 @@
 //!   `prev` is the value in the message itself if the message began the room, otherwise the number before it: a
 //!   client that has received less may have missed a message.
 //! - A deleted message leaves a tombstone, which every node puts in its place ([`tombstones`], [`publisher`]).
-//! - A key is a `Nats-Msg-Id`, so a message is stored once, on whichever node it arrives, within the duplicate window
-//!   of the stream.
+//! - A key is a `Nats-Msg-Id`, so a message that arrives at several nodes is stored once, within the duplicate window of
+//!   the stream.
 //! - A room waits only for its own responses from NATS, never for those of other rooms ([`room_queues`]).
 //! - A batch is stored without a gap, but it may be stored only in part ([`publisher`]).
 //! - The life of a room is part of its messages, so the order of the stream is also the order of its creation, its end and

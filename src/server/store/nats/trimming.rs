@@ -54,7 +54,7 @@ pub(super) struct Trimmer {
 }
 
 impl Trimmer {
-    /// Trims rooms whenever this node has the lease, until dropped.
+    /// Trims rooms while this node has the lease, until dropped.
     pub(super) async fn run(self) {
         futures::join!(self.keep_lease(), self.trim_due_rooms());
     }

@@ -2,7 +2,7 @@
 //!
 //! A page is filled in two steps. First the sequence is read from the start of the page: if many of its messages match,
 //! this fills the page at little cost. The number of messages that it reads is limited. If few match, each of the
-//! matching rooms is read through the index, which costs a few reads per room, whatever lies between.
+//! matching rooms is read through the index, which costs a few reads per room, for any number of messages in between.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;

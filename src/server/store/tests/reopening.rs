@@ -470,7 +470,7 @@ fn the_journal_of_another_program_is_left_alone() {
 }
 
 #[test]
-fn a_database_is_opened_once_under_whatever_name() {
+fn a_database_is_opened_once_under_any_name() {
     let folder = Folder::new();
     let link = folder.0.path().join("link.db");
     symlink(folder.database(), &link).expect("linked");

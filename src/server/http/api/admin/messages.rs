@@ -16,7 +16,7 @@ use crate::server::store::Deleted;
 
 /// Delete a message.
 ///
-/// Its offset, sender and key stay: no reader sees a gap, and a repeated publish is still recognised. In history, in
+/// The offset, the sender and the key stay: no reader sees a gap, and a repeated publish is still recognised. In history, in
 /// streams and during catch-up it is a message with `deleted: true` and no text; connected clients get a `deleted`.
 #[utoipa::path(
     delete,

@@ -81,7 +81,7 @@ pub(super) async fn change(
 
 /// Delete a room with all its messages.
 ///
-/// Its subscriptions end with `room_deleted`. A later room of the same name begins with larger offsets.
+/// All subscriptions to the room end with `room_deleted`. A later room of the same name begins with larger offsets.
 #[utoipa::path(
     delete,
     path = "/api/v1/admin/rooms/{room}",
