@@ -318,8 +318,8 @@ mod tests {
         let whole = [(4, None), (5, Some(4)), (6, Some(5)), (9, Some(6))];
         assert_eq!(prevs(&whole, 2), [2, 4, 5, 6]);
 
-        let holey = [(4, None), (6, Some(5)), (9, Some(6))];
-        assert_eq!(prevs(&holey, 2), [2, 5, 6]);
+        let with_gaps = [(4, None), (6, Some(5)), (9, Some(6))];
+        assert_eq!(prevs(&with_gaps, 2), [2, 5, 6]);
 
         let seen_later = [(4, None), (6, Some(4)), (9, Some(5))];
         assert_eq!(prevs(&seen_later, 2), [2, 5, 6], "a later entry names 5");

@@ -43,6 +43,7 @@ mod recent_messages;
 mod room_life;
 mod room_queues;
 mod room_state;
+mod room_tasks;
 mod room_writer;
 mod rooms;
 mod streams;
@@ -144,9 +145,11 @@ impl NatsStore {
         tasks.spawn(guarded(health(), "bus", bus_task));
         tasks.spawn(guarded(health(), "signal", signal_task));
         tasks.spawn(guarded(health(), "rule", rules.clone().run(received)));
-        tasks.spawn(guarded(health(), "saving", rooms.clone().save_lives()));
-        tasks.spawn(guarded(health(), "expiry", rooms.clone().load_expiring()));
-        let missed = rooms.clone().read_missed_events();
+        let saving = room_tasks::save_lives(rooms.clone());
+        tasks.spawn(guarded(health(), "saving", saving));
+        let expiry = room_tasks::load_expiring(rooms.clone());
+        tasks.spawn(guarded(health(), "expiry", expiry));
+        let missed = room_tasks::read_missed_events(rooms.clone());
         tasks.spawn(guarded(health(), "missed events", missed));
         tasks.spawn(guarded(health(), "trimming", trimmer.run()));
 

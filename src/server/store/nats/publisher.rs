@@ -533,7 +533,7 @@ impl Publisher {
 
         let ack = self.streams().send(subject, tombstone).await?.await?;
         if !ack.duplicate {
-            let missed = self.rooms.wait_for_hole(ack.sequence);
+            let missed = self.rooms.wait_for_missed(ack.sequence);
             pending.delivered(missed).await?;
         }
         self.writer.mark_removal(room, sequence, &entry).await?;

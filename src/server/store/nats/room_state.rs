@@ -240,12 +240,12 @@ impl NatsRoomState {
         sequence > head.max(self.life.applied)
     }
 
-    /// Applies `record`, a new message or any tombstone, and returns the changes. `hole` is the newest number of the stream
-    /// that the consumer did not receive.
+    /// Applies `record`, a new message or any tombstone, and returns the changes. `newest_missed` is the newest number of the
+    /// stream that the consumer did not receive.
     pub(super) fn apply(
         &mut self,
         mut record: Record,
-        hole: u64,
+        newest_missed: u64,
         epoch: Epoch,
         quota: CacheQuota,
     ) -> Vec<LogChange> {
@@ -280,8 +280,8 @@ impl NatsRoomState {
             }
         }
 
-        let prev = if hole > head.max(self.opened_at) {
-            hole.min(offset - 1)
+        let prev = if newest_missed > head.max(self.opened_at) {
+            newest_missed.min(offset - 1)
         } else {
             head
         };

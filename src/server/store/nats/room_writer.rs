@@ -138,7 +138,7 @@ impl RoomWriter {
             return Ok(Stored::Duplicate { offset, at });
         }
 
-        let missed = self.rooms.wait_for_hole(ack.sequence);
+        let missed = self.rooms.wait_for_missed(ack.sequence);
         match pending.delivered(missed).await? {
             DeliveryOutcome::Message(frame) => Ok(Stored::New(frame)),
             DeliveryOutcome::Removed => {
@@ -401,7 +401,7 @@ impl RoomWriter {
             let sent = self.publish_runs(room, messages, after, &mut acked).await;
             for (pending, ack) in acked {
                 if drafts.is_empty() {
-                    let missed = self.rooms.wait_for_hole(ack.sequence);
+                    let missed = self.rooms.wait_for_missed(ack.sequence);
                     pending.delivered(missed).await?;
                 } else {
                     stored.push(self.confirm(room, at, pending, ack).await?);

@@ -12,11 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::message::StreamMessage;
-use futures::{StreamExt, TryStreamExt, stream};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::{sleep, timeout};
-use tracing::debug;
 
 use super::codec::{PublishId, Record};
 use super::connection::{NatsError, REQUEST_TIMEOUT};
@@ -36,10 +34,6 @@ use crate::server::store::{Bounds, Lifecycle, now_millis};
 
 /// The time between two saves of the life of a room, unless it must be saved at once.
 const SAVE_INTERVAL: Duration = Duration::from_millis(100);
-/// The pause before lives are read again after a failure.
-const LOAD_AGAIN: Duration = Duration::from_secs(1);
-/// The maximum number of lives that are saved or read at the same time.
-const SAVES_AT_ONCE: usize = 16;
 
 /// The open rooms. See the [module docs](self).
 #[derive(Debug)]
@@ -52,13 +46,13 @@ pub(super) struct NatsRooms {
     /// The last processed number of the stream, for tasks that wait for one.
     reached: watch::Sender<u64>,
     /// The newest number that the consumer did not receive, for tasks that wait for a message.
-    hole: watch::Sender<u64>,
+    missed: watch::Sender<u64>,
     /// The rooms whose lives must be saved.
     unsaved: Mutex<HashSet<RoomName>>,
     /// A notification that is sent when a room is added to `unsaved`.
-    has_unsaved: Notify,
+    unsaved_added: Notify,
     /// A notification that is sent when the consumer has not received some numbers of the stream.
-    has_hole: Notify,
+    events_missed: Notify,
 }
 
 #[derive(Debug)]
@@ -69,13 +63,13 @@ struct OpenRooms {
     /// The last number of the stream that the consumer has processed.
     position: u64,
     /// The newest number that the consumer did not receive.
-    hole: u64,
+    newest_missed: u64,
     /// The number of the stream after which the consumer has missed events that were not read yet; `None` if there are none.
     missed_after: Option<u64>,
     /// The rooms that expire, by subject token, each with a time before which it does not: in milliseconds since 1970 UTC.
     expiring: HashMap<String, u64>,
     /// The rooms that this node trims; `None` while another node does.
-    trimmed: Option<TrimSchedule>,
+    trim_schedule: Option<TrimSchedule>,
 }
 
 impl OpenRooms {
@@ -100,10 +94,10 @@ impl NatsRooms {
             open: HashMap::new(),
             watched: WatchedPatterns::default(),
             position,
-            hole: 0,
+            newest_missed: 0,
             missed_after: None,
             expiring: HashMap::new(),
-            trimmed: None,
+            trim_schedule: None,
         };
 
         Self {
@@ -112,10 +106,10 @@ impl NatsRooms {
             changes,
             inner: Mutex::new(inner),
             reached: watch::Sender::new(position),
-            hole: watch::Sender::new(0),
+            missed: watch::Sender::new(0),
             unsaved: Mutex::default(),
-            has_unsaved: Notify::new(),
-            has_hole: Notify::new(),
+            unsaved_added: Notify::new(),
+            events_missed: Notify::new(),
         }
     }
 
@@ -248,7 +242,7 @@ impl NatsRooms {
 
     /// Returns true if the consumer has received everything after `position` of the stream.
     pub(super) fn has_all_since(&self, position: u64) -> bool {
-        self.inner.lock().hole <= position
+        self.inner.lock().newest_missed <= position
     }
 
     /// Saves the life of `room`, which must be open.
@@ -261,162 +255,71 @@ impl NatsRooms {
     /// Saves the life of `room` soon. If the node stops before, the next one that opens the room derives it from the messages.
     pub(super) fn save_later(&self, room: &RoomName) {
         self.unsaved.lock().insert(room.clone());
-        self.has_unsaved.notify_one();
+        self.unsaved_added.notify_one();
     }
 
-    /// Saves the lives of rooms at intervals, until dropped.
-    pub(super) async fn save_lives(self: Arc<Self>) {
+    /// Waits until a room is added to those whose lives must be saved, and takes all of them a [`SAVE_INTERVAL`] later.
+    pub(super) async fn take_unsaved(&self) -> HashSet<RoomName> {
+        self.unsaved_added.notified().await;
+        sleep(SAVE_INTERVAL).await;
+        std::mem::take(&mut *self.unsaved.lock())
+    }
+
+    /// Waits until the consumer has missed events. Returns the number of the stream after which it did.
+    pub(super) async fn next_missed_events(&self) -> u64 {
         loop {
-            self.has_unsaved.notified().await;
-            sleep(SAVE_INTERVAL).await;
-
-            let rooms = std::mem::take(&mut *self.unsaved.lock());
-            let saves = rooms.into_iter().map(|room| {
-                let rooms = &self;
-                async move {
-                    match rooms.save(&room).await {
-                        // A room that was released is saved when it is opened again.
-                        Ok(()) | Err(NatsError::NotOpen) => {}
-                        Err(error) => {
-                            debug!(%room, %error, "could not save the state of a room; trying again");
-                            rooms.save_later(&room);
-                        }
-                    }
-                }
-            });
-            let mut saves = stream::iter(saves).buffer_unordered(SAVES_AT_ONCE);
-            while saves.next().await.is_some() {}
+            self.events_missed.notified().await;
+            if let Some(after) = self.inner.lock().missed_after.take() {
+                return after;
+            }
         }
     }
 
-    /// Loads the rooms that expire: they must be deleted even if nobody uses them again.
-    pub(super) async fn load_expiring(self: Arc<Self>) {
-        while let Err(error) = self.load_expiring_once().await {
-            debug!(%error, "could not read which rooms expire; trying again");
-            sleep(LOAD_AGAIN).await;
-        }
+    /// Returns the rooms that are kept open.
+    pub(super) fn kept(&self) -> Vec<RoomName> {
+        let inner = self.inner.lock();
+        let kept = inner.open.values().filter(|room| room.is_kept);
+        kept.map(|room| room.name().clone()).collect()
     }
 
-    async fn load_expiring_once(&self) -> Result<(), NatsError> {
-        if self.limits.has_expiry_rules() {
-            self.load_ruled_rooms().await?;
-        }
-
-        let rooms = self.streams.heads.rooms_with_life().await?;
-        let loads = rooms.into_iter().map(|room| async move {
-            let Some(life) = self.streams.heads.read_saved_life(&room).await? else {
-                return Ok(());
-            };
-            // A node that started with limits may have set them just after they were removed.
-            if life.lifecycle.is_created() {
-                self.streams.remove_limits().await?;
-            }
-            let limits = self.limits.of(&room, &life.lifecycle);
-            if let Some(at) = life.expires_at(&limits) {
-                let mut inner = self.inner.lock();
-                inner.expiring.entry(token(&room)).or_insert(at);
-            }
-            Ok::<_, NatsError>(())
-        });
-        stream::iter(loads)
-            .buffer_unordered(SAVES_AT_ONCE)
-            .try_collect()
-            .await
+    /// Returns true if a pattern is watched.
+    pub(super) fn has_watchers(&self) -> bool {
+        !self.inner.lock().watched.is_empty()
     }
 
-    /// Loads the rooms with messages that expire by a rule. Their time is read when they are first checked.
-    async fn load_ruled_rooms(&self) -> Result<(), NatsError> {
-        let mut subjects = self.streams.room_subjects().await?;
-        while let Some((subject, _)) = subjects.try_next().await.map_err(NatsError::request)? {
-            if let Some(StreamSubject::Message(token)) = self.streams.subjects.parse(&subject)
-                && self.rule_expiry(token).is_some()
-            {
-                let mut inner = self.inner.lock();
-                inner.expiring.entry(token.to_owned()).or_insert(0);
-            }
-        }
-        Ok(())
+    /// Returns those of `rooms` that a watched pattern matches and that are not kept open.
+    pub(super) fn only_watched(&self, mut rooms: Vec<RoomName>) -> Vec<RoomName> {
+        let inner = self.inner.lock();
+        let is_kept = |room: &RoomName| {
+            let open = inner.open.get(&token(room));
+            open.is_some_and(|room| room.is_kept)
+        };
+        rooms.retain(|room| inner.watched.is_watched(room) && !is_kept(room));
+        rooms
     }
 
     /// Returns the time without use, in milliseconds, after which a rule deletes the room with `token`.
-    fn rule_expiry(&self, token: &str) -> Option<u64> {
+    pub(super) fn rule_expiry(&self, token: &str) -> Option<u64> {
         let room = room_of(token)?;
         self.limits.of(&room, &Lifecycle::default()).idle
     }
 
-    /// Reads the lives of rooms again whenever the consumer has missed some numbers of the stream, until dropped.
-    pub(super) async fn read_missed_events(self: Arc<Self>) {
-        loop {
-            self.has_hole.notified().await;
-            let Some(after) = self.inner.lock().missed_after.take() else {
-                continue;
-            };
-            while let Err(error) = self.read_events_after(after).await {
-                debug!(%error, "could not read what happened to the rooms; trying again");
-                sleep(LOAD_AGAIN).await;
-            }
-        }
-    }
-
-    /// Sends the events after number `after` of the stream that the consumer has missed.
-    async fn read_events_after(self: &Arc<Self>, after: u64) -> Result<(), NatsError> {
-        let kept: Vec<RoomName> = {
-            let inner = self.inner.lock();
-            let kept = inner.open.values().filter(|room| room.is_kept);
-            kept.map(|room| room.name().clone()).collect()
-        };
-        let reads = kept
-            .into_iter()
-            .map(|room| async move { self.begin(&room).load_missed_events().await });
-        let () = stream::iter(reads)
-            .buffer_unordered(SAVES_AT_ONCE)
-            .try_collect()
-            .await?;
-
-        if !self.inner.lock().watched.is_empty() {
-            self.read_watched_ends(after).await?;
-        }
-        Ok(())
-    }
-
-    /// Sends the ends of rooms after number `after` of the stream that are not open and that a pattern matches.
-    async fn read_watched_ends(&self, after: u64) -> Result<(), NatsError> {
-        let mut rooms = self.streams.heads.rooms_with_life().await?;
-        {
-            let inner = self.inner.lock();
-            let is_kept = |room: &RoomName| {
-                let open = inner.open.get(&token(room));
-                open.is_some_and(|room| room.is_kept)
-            };
-            rooms.retain(|room| inner.watched.is_watched(room) && !is_kept(room));
-        }
-
-        let reads = rooms.into_iter().map(|room| async move {
-            let life = self.streams.heads.read_saved_life(&room).await?;
-            let ended = life.filter(|life| life.lifecycle.is_closed && life.applied > after);
-            if let Some(life) = ended {
-                // The messages before the end must come first.
-                self.wait_for(life.applied).await?;
-                self.wait_until_sent().await;
-                self.changes
-                    .send(vec![LogChange::Closed(room, Offset(life.head))]);
-            }
-            Ok::<_, NatsError>(())
-        });
-        stream::iter(reads)
-            .buffer_unordered(SAVES_AT_ONCE)
-            .try_collect()
-            .await
-    }
-
     /// Sets the schedule of the rooms that this node trims; `None` ends the trimming.
     pub(super) fn set_trimming(&self, schedule: Option<TrimSchedule>) {
-        self.inner.lock().trimmed = schedule;
+        self.inner.lock().trim_schedule = schedule;
     }
 
-    /// Returns the result of `access` to the rooms that this node trims; `None` if another node does.
-    pub(super) fn with_trimmed<T>(&self, access: impl FnOnce(&mut TrimSchedule) -> T) -> Option<T> {
-        self.inner.lock().trimmed.as_mut().map(access)
+    /// Returns true if this node trims the rooms of all nodes.
+    pub(super) fn is_trimming(&self) -> bool {
+        self.inner.lock().trim_schedule.is_some()
+    }
+
+    /// Returns the result of `access` to the schedule of the rooms that this node trims; `None` if another node trims them.
+    pub(super) fn with_trim_schedule<T>(
+        &self,
+        access: impl FnOnce(&mut TrimSchedule) -> T,
+    ) -> Option<T> {
+        self.inner.lock().trim_schedule.as_mut().map(access)
     }
 
     /// Records that `room` does not expire before `at`, in milliseconds since 1970 UTC; `None` if it does not expire.
@@ -426,6 +329,12 @@ impl NatsRooms {
             Some(at) => inner.expiring.insert(token(room), at),
             None => inner.expiring.remove(&token(room)),
         };
+    }
+
+    /// Records that the room with `token` does not expire before `at`, unless a time is known already.
+    pub(super) fn add_expiry(&self, token: &str, at: u64) {
+        let mut inner = self.inner.lock();
+        inner.expiring.entry(token.to_owned()).or_insert(at);
     }
 
     /// Removes and returns the rooms that may have expired at `now`, in milliseconds since 1970 UTC.
@@ -448,17 +357,18 @@ impl NatsRooms {
         let inner = &mut *inner;
 
         if sequence > inner.position + 1 {
-            inner.hole = sequence - 1;
+            inner.newest_missed = sequence - 1;
             inner.missed_after.get_or_insert(inner.position);
-            self.has_hole.notify_one();
+            self.events_missed.notify_one();
             if !inner.watched.is_empty() {
                 inner.watched.forget_heads();
-                changes.push(LogChange::Missed(Offset(inner.hole)));
+                changes.push(LogChange::Missed(Offset(inner.newest_missed)));
             }
         }
         inner.position = inner.position.max(sequence);
 
-        let (hole, open) = (inner.hole, inner.open.len());
+        let newest_missed = inner.newest_missed;
+        let open = inner.open.len();
         let (token, deleted) = match subject {
             Some(StreamSubject::Message(token)) => (token, None),
             Some(StreamSubject::Tombstone(token, offset)) => (token, Some(offset)),
@@ -485,7 +395,7 @@ impl NatsRooms {
             let by = record.entry.by;
             if room.is_new(&record) {
                 let quota = CacheQuota::of(room.kept(), open);
-                let applied = room.apply(record, hole, epoch(), quota);
+                let applied = room.apply(record, newest_missed, epoch(), quota);
                 for change in &applied {
                     if let LogChange::Appended(_, frames) = change {
                         let head = frames.last().map_or(sequence, |frame| frame.offset().0);
@@ -512,8 +422,8 @@ impl NatsRooms {
 
     /// Records that the room with `token` has a new message of `bytes` bytes. It may have to be trimmed, and expire by a rule.
     fn record_message(&self, inner: &mut OpenRooms, token: &str, bytes: usize) {
-        if let Some(trimmed) = &mut inner.trimmed {
-            trimmed.record_message(token, bytes, &self.limits);
+        if let Some(schedule) = &mut inner.trim_schedule {
+            schedule.record_message(token, bytes, &self.limits);
         }
         if self.limits.has_expiry_rules()
             && !inner.expiring.contains_key(token)
@@ -539,20 +449,20 @@ impl NatsRooms {
 
     /// Notifies tasks that wait for a number of the stream. The changes up to [`NatsRooms::position`] are sent to the hub.
     pub(super) fn notify_position(&self) {
-        let (position, hole) = {
+        let (position, missed) = {
             let inner = self.inner.lock();
-            (inner.position, inner.hole)
+            (inner.position, inner.newest_missed)
         };
-        self.hole
-            .send_if_modified(|known| std::mem::replace(known, hole) != hole);
+        self.missed
+            .send_if_modified(|known| std::mem::replace(known, missed) != missed);
         self.reached.send_replace(position);
     }
 
     /// Waits until the consumer has missed number `sequence` of the stream, or a later one.
-    pub(super) async fn wait_for_hole(&self, sequence: u64) {
-        let mut hole = self.hole.subscribe();
+    pub(super) async fn wait_for_missed(&self, sequence: u64) {
+        let mut missed = self.missed.subscribe();
         // The sender cannot be dropped while `self` exists.
-        let _ = hole.wait_for(|hole| *hole >= sequence).await;
+        let _ = missed.wait_for(|missed| *missed >= sequence).await;
     }
 
     /// Waits until the consumer has processed everything up to `sequence`. Returns immediately if the stream ends

@@ -33,13 +33,13 @@ pub(super) struct DueRoom {
 struct RoomProgress {
     messages: u64,
     bytes: u64,
-    /// The next check; `None` if the room was taken.
-    next: Option<NextTrim>,
+    /// The trigger of the next check; `None` if the room was taken.
+    next: Option<TrimTrigger>,
 }
 
-/// The next check of a room: when it has got as many messages or bytes, or at a time.
+/// The condition under which a room is checked next: it has got as many messages or bytes, or the time has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NextTrim {
+pub(super) struct TrimTrigger {
     /// The number of new messages after which it is due.
     pub(super) messages: u64,
     /// The number of new bytes after which it is due.
@@ -48,8 +48,8 @@ pub(super) struct NextTrim {
     pub(super) at: u64,
 }
 
-impl NextTrim {
-    /// Returns the next check of a room with `limits` that has `messages` messages and may get `bytes_left` more bytes. Its
+impl TrimTrigger {
+    /// Returns the trigger of a room with `limits` that has `messages` messages and may get `bytes_left` more bytes. Its
     /// oldest message was stored at `oldest`, in milliseconds since 1970 UTC.
     pub(super) fn new(limits: &RoomLimits, messages: u64, bytes_left: u64, oldest: u64) -> Self {
         Self {
@@ -62,7 +62,7 @@ impl NextTrim {
         }
     }
 
-    /// Returns the check at `at`, in milliseconds since 1970 UTC, of a room that may get `bytes_left` more bytes.
+    /// Returns the trigger of a check at `at`, in milliseconds since 1970 UTC, of a room that may get `bytes_left` more bytes.
     pub(super) const fn at(at: u64, bytes_left: u64) -> Self {
         Self {
             messages: u64::MAX,
@@ -100,7 +100,7 @@ impl TrimSchedule {
         {
             // A created room has the same limits or looser ones, so this check is not too late.
             let limits = limits.of(&room, &Lifecycle::default());
-            let next = NextTrim::new(&limits, 0, remaining(limits.bytes, 0), now_millis());
+            let next = TrimTrigger::new(&limits, 0, remaining(limits.bytes, 0), now_millis());
             self.set(&room, next);
         }
 
@@ -136,8 +136,8 @@ impl TrimSchedule {
         due
     }
 
-    /// Schedules the `next` check of `room`. The messages that were recorded since the room was taken count.
-    pub(super) fn set(&mut self, room: &RoomName, next: NextTrim) {
+    /// Sets the trigger of the `next` check of `room`. The messages that were recorded since the room was taken count.
+    pub(super) fn set(&mut self, room: &RoomName, next: TrimTrigger) {
         let token = token(room);
         self.rooms.entry(token.clone()).or_default();
         self.update(&token, |progress| progress.next = Some(next));
@@ -146,7 +146,7 @@ impl TrimSchedule {
     /// Forgets `room`, which was taken and has no messages, unless it has got some since.
     pub(super) fn forget(&mut self, room: &RoomName) {
         match self.rooms.get(&token(room)) {
-            Some(progress) if progress.messages > 0 => self.set(room, NextTrim::at(0, 0)),
+            Some(progress) if progress.messages > 0 => self.set(room, TrimTrigger::at(0, 0)),
             _ => {
                 self.rooms.remove(&token(room));
             }
@@ -199,15 +199,15 @@ mod tests {
 
     #[test]
     fn a_room_is_due_when_it_has_exceeded_a_limit_by_a_sixteenth() {
-        let next = NextTrim::new(&LIMITS, 30, remaining(LIMITS.bytes, 1000), 5000);
+        let next = TrimTrigger::new(&LIMITS, 30, remaining(LIMITS.bytes, 1000), 5000);
 
-        let expected = NextTrim {
+        let expected = TrimTrigger {
             messages: 5,
             bytes: 701,
             at: 6701,
         };
         assert_eq!(next, expected);
-        let unlimited = NextTrim::new(&RoomLimits::NONE, 30, remaining(u64::MAX, 1), 5000);
+        let unlimited = TrimTrigger::new(&RoomLimits::NONE, 30, remaining(u64::MAX, 1), 5000);
         assert_eq!(unlimited.messages, u64::MAX - 30);
         assert_eq!(unlimited.at, u64::MAX);
     }
@@ -217,8 +217,8 @@ mod tests {
         let (lobby, other) = (RoomName::lobby(), RoomName::parse("other").expect("a name"));
         let table = table(100);
         let mut schedule = TrimSchedule::default();
-        schedule.set(&lobby, NextTrim::new(&LIMITS, 32, 1700, 5000));
-        schedule.set(&other, NextTrim::new(&LIMITS, 10, 30, 5000));
+        schedule.set(&lobby, TrimTrigger::new(&LIMITS, 32, 1700, 5000));
+        schedule.set(&other, TrimTrigger::new(&LIMITS, 10, 30, 5000));
 
         for _ in 0..3 {
             schedule.record_message("lobby", 1, &table);
@@ -231,7 +231,7 @@ mod tests {
         let due = schedule.take_due(0, 1);
         assert_eq!((&due[0].room, due[0].bytes_left), (&other, 0));
 
-        schedule.set(&other, NextTrim::new(&LIMITS, 10, 30, 5000));
+        schedule.set(&other, TrimTrigger::new(&LIMITS, 10, 30, 5000));
         assert!(take(&mut schedule, 6700).is_empty());
         let due = schedule.take_due(6701, 1);
         assert_eq!((&due[0].room, due[0].bytes_left), (&other, 30));
@@ -244,7 +244,7 @@ mod tests {
         let mut schedule = TrimSchedule::default();
         for name in ["a", "b", "c"] {
             let room = RoomName::parse(name).expect("a name");
-            schedule.set(&room, NextTrim::at(0, 0));
+            schedule.set(&room, TrimTrigger::at(0, 0));
         }
 
         assert_eq!(schedule.take_due(0, 2).len(), 2);
@@ -257,12 +257,12 @@ mod tests {
         let lobby = RoomName::lobby();
         let table = table(1);
         let mut schedule = TrimSchedule::default();
-        schedule.set(&lobby, NextTrim::at(0, 0));
+        schedule.set(&lobby, TrimTrigger::at(0, 0));
         assert_eq!(take(&mut schedule, 0), std::slice::from_ref(&lobby));
 
         schedule.record_message("lobby", 1, &table);
         let limits = table.of(&lobby, &Lifecycle::default());
-        schedule.set(&lobby, NextTrim::new(&limits, 1, u64::MAX, 5000));
+        schedule.set(&lobby, TrimTrigger::new(&limits, 1, u64::MAX, 5000));
 
         assert_eq!(take(&mut schedule, 0), std::slice::from_ref(&lobby));
         schedule.record_message("lobby", 1, &table);
@@ -274,7 +274,10 @@ mod tests {
     fn a_room_whose_limits_may_have_changed_by_a_mark_is_due() {
         let lobby = RoomName::lobby();
         let mut schedule = TrimSchedule::default();
-        schedule.set(&lobby, NextTrim::new(&RoomLimits::NONE, 1, u64::MAX, 5000));
+        schedule.set(
+            &lobby,
+            TrimTrigger::new(&RoomLimits::NONE, 1, u64::MAX, 5000),
+        );
 
         schedule.record_message("lobby", 0, &table(1));
 

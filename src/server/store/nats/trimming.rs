@@ -29,7 +29,7 @@ use super::rooms::NatsRooms;
 use super::streams::longest_age;
 use super::subjects::{StreamSubject, room_of};
 use super::trim_schedule::{
-    DueRoom, MAX_TRIM_DELAY, NextTrim, SLACK, TrimSchedule, remaining, trim_delay,
+    DueRoom, MAX_TRIM_DELAY, SLACK, TrimSchedule, TrimTrigger, remaining, trim_delay,
 };
 use crate::protocol::{Offset, RoomName};
 use crate::server::store::room_limits::RoomLimits;
@@ -76,7 +76,7 @@ impl Trimmer {
             self.rooms.set_trimming(None);
             return Ok(());
         }
-        if self.rooms.with_trimmed(|_| ()).is_some() {
+        if self.rooms.is_trimming() {
             return Ok(());
         }
 
@@ -108,7 +108,7 @@ impl Trimmer {
             let most_bytes =
                 bytes_of_stream.min(count.saturating_mul(streams.max_payload() as u64));
             let bytes_left = remaining(of_room.bytes, most_bytes);
-            let mut next = NextTrim::new(&of_room, count, bytes_left, now_millis());
+            let mut next = TrimTrigger::new(&of_room, count, bytes_left, now_millis());
 
             let is_aged_by_stream =
                 !age_of_stream.is_zero() && age_of_stream.as_millis() <= u128::from(of_room.age);
@@ -117,7 +117,8 @@ impl Trimmer {
             } else if !is_aged_by_stream {
                 next.at = now_millis() + fastrand::u64(0..=trim_delay(&of_room));
             }
-            self.rooms.with_trimmed(|rooms| rooms.set(&room, next));
+            self.rooms
+                .with_trim_schedule(|rooms| rooms.set(&room, next));
         }
         Ok(())
     }
@@ -127,7 +128,7 @@ impl Trimmer {
         let mut other_subjects_at = Instant::now();
         loop {
             let take = |rooms: &mut TrimSchedule| rooms.take_due(now_millis(), ROOMS_AT_ONCE);
-            let due = self.rooms.with_trimmed(take);
+            let due = self.rooms.with_trim_schedule(take);
             let has_lease = due.is_some();
             let due = due.unwrap_or_default();
 
@@ -147,16 +148,17 @@ impl Trimmer {
     async fn trim_or_retry(&self, due: &DueRoom) {
         let next = self.trim(due).await.unwrap_or_else(|error| {
             debug!(room = %due.room, %error, "could not trim a room; trying again");
-            Some(NextTrim::at(now_millis() + RETRY_AFTER, due.bytes_left))
+            Some(TrimTrigger::at(now_millis() + RETRY_AFTER, due.bytes_left))
         });
-        self.rooms.with_trimmed(|rooms| match next {
+        self.rooms.with_trim_schedule(|rooms| match next {
             Some(next) => rooms.set(&due.room, next),
             None => rooms.forget(&due.room),
         });
     }
 
-    /// Removes the messages of a room that are over its limits. Returns the room's next check; `None` if it has no messages.
-    async fn trim(&self, due: &DueRoom) -> Result<Option<NextTrim>, NatsError> {
+    /// Removes the messages of a room that are over its limits. Returns the trigger of the room's next check; `None` if it has
+    /// no messages.
+    async fn trim(&self, due: &DueRoom) -> Result<Option<TrimTrigger>, NatsError> {
         let room = &due.room;
         let opening = self.rooms.begin(room);
         opening.reload().await?;
@@ -181,7 +183,7 @@ impl Trimmer {
         let base = self.rooms.with(room, |state| state.life.base);
         let oldest = self.rooms.first_message(room, base.unwrap_or_default() + 1);
         let oldest = oldest.await?;
-        Ok(oldest.map(|oldest| NextTrim::new(&limits, count, bytes_left, oldest.stored_at)))
+        Ok(oldest.map(|oldest| TrimTrigger::new(&limits, count, bytes_left, oldest.stored_at)))
     }
 
     /// Removes the oldest messages if there are more than `limits` allow. Returns the number of those that are kept.
