@@ -17,6 +17,7 @@ mod position;
 mod token;
 mod command;
 mod push;
+mod json_field;
 mod codec;
 mod error;
 mod close;

@@ -1,7 +1,7 @@
 //! A store in memory. Messages are lost when the process ends. Each room has its own queue of frames and its own
 //! deduplication window, and all rooms share one sequence of offsets and one clock for expiry.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -12,16 +12,15 @@ use tokio::sync::watch;
 
 use crate::protocol::{Epoch, Offset, RoomName, RoomPattern, RoomSelector};
 use crate::server::memory::Memory;
-use crate::server::room::{DedupEntry, DedupLimits, DedupWindow, Draft, Frame};
+use crate::server::room::{DedupLimits, Draft};
 use crate::server::room_rules::RoomRuleTable;
 use crate::server::store::changes::{ChangeSender, Changes, LogChange, StoreFuture};
 use crate::server::store::clock::{Clock, now_millis};
-use crate::server::store::lifecycle::ProducerState;
 use crate::server::store::matching::{
     self, MatchingPage, MatchingRange, OldestFrames, RoomFilter, StoredRoom,
 };
-use crate::server::store::room_limits::{RoomLimitTable, RoomLimits};
-use crate::server::store::trimmed_run::{self, MAX_REMEMBERED, TrimmedRun};
+use crate::server::store::memory_room::MemoryRoom;
+use crate::server::store::room_limits::RoomLimitTable;
 use crate::server::store::{
     AppendConditions, AppendOutcome, AppendRefusal, AppendResult, Bounds, CreateOutcome,
     CreateResult, Deleted, Health, HookState, Lifecycle, Limit, NewRoom, Page, Retention,
@@ -71,40 +70,13 @@ pub struct MemoryStore {
     hooks: Mutex<HashMap<String, HookState>>,
 }
 
-type NamedLog = (RoomName, Arc<Mutex<Kept>>);
+type NamedLog = (RoomName, Arc<Mutex<MemoryRoom>>);
 
 #[derive(Debug, Default)]
 struct MemoryRooms {
-    logs: HashMap<RoomName, Arc<Mutex<Kept>>>,
+    logs: HashMap<RoomName, Arc<Mutex<MemoryRoom>>>,
     /// The newest offset of the rooms that were dropped. New rooms begin after it.
     floor: Offset,
-}
-
-/// The log of one room.
-#[derive(Debug)]
-struct Kept {
-    /// The offset after which the room's offsets begin: an earlier room of the same name may have used those up to it.
-    base: Offset,
-    /// The newest trimmed offset; `base` if there is none.
-    gone: Offset,
-    /// The newest offset; `base` if there is none.
-    head: Offset,
-    /// The number of trimmed messages.
-    trimmed: u64,
-    /// The remembered runs of trimmed messages.
-    runs: VecDeque<TrimmedRun>,
-    /// The messages, each with the time of the store's clock.
-    frames: VecDeque<(Arc<Frame>, u64)>,
-    bytes: usize,
-    /// The time at which the newest message was stored, by the store's clock.
-    written: u64,
-    keys: DedupWindow,
-    limits: RoomLimits,
-    lifecycle: Lifecycle,
-    /// The newest append of each producer.
-    producers: HashMap<String, ProducerState>,
-    /// True if the room was deleted, so that this log is no longer used.
-    is_deleted: bool,
 }
 
 impl MemoryStore {
@@ -129,33 +101,21 @@ impl MemoryStore {
         }
     }
 
-    fn room(&self, name: &RoomName) -> Arc<Mutex<Kept>> {
+    fn room(&self, name: &RoomName) -> Arc<Mutex<MemoryRoom>> {
         let mut rooms = self.rooms.lock();
         if let Some(room) = rooms.logs.get(name) {
             return room.clone();
         }
 
-        let room = Arc::new(Mutex::new(Kept {
-            base: rooms.floor,
-            gone: rooms.floor,
-            head: rooms.floor,
-            trimmed: 0,
-            runs: VecDeque::new(),
-            frames: VecDeque::new(),
-            bytes: 0,
-            written: 0,
-            keys: DedupWindow::new(self.key_limits),
-            limits: self.limits.of(name, &Lifecycle::default()),
-            lifecycle: Lifecycle::default(),
-            producers: HashMap::new(),
-            is_deleted: false,
-        }));
+        let limits = self.limits.of(name, &Lifecycle::default());
+        let room = MemoryRoom::new(rooms.floor, limits, self.key_limits);
+        let room = Arc::new(Mutex::new(room));
         rooms.logs.insert(name.clone(), room.clone());
         room
     }
 
     /// Returns the log of `name` if the room exists. An expired room is deleted.
-    fn find(&self, name: &RoomName) -> Option<Arc<Mutex<Kept>>> {
+    fn find(&self, name: &RoomName) -> Option<Arc<Mutex<MemoryRoom>>> {
         let room = self.rooms.lock().logs.get(name)?.clone();
         let is_expired = room.lock().is_expired(self.clock.now());
         if is_expired {
@@ -168,7 +128,7 @@ impl MemoryStore {
     }
 
     /// Changes the log of `name`, which is created if it does not exist. An expired room is deleted first.
-    fn change<T>(&self, name: &RoomName, change: impl FnOnce(&mut Kept) -> T) -> T {
+    fn change<T>(&self, name: &RoomName, change: impl FnOnce(&mut MemoryRoom) -> T) -> T {
         loop {
             let room = self.room(name);
             let mut kept = room.lock();
@@ -185,7 +145,7 @@ impl MemoryStore {
     }
 
     /// Deletes the room `name` if it exists and `is_due`. Returns true if it was deleted.
-    fn remove(&self, name: &RoomName, is_due: impl FnOnce(&Kept) -> bool) -> bool {
+    fn remove(&self, name: &RoomName, is_due: impl FnOnce(&MemoryRoom) -> bool) -> bool {
         let mut rooms = self.rooms.lock();
         let Some(room) = rooms.logs.get(name).cloned() else {
             return false;
@@ -209,11 +169,11 @@ impl MemoryStore {
     /// Stores `drafts` in `room`, whose log is `kept`, and sends the changes that `finish` adds to them.
     fn store_all(
         &self,
-        kept: &mut Kept,
+        kept: &mut MemoryRoom,
         room: &RoomName,
         drafts: Vec<Draft>,
         at: u64,
-        finish: impl FnOnce(&Kept, Vec<LogChange>) -> Vec<LogChange>,
+        finish: impl FnOnce(&MemoryRoom, Vec<LogChange>) -> Vec<LogChange>,
     ) {
         let now = self.clock.now();
         let mut newest = self.newest.lock();
@@ -254,177 +214,6 @@ impl MemoryStore {
             room.lock().trim(now);
         }
         (selected, floor)
-    }
-}
-
-impl Kept {
-    /// Returns the number of messages, trimmed ones included.
-    fn count(&self) -> u64 {
-        self.trimmed + self.frames.len() as u64
-    }
-
-    /// Returns true if the room has, or had, messages, or was created.
-    fn is_known(&self) -> bool {
-        self.count() > 0 || self.has_settings()
-    }
-
-    /// Returns true if the room was created, or has an expiry of its own.
-    const fn has_settings(&self) -> bool {
-        self.lifecycle.settings.is_some()
-    }
-
-    /// Returns the time of the last read or write, by the store's clock.
-    fn used(&self) -> u64 {
-        self.written.max(self.lifecycle.used)
-    }
-
-    /// Returns true if the room has expired at `now`, by the store's clock.
-    fn is_expired(&self, now: u64) -> bool {
-        self.is_known() && self.limits.is_expired(self.used(), now, now_millis())
-    }
-
-    /// Stores `draft` in `room` after `newest`, the newest offset of all rooms, unless it is a duplicate.
-    fn store(
-        &mut self,
-        room: &RoomName,
-        draft: Draft,
-        epoch: &Epoch,
-        newest: &mut u64,
-        at: u64,
-        now: u64,
-    ) -> Stored {
-        if let Some(key) = draft.key()
-            && let Some((offset, at)) = self.keys.find(draft.from(), key)
-        {
-            return Stored::Duplicate { offset, at };
-        }
-
-        let number = self.count() + 1;
-        let prev = if number == 1 { Offset(0) } else { self.head };
-        *newest += 1;
-        self.head = Offset(*newest);
-        if let Some(key) = draft.key().cloned() {
-            let from = draft.from().clone();
-            self.keys.insert(DedupEntry {
-                from,
-                key,
-                number,
-                offset: self.head,
-                at,
-                clock: now,
-            });
-        }
-
-        let frame =
-            Frame::new(room.clone(), draft, epoch.clone(), self.head, prev, at).numbered(number);
-        let frame = Arc::new(frame);
-        self.bytes += frame.size();
-        self.written = now;
-        self.frames.push_back((frame.clone(), now));
-        Stored::New(frame)
-    }
-
-    fn delete(&mut self, offset: Offset) -> Deleted {
-        let Ok(at) = self
-            .frames
-            .binary_search_by_key(&offset, |(frame, _)| frame.offset())
-        else {
-            return Deleted::NotKept;
-        };
-
-        let frame = &mut self.frames[at].0;
-        if frame.is_deleted() {
-            return Deleted::Before;
-        }
-
-        let tombstone = Arc::new(frame.tombstone());
-        self.bytes += tombstone.size();
-        self.bytes -= frame.size();
-        *frame = tombstone;
-        Deleted::Now
-    }
-
-    /// Drops messages and keys that are past the limits.
-    fn trim(&mut self, now: u64) {
-        self.keys.expire(self.count(), now);
-        let limits = self.limits;
-        self.trim_to(&limits, now);
-    }
-
-    /// Drops messages that are past `limits`.
-    fn trim_to(&mut self, limits: &RoomLimits, now: u64) {
-        while let Some((oldest, stored)) = self.frames.front() {
-            let (messages, bytes) = (self.frames.len() as u64, self.bytes as u64);
-            if !limits.is_exceeded(messages, bytes, *stored, now) {
-                return;
-            }
-            let (offset, number) = (oldest.offset().0, oldest.number());
-            self.bytes -= oldest.size();
-            self.frames.pop_front();
-
-            if number == 1 || offset != self.gone.0 + 1 {
-                self.runs.push_back(TrimmedRun { offset, number });
-            }
-            (self.gone, self.trimmed) = (Offset(offset), number);
-            let is_forgotten = |run: &TrimmedRun| run.number + MAX_REMEMBERED <= number;
-            if self.runs.get(1).is_some_and(is_forgotten) {
-                self.runs.pop_front();
-            }
-        }
-    }
-
-    /// Returns the number of messages up to `offset`, trimmed ones included; `None` if it is unknown.
-    fn count_until(&self, offset: Offset) -> Option<u64> {
-        if offset >= self.gone {
-            let kept = self
-                .frames
-                .partition_point(|(frame, _)| frame.offset() <= offset);
-            return Some(self.trimmed + kept as u64);
-        }
-        if offset < self.base {
-            return None;
-        }
-
-        let next = self.runs.partition_point(|run| run.offset <= offset.0);
-        let run = next.checked_sub(1).map(|index| self.runs[index]);
-        let next = self.runs.get(next).map(|run| run.number);
-        trimmed_run::count_until(offset.0, run, next, self.trimmed)
-    }
-
-    /// Returns the number of messages after `after` up to `until`; `None` if it is unknown.
-    fn count_between(&self, after: Offset, until: Offset) -> Option<u64> {
-        let (before, all) = (self.count_until(after)?, self.count_until(until)?);
-        Some(all.saturating_sub(before))
-    }
-
-    /// Returns the oldest offset kept; 0 if nothing is kept.
-    fn first(&self) -> Offset {
-        self.frames
-            .front()
-            .map_or(Offset(0), |(frame, _)| frame.offset())
-    }
-
-    fn page(&self, span: Span, limit: Limit) -> Page {
-        let place = |offset: Offset| {
-            self.frames
-                .partition_point(|(frame, _)| frame.offset() <= offset)
-        };
-        let (start, end) = match span {
-            Span::After(after) => (place(after), self.frames.len()),
-            Span::Before(before) => (0, place(Offset(before.0.saturating_sub(1)))),
-            Span::Newest => (0, self.frames.len()),
-        };
-        let due = self.frames.range(start..end).map(|(frame, _)| frame);
-        let page = if matches!(span, Span::After(_)) {
-            Page::oldest(due, limit)
-        } else {
-            Page::newest(due.rev(), limit)
-        };
-
-        Page {
-            gone: Some(self.gone),
-            ..page
-        }
     }
 }
 
@@ -607,7 +396,7 @@ impl Store for MemoryStore {
     fn delete_room(&self, room: &RoomName) -> StoreFuture<bool> {
         let (call, result) = self.changes.begin(room, 0);
         let is_known = self.find(room).is_some();
-        let is_deleted = is_known && self.remove(room, Kept::is_known);
+        let is_deleted = is_known && self.remove(room, MemoryRoom::is_known);
         self.changes.send(vec![call.finish(Ok(is_deleted))]);
         result
     }
@@ -798,7 +587,7 @@ impl Store for MemoryStore {
     /// Drops the room, unless it was created.
     fn release(&self, room: &RoomName) {
         let mut rooms = self.rooms.lock();
-        let has_settings = |kept: &Arc<Mutex<Kept>>| kept.lock().has_settings();
+        let has_settings = |kept: &Arc<Mutex<MemoryRoom>>| kept.lock().has_settings();
         if rooms.logs.get(room).is_some_and(has_settings) {
             return;
         }

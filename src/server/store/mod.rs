@@ -19,6 +19,7 @@ mod page;
 mod room_limits;
 mod trimmed_run;
 pub mod panic_guard;
+mod memory_room;
 mod memory;
 mod sqlite;
 mod nats;
