@@ -21,7 +21,8 @@ use rusqlite::backup::{Backup, StepResult};
 
 use crate::server::store::DatabaseCopy;
 use crate::server::store::sqlite::OpenError;
-use crate::server::store::sqlite::file;
+use crate::server::store::sqlite::connections::open_to_read;
+use crate::server::store::sqlite::inspection::inspect;
 use crate::server::store::sqlite::lock::{DatabaseLock, SUFFIXES, folder_of};
 use crate::server::store::sqlite::schema;
 use crate::server::store::sqlite::state_file::beside;
@@ -100,7 +101,7 @@ pub enum BackupError {
 /// # Errors
 /// If the source is not a Fanfare database, or the target cannot be written.
 pub fn backup(source: &Path, target: &Path) -> Result<BackupReport, BackupError> {
-    file::inspect(source, false)?;
+    inspect(source, false)?;
     check_target(source, target)?;
 
     let part = beside(target, ".part");
@@ -145,7 +146,7 @@ fn check_target(source: &Path, target: &Path) -> Result<(), BackupError> {
     {
         return refuse("it is the database of a server");
     }
-    if metadata.len() > 0 && file::inspect(target, false).is_err() {
+    if metadata.len() > 0 && inspect(target, false).is_err() {
         return refuse("it is not an earlier copy");
     }
     Ok(())
@@ -164,7 +165,7 @@ fn discard(part: &Path) {
 /// # Errors
 /// If the backup is damaged or not a Fanfare database, a server has the target open, or a file cannot be written.
 pub fn restore(backup: &Path, target: &Path) -> Result<Restored, BackupError> {
-    file::inspect(backup, true)?;
+    inspect(backup, true)?;
     let lock = DatabaseLock::acquire(target)?;
     let target = lock.path();
 
@@ -195,7 +196,7 @@ fn copy(source: &Path, part: &Path) -> Result<BackupReport, BackupError> {
         problem: error.to_string(),
     };
 
-    let source = file::open_to_read(source).map_err(failed)?;
+    let source = open_to_read(source).map_err(failed)?;
     let mut target = Connection::open(part).map_err(failed)?;
     // One transaction covers all steps: if a commit changed the source between two steps, the copy would start over.
     let snapshot = source.unchecked_transaction().map_err(failed)?;

@@ -10,7 +10,8 @@ use rusqlite::{Connection, OptionalExtension};
 use crate::protocol::RoomName;
 use crate::server::room::Frame;
 use crate::server::store::sqlite::OpenError;
-use crate::server::store::sqlite::file;
+use crate::server::store::sqlite::connections::open_to_read;
+use crate::server::store::sqlite::inspection::inspect;
 use crate::server::store::sqlite::scan::{self, COLUMNS_SINCE_6, Direction, Scan, ScanRange};
 use crate::server::store::sqlite::schema;
 
@@ -54,8 +55,8 @@ pub fn export(
     room: &RoomName,
     mut each: impl FnMut(&Frame) -> io::Result<()>,
 ) -> Result<Exported, ExportError> {
-    file::inspect(path, false)?;
-    let connection = file::open_to_read(path)?;
+    inspect(path, false)?;
+    let connection = open_to_read(path)?;
     let epoch = schema::epoch(&connection)?;
     let snapshot = connection.unchecked_transaction()?;
     let mut exported = Exported::default();

@@ -3,140 +3,33 @@
 //! the next start that nothing is missing.
 
 use std::fs;
-use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use rusqlite::hooks::Wal;
-use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tracing::{error, info, warn};
 
 use crate::protocol::Epoch;
+use crate::server::store::sqlite::connections::{
+    BUSY_TIMEOUT, open_immutable, open_to_read, open_to_write,
+};
 use crate::server::store::sqlite::fault::Fault;
+use crate::server::store::sqlite::inspection::check_file;
 use crate::server::store::sqlite::lock::{DatabaseLock, folder_of};
 use crate::server::store::sqlite::open_files::{FileMismatch, OpenFiles};
-use crate::server::store::sqlite::schema::{self, APPLICATION_ID, MIGRATIONS, MetaRow};
+use crate::server::store::sqlite::schema::{self, MIGRATIONS, MetaRow};
 use crate::server::store::sqlite::state_file::{
-    Evidence, FileFault, FileId, StateFile, StateRecords, beside,
+    Evidence, FileFault, FileId, StateFile, StateRecords,
 };
-use crate::server::store::sqlite::{Durability, SqliteSettings};
-
-/// The time for which the store waits while another program (a backup, a SQLite shell) locks the database.
-pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// The reason why the database could not be opened. Nothing in it was changed.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// A folder or file could not be created or opened.
-    #[error("cannot open the database {path}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// The error of the operating system.
-        source: io::Error,
-    },
-    /// The state file beside it cannot be read.
-    #[error(
-        "cannot read the state file {path}: let the server read it, or move it away to begin a new epoch"
-    )]
-    StateFile {
-        /// The state file.
-        path: PathBuf,
-        /// The error of the operating system.
-        source: io::Error,
-    },
-    /// The path leads to a folder or a device.
-    #[error("{path} is not a regular file: name the file of a database")]
-    NotAFile {
-        /// The path.
-        path: PathBuf,
-    },
-    /// The database has no tables.
-    #[error(
-        "{path} is empty: name the file of a database, or a copy that `fanfare backup` has made"
-    )]
-    Empty {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The file does not begin with a SQLite header.
-    #[error(
-        "{path} is no SQLite database, or its first page is damaged; nothing was changed in it: check the path, or restore a copy"
-    )]
-    NotADatabase {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Another process has the database open.
-    #[error(
-        "the database {path} is in use by another fanfare; stop that one, or give this one a --data of its own"
-    )]
-    InUse {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The database belongs to another program.
-    #[error("{path} is a database, but not one of Fanfare's; nothing was changed in it")]
-    Foreign {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The database was written by a later version.
-    #[error(
-        "the database {path} has format {found}, and this program knows up to {known}: it is from a newer Fanfare"
-    )]
-    TooNew {
-        /// The file.
-        path: PathBuf,
-        /// The schema version of the database.
-        found: usize,
-        /// The newest schema version that this program supports.
-        known: usize,
-    },
-    /// The disk or the permissions prevent the use of the database.
-    #[error("the database {path} cannot be used ({problem})")]
-    Unusable {
-        /// The file.
-        path: PathBuf,
-        /// The error reported by SQLite.
-        problem: String,
-    },
-    /// The file is not readable as a database, or the check found a problem.
-    #[error(
-        "the database {path} is damaged or cannot be read ({problem}); nothing was changed in it: restore a copy, or move it away to begin anew"
-    )]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// The error reported by SQLite.
-        problem: String,
-    },
-}
-
-impl OpenError {
-    fn new(path: &Path, error: &rusqlite::Error) -> Self {
-        let (path, problem) = (path.to_owned(), error.to_string());
-        if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) {
-            return Self::NotADatabase { path };
-        }
-        match Fault::from(error) {
-            Fault::Refused(_) => Self::Unusable { path, problem },
-            Fault::Fatal(_) => Self::Damaged { path, problem },
-        }
-    }
-}
+use crate::server::store::sqlite::{Durability, OpenError, SqliteSettings};
 
 /// The longest time for which the writer waits for readers of the write-ahead log before it truncates the log. Then
 /// it retries later.
 const CUT_WITHIN: Duration = Duration::from_millis(10);
-/// The positions of `PRAGMA user_version` and `PRAGMA application_id` in a database file, 4 bytes each, big-endian
-/// (<https://sqlite.org/fileformat2.html>).
-const HEADER_VERSION: u64 = 60;
-const HEADER_APPLICATION: u64 = 68;
 
 /// A database that only this process writes to.
 ///
@@ -575,174 +468,6 @@ fn choose_epoch(
 fn moved_commits(path: &Path) -> Option<u64> {
     let connection = open_immutable(path).ok()?;
     Some(schema::meta(&connection).ok()?.generation.commits)
-}
-
-fn open_to_write(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open_with_flags(
-        path,
-        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    schema::configure(&connection)?;
-    Ok(connection)
-}
-
-/// Opens a read-only connection to an existing database.
-pub(super) fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
-    let connection = Connection::open_with_flags(
-        path,
-        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-    )?;
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    Ok(connection)
-}
-
-/// Opens a read-only connection that creates no file beside the database, for use on a full disk.
-///
-/// The connection ignores locks and the write-ahead log. Use it only while the log is empty and no process writes to
-/// the database.
-fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
-    let encoded = percent_encode(path.as_os_str().as_encoded_bytes(), NON_ALPHANUMERIC);
-    Connection::open_with_flags(
-        format!("file:{encoded}?immutable=1"),
-        OpenFlags::SQLITE_OPEN_READ_ONLY
-            | OpenFlags::SQLITE_OPEN_NO_MUTEX
-            | OpenFlags::SQLITE_OPEN_URI,
-    )
-}
-
-/// Checks that the file is an undamaged Fanfare database. The connection is read-only, so that a damaged file stays
-/// unchanged for inspection. Returns true if only an immutable connection can read the file.
-fn check_file(path: &Path, quick_check: bool) -> Result<bool, OpenError> {
-    roll_back_journal(path)?;
-    let wrong = |error: rusqlite::Error| OpenError::new(path, &error);
-    match open_to_read(path).and_then(|connection| Contents::read(&connection, quick_check)) {
-        Ok(contents) => contents.check(path).map(|()| false),
-        // There is no space for the index of the log, but the log is empty.
-        Err(error) if is_log_empty(path) && may_lack_room(&error) => open_immutable(path)
-            .and_then(|connection| Contents::read(&connection, quick_check))
-            .map_err(wrong)?
-            .check(path)
-            .map(|()| true),
-        Err(error) => Err(wrong(error)),
-    }
-}
-
-/// Checks that the file, which another process may have open, is an undamaged Fanfare database.
-pub(super) fn inspect(path: &Path, quick_check: bool) -> Result<(), OpenError> {
-    let owned = || path.to_owned();
-    let metadata = fs::metadata(path).map_err(|source| OpenError::Io {
-        path: owned(),
-        source,
-    })?;
-    if !metadata.is_file() {
-        return Err(OpenError::NotAFile { path: owned() });
-    }
-
-    roll_back_journal(path)?;
-    let contents = open_to_read(path)
-        .and_then(|connection| Contents::read(&connection, quick_check))
-        .map_err(|error| OpenError::new(path, &error))?;
-    let is_empty = contents.tables == 0;
-    contents.check(path)?;
-
-    if is_empty {
-        return Err(OpenError::Empty { path: owned() });
-    }
-    Ok(())
-}
-
-fn is_log_empty(path: &Path) -> bool {
-    fs::metadata(beside(path, "-wal")).map_or(0, |log| log.len()) == 0
-}
-
-fn may_lack_room(error: &rusqlite::Error) -> bool {
-    matches!(
-        error.sqlite_error_code(),
-        Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::CannotOpen)
-    )
-}
-
-/// The contents of a database that show which program created it and whether it is damaged.
-struct Contents {
-    application: i32,
-    version: usize,
-    tables: i64,
-    /// The first problem that a check found, or "ok".
-    soundness: String,
-}
-
-impl Contents {
-    fn read(connection: &Connection, quick_check: bool) -> rusqlite::Result<Self> {
-        let pragma = "application_id";
-        Ok(Self {
-            application: connection.pragma_query_value(None, pragma, |row| row.get(0))?,
-            version: connection.pragma_query_value(None, "user_version", |row| row.get(0))?,
-            tables: connection
-                .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?,
-            soundness: if quick_check {
-                connection.pragma_query_value(None, "quick_check", |row| row.get(0))?
-            } else {
-                "ok".to_owned()
-            },
-        })
-    }
-
-    fn check(self, path: &Path) -> Result<(), OpenError> {
-        let (path, known) = (path.to_owned(), MIGRATIONS.len());
-        match self.application {
-            APPLICATION_ID if self.version > known => Err(OpenError::TooNew {
-                path,
-                found: self.version,
-                known,
-            }),
-            APPLICATION_ID | 0 if self.soundness != "ok" => Err(OpenError::Damaged {
-                path,
-                problem: self.soundness,
-            }),
-            APPLICATION_ID => Ok(()),
-            0 if self.tables == 0 => Ok(()),
-            _ => Err(OpenError::Foreign { path }),
-        }
-    }
-}
-
-/// Rolls back the transaction of a process that was killed before the database had a write-ahead log. This requires a
-/// connection that may write. Databases that belong to other programs, according to their header, are left unchanged.
-fn roll_back_journal(path: &Path) -> Result<(), OpenError> {
-    if fs::metadata(beside(path, "-journal")).map_or(0, |journal| journal.len()) == 0 {
-        return Ok(());
-    }
-
-    let read = |at: u64| -> io::Result<[u8; 4]> {
-        let mut file = fs::File::open(path)?;
-        let mut value = [0; 4];
-        file.seek(SeekFrom::Start(at))?;
-        file.read_exact(&mut value)?;
-        Ok(value)
-    };
-
-    // If the file has no header yet, the interrupted transaction may have written all of it.
-    let application = read(HEADER_APPLICATION).map_or(0, i32::from_be_bytes);
-    let version = read(HEADER_VERSION).map_or(0, u32::from_be_bytes) as usize;
-    let contents = Contents {
-        application,
-        version,
-        tables: 0,
-        soundness: "ok".to_owned(),
-    };
-    contents.check(path)?;
-
-    let roll_back = || -> rusqlite::Result<i64> {
-        let connection = Connection::open_with_flags(
-            path,
-            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
-        )?;
-        connection.busy_timeout(BUSY_TIMEOUT)?;
-        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-    };
-    roll_back().map_err(|error| OpenError::new(path, &error))?;
-    Ok(())
 }
 
 /// Returns the number of valid frames in the write-ahead log; `None` if it cannot be read.

@@ -15,11 +15,14 @@
 //! Deliberately absent: a cache of messages. The hub's rings serve as one.
 
 mod fault;
+mod open_error;
 mod damage;
 mod state_file;
 mod schema;
 mod lock;
 mod open_files;
+mod connections;
+mod inspection;
 mod file;
 mod room_index;
 mod lifecycle_row;
@@ -62,8 +65,8 @@ use crate::server::store::{
 
 pub use backup::{BackupError, BackupReport, Restored, backup, restore};
 pub use export::{ExportError, Exported, export};
-pub use file::OpenError;
 pub use import::{ImportError, ImportLine, Imported, import};
+pub use open_error::OpenError;
 
 use file::File;
 use hook_row::HookWrite;
