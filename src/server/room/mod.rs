@@ -13,6 +13,7 @@ mod frame;
 mod log;
 mod member_map;
 mod pattern_map;
+mod member_entry;
 mod presence;
 mod remote_presence;
 mod dedup;

@@ -11,16 +11,20 @@ mod ip_bucket;
 mod limiter;
 mod log_reader;
 mod send_buffer;
+mod quota;
 mod quotas;
+mod connection_limiter;
+mod action;
 mod state;
 
+pub use action::SessionAction;
 pub use arrival_timer::ArrivalTimer;
+pub use connection_limiter::ConnectionLimiter;
 pub use heartbeat::{Heartbeat, HeartbeatAction, HeartbeatSettings};
 pub use ip_bucket::IpBucket;
 pub use limiter::{Limiter, Limiters, Rate};
 pub use log_reader::{Behind, LogCursor, LogReader, RoomReader};
-pub use quotas::{
-    ConnectionLimiter, MessageLimits, Quota, QuotaRates, Quotas, RateLimitKey, RateLimited,
-};
+pub use quota::{MessageLimits, Quota, RateLimited};
+pub use quotas::{QuotaRates, Quotas, RateLimitKey};
 pub use send_buffer::{CatchUpPage, CloseReason, SendBuffer, WriteStep};
-pub use state::{ClientAccess, Session, SessionAction, max_publish_bytes};
+pub use state::{ClientAccess, Session, max_publish_bytes};

@@ -14,16 +14,14 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use crate::protocol::UserId;
 use crate::server::room::Tick;
 use crate::server::room_rules::RuleRate;
-use crate::server::session::{IpBucket, Limiter, Limiters, Rate};
+use crate::server::session::{IpBucket, Limiters, MessageLimits, Quota, Rate, RateLimited};
 
 /// Rate of bytes from one address that are not part of a message. Ordinary clients send hardly any.
 const OVERHEAD_RATE: Rate = Rate {
@@ -36,164 +34,6 @@ const FREE_OVERHEAD: usize = 1024;
 
 /// Seconds in a day, the unit of the rate of new rooms.
 const SECONDS_PER_DAY: u32 = 24 * 60 * 60;
-
-/// The limits on the messages of one client in one room.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MessageLimits {
-    /// The settings of the server, by connection, id and address.
-    Settings,
-    /// The settings, with the rate of a rule in place of those of a connection and of an address over HTTP.
-    Rule(RuleRate),
-    /// The messages a second that the client's token allows, in place of the settings and rules. `0` means no limit.
-    Token(u32),
-    /// No limits: the client is an admin of the room.
-    Lifted,
-}
-
-impl MessageLimits {
-    /// Seconds of a token's rate that its id may use at once, as with the default `--id-rate`.
-    const ID_BURST_SECONDS: u32 = 20;
-    /// Seconds of a token's rate that one connection may use at once, as with the default `--message-rate`.
-    const CONNECTION_BURST_SECONDS: u32 = 2;
-
-    /// Returns the limits of clients whose token does not change them, in a room for which a rule may set `rate`.
-    pub fn of_room(rate: Option<RuleRate>) -> Self {
-        rate.map_or(Self::Settings, Self::Rule)
-    }
-
-    /// Returns the rate of one connection, if the settings allow `settings`.
-    pub fn connection_rate(self, settings: Rate) -> Rate {
-        match self {
-            Self::Settings => settings,
-            Self::Rule(rate) => rate.into(),
-            Self::Token(per_second) => rate(per_second, Self::CONNECTION_BURST_SECONDS),
-            Self::Lifted => Rate::UNLIMITED,
-        }
-    }
-
-    /// Returns the rate of one id, if the settings allow `settings`.
-    const fn id_rate(self, settings: Rate) -> Rate {
-        match self {
-            Self::Settings | Self::Rule(_) => settings,
-            Self::Token(per_second) => rate(per_second, Self::ID_BURST_SECONDS),
-            Self::Lifted => Rate::UNLIMITED,
-        }
-    }
-
-    /// Returns true if the settings by address apply.
-    const fn has_address_limits(self) -> bool {
-        matches!(self, Self::Settings | Self::Rule(_))
-    }
-
-    /// Returns the rate of the rule that applies.
-    const fn rule(self) -> Option<RuleRate> {
-        match self {
-            Self::Rule(rate) => Some(rate),
-            Self::Settings | Self::Token(_) | Self::Lifted => None,
-        }
-    }
-}
-
-/// Returns a rate with a burst of as many events as in `burst_seconds`.
-const fn rate(per_second: u32, burst_seconds: u32) -> Rate {
-    let burst = per_second.saturating_mul(burst_seconds);
-    Rate {
-        per_second,
-        burst: if burst == 0 { 1 } else { burst },
-    }
-}
-
-/// A limit on the number of messages or of new rooms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Quota {
-    /// Messages of one connection.
-    Connection,
-    /// Messages of one id on all its connections and over HTTP.
-    Id,
-    /// Messages of one address on all its connections and over HTTP.
-    Address,
-    /// Messages of one address over HTTP.
-    Http,
-    /// Messages of one id whose token has a rate of its own.
-    Token,
-    /// Rooms that one address creates.
-    Rooms,
-    /// Messages of one connection, or of one address over HTTP, to the rooms of a rule.
-    Rule,
-}
-
-impl Quota {
-    const ALL: [Self; 7] = [
-        Self::Connection,
-        Self::Id,
-        Self::Address,
-        Self::Http,
-        Self::Token,
-        Self::Rooms,
-        Self::Rule,
-    ];
-
-    /// Returns the label in metrics.
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Connection => "connection",
-            Self::Id => "id",
-            Self::Address => "address",
-            Self::Http => "http",
-            Self::Token => "token",
-            Self::Rooms => "rooms",
-            Self::Rule => "rule",
-        }
-    }
-
-    /// Returns the subject, the unit and the setting in an error message.
-    const fn description(self) -> (&'static str, &'static str, &'static str) {
-        const MESSAGES: &str = "messages a second";
-
-        match self {
-            Self::Connection => ("one connection may send", MESSAGES, "--message-rate"),
-            Self::Id => ("one id may send", MESSAGES, "--id-rate"),
-            Self::Address => ("one address may send", MESSAGES, "--address-rate"),
-            Self::Http => (
-                "over HTTP one address may publish",
-                MESSAGES,
-                "--publish-rate",
-            ),
-            Self::Token => ("this token allows", MESSAGES, "its claim rate"),
-            Self::Rooms => ("one address may create", "rooms a day", "--room-rate"),
-            Self::Rule => (
-                "in this room one connection may send",
-                MESSAGES,
-                "message-rate of the room's rule",
-            ),
-        }
-    }
-
-    /// Returns the part of a token that lifts the limit, for the error message.
-    const fn remedy(self) -> &'static str {
-        match self {
-            Self::Connection | Self::Id | Self::Address | Self::Http | Self::Rule => {
-                "the claim rate of a token replaces it, and the grant admin on the room lifts it"
-            }
-            Self::Token | Self::Rooms => "the grant admin on the room lifts it",
-        }
-    }
-}
-
-/// The error of a message or a new room that exceeds a quota.
-#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
-#[error(
-    "too fast; {} {} {}, {} at once ({}; {})",
-    quota.description().0, rate.per_second, quota.description().1, rate.burst, quota.description().2, quota.remedy()
-)]
-pub struct RateLimited {
-    /// Exceeded quota.
-    pub quota: Quota,
-    /// Allowed rate; of rooms, per day.
-    pub rate: Rate,
-    /// Time until the same number of messages or rooms passes. More than the burst never pass at once.
-    pub wait: Duration,
-}
 
 /// The rates of the quotas that connections share.
 #[derive(Clone, Copy, Debug)]
@@ -361,7 +201,7 @@ impl Quotas {
     }
 
     /// Counts the bytes of a frame that are not part of a message. Returns false if there are too many.
-    fn allows_overhead(&self, host: IpBucket, bytes: usize, now: Tick) -> bool {
+    pub(super) fn allows_overhead(&self, host: IpBucket, bytes: usize, now: Tick) -> bool {
         let counted = bytes.saturating_sub(FREE_OVERHEAD);
         if counted == 0 {
             return true;
@@ -410,13 +250,13 @@ impl Quotas {
         }
     }
 
-    fn count_refusal(&self, error: &RateLimited) {
+    pub(super) fn count_refusal(&self, error: &RateLimited) {
         self.refusals[error.quota as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts messages against the quotas of `host` and of each sender: all of them, or none. The quota of `host` counts only
     /// if `limits` have limits by address.
-    fn take(
+    pub(super) fn take(
         &self,
         host: IpBucket,
         senders: &[(RateLimitKey, u32)],
@@ -505,142 +345,6 @@ impl<K: Eq + Hash> SharedLimiters<K> {
         if messages > 0 {
             self.limiters.lock().refund(key, messages);
         }
-    }
-}
-
-/// The rate limit of one connection: its own, and the quotas of its id and its address.
-#[derive(Debug)]
-pub struct ConnectionLimiter {
-    limiter: RatedLimiter,
-    /// The limits of the rules that set a rate for rooms to which the connection has sent, by the number of the rule.
-    rules: Vec<(usize, RatedLimiter)>,
-    /// The limit of the token, after the first message with a rate of its own.
-    token: Option<RatedLimiter>,
-    quotas: Arc<Quotas>,
-    sender: RateLimitKey,
-    host: IpBucket,
-}
-
-/// A limiter with its rate.
-#[derive(Clone, Copy, Debug)]
-struct RatedLimiter {
-    rate: Rate,
-    limiter: Limiter,
-}
-
-impl RatedLimiter {
-    const fn new(rate: Rate, now: Tick) -> Self {
-        Self {
-            rate,
-            limiter: Limiter::new(rate, now),
-        }
-    }
-
-    fn credit_pause(&mut self, since: Tick, paused: Duration, now: Tick) {
-        self.limiter.credit_pause(since, paused, self.rate, now);
-    }
-
-    /// Counts a message of `quota`.
-    fn take(&mut self, quota: Quota, now: Tick) -> Result<(), RateLimited> {
-        let rate = self.rate;
-        self.limiter
-            .take(1, rate, now)
-            .map_err(|wait| RateLimited { quota, rate, wait })
-    }
-
-    fn refund(&mut self) {
-        self.limiter.refund(1, self.rate);
-    }
-}
-
-impl ConnectionLimiter {
-    /// Creates the limit of a connection of `sender` from `host`, which was opened at `now` and has the rate `rate`.
-    pub const fn new(
-        rate: Rate,
-        quotas: Arc<Quotas>,
-        sender: RateLimitKey,
-        host: IpBucket,
-        now: Tick,
-    ) -> Self {
-        Self {
-            limiter: RatedLimiter::new(rate, now),
-            rules: Vec::new(),
-            token: None,
-            quotas,
-            sender,
-            host,
-        }
-    }
-
-    /// Credits the time since `since` and the pause `paused` of the process, in which nothing was read. Messages that
-    /// arrive now may have been sent in that time.
-    pub fn credit_pause(&mut self, since: Tick, paused: Duration, now: Tick) {
-        self.limiter.credit_pause(since, paused, now);
-        let rules = self.rules.iter_mut().map(|(_, limiter)| limiter);
-        for limiter in rules.chain(&mut self.token) {
-            limiter.credit_pause(since, paused, now);
-        }
-    }
-
-    /// Counts a message with `limits`.
-    ///
-    /// # Errors
-    /// The first exceeded quota.
-    pub fn take(&mut self, limits: MessageLimits, now: Tick) -> Result<(), RateLimited> {
-        let quotas = self.quotas.clone();
-        let sender = [(self.sender.clone(), 1)];
-        let host = self.host;
-        let (limiter, quota) = match limits {
-            MessageLimits::Settings => (&mut self.limiter, Quota::Connection),
-            MessageLimits::Rule(rate) => (self.rule_limiter(rate, now), Quota::Rule),
-            MessageLimits::Token(_) => {
-                let rate = limits.connection_rate(self.limiter.rate);
-                (self.token_limiter(rate, now), Quota::Token)
-            }
-            MessageLimits::Lifted => return Ok(()),
-        };
-
-        limiter
-            .take(quota, now)
-            .and_then(|()| {
-                quotas
-                    .take(host, &sender, limits, now)
-                    .inspect_err(|_| limiter.refund())
-            })
-            .inspect_err(|error| quotas.count_refusal(error))
-    }
-
-    /// Returns the limiter of the token, which allows `rate`. A renewed token may have another rate.
-    fn token_limiter(&mut self, rate: Rate, now: Tick) -> &mut RatedLimiter {
-        let limiter = self
-            .token
-            .get_or_insert_with(|| RatedLimiter::new(rate, now));
-        limiter.rate = rate;
-        limiter
-    }
-
-    /// Returns the limiter of the rule with `rate`.
-    fn rule_limiter(&mut self, rate: RuleRate, now: Tick) -> &mut RatedLimiter {
-        let known = self.rules.iter().position(|(rule, _)| *rule == rate.rule);
-        let index = known.unwrap_or_else(|| {
-            let limiter = RatedLimiter::new(rate.into(), now);
-            self.rules.push((rate.rule, limiter));
-            self.rules.len() - 1
-        });
-        &mut self.rules[index].1
-    }
-
-    /// Counts a room that the connection creates.
-    ///
-    /// # Errors
-    /// [`Quota::Rooms`] if its address has created too many.
-    pub fn create_room(&self, now: Tick) -> Result<(), RateLimited> {
-        self.quotas.create_room(self.host, now)
-    }
-
-    /// Counts the bytes of a frame that are not part of a message. Returns false if the address has sent too many.
-    pub fn allows_overhead(&mut self, bytes: usize, now: Tick) -> bool {
-        self.quotas.allows_overhead(self.host, bytes, now)
     }
 }
 

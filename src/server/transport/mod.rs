@@ -25,6 +25,7 @@ mod connection;
 mod subscriber;
 mod handover;
 mod opening;
+mod requests;
 mod reader;
 mod publishing;
 mod subscriptions;

@@ -16,7 +16,7 @@ use tokio::time::sleep;
 
 use super::closing::finish;
 use super::connection::OpenConnection;
-use super::reader::push_page;
+use super::requests::push_page;
 use super::websocket::WebSocketTask;
 use super::{ClientSocket, ConnectionSettings, FrameSender, PendingConnection, Permissions};
 use crate::protocol::{CloseCode, Key, Member, Offset, Push, RoomName, UnsubscribeCode, UserId};

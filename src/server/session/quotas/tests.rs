@@ -1,9 +1,12 @@
 //! Tests of the quotas: the connections that share one, and refusals that take no tokens.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
 
 use super::*;
 use crate::protocol::samples::user as id;
+use crate::server::session::ConnectionLimiter;
 
 const NOW: Tick = Tick::after_start(Duration::ZERO);
 
