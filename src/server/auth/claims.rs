@@ -12,7 +12,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::protocol::{NameError, UserId};
-use crate::server::auth::keys::{KeySet, VerificationKey};
+use crate::server::auth::keys::KeySet;
+use crate::server::auth::verification_key::VerificationKey;
 use crate::server::auth::{GrantError, Grants, Principal, TokenRules};
 
 /// Tolerance for differences between clocks: a token is accepted for this time before and after its validity.

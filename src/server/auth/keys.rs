@@ -3,86 +3,14 @@
 //!
 //! A key has one algorithm, except for an RSA key that names none: it verifies RS256 and PS256.
 
-use std::collections::BTreeSet;
-use std::ops::RangeInclusive;
-
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::{Algorithm, DecodingKey, DecodingKeyKind, crypto};
-use serde::Deserialize;
+use jsonwebtoken::{Algorithm, DecodingKey};
 
 use crate::protocol::has_bom;
-
-/// Minimum length of a secret. A shorter secret would be weaker than the hash (RFC 7518 section 3.2).
-const MIN_SECRET_BYTES: usize = 32;
-/// Length of a public Ed25519 key (RFC 8032 section 5.1.5).
-const ED25519_BYTES: usize = 32;
-/// Lengths of RSA moduli: at least 2048 bits (RFC 7518 section 3.3), and at most 4096, which the library supports.
-const RSA_MODULUS_BYTES: RangeInclusive<usize> = 256..=512;
-/// Algorithms of an RSA key that names none.
-const RSA_ALGORITHMS: [Algorithm; 2] = [Algorithm::RS256, Algorithm::PS256];
+use crate::server::auth::verification_key::{RSA_ALGORITHMS, VerificationKey, secret};
+use crate::server::auth::{KeyFileError, jwk};
 
 /// Beginning of every PEM text (RFC 7468 section 2).
 const PEM_BEGIN: &str = "-----BEGIN ";
-
-/// The error of a key file that is not valid. Its text describes a valid file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum KeyFileError {
-    /// A secret that is too short.
-    #[error("a file whose secret has at least 32 bytes (make one: openssl rand -base64 32)")]
-    ShortSecret,
-    /// A secret of zero bytes only, like a file that was allocated and never written.
-    #[error(
-        "a file whose secret is random, not only zero bytes (make one: openssl rand -base64 32)"
-    )]
-    ZeroSecret,
-    /// A private key in a file that needs only the public one.
-    #[error("a file with the public key only: the private key belongs to the issuer of tokens")]
-    Private,
-    /// A PEM text that is not one supported public key.
-    #[error(
-        "a file with one PUBLIC KEY in PEM, of Ed25519, P-256, P-384 or RSA (2048 to 4096 bits)"
-    )]
-    Pem,
-    /// Text that is not a JWK set.
-    #[error("a file with a JWK set, {{\"keys\":[...]}} (RFC 7517), with at least one key")]
-    Json,
-    /// A key in a JWK set that is incomplete or not supported.
-    #[error(
-        "a JWK set of keys of kty oct (HS256, at least 32 bytes), OKP with crv Ed25519, EC with crv P-256 or P-384, or \
-         RSA (RS256 or PS256, 2048 to 4096 bits)"
-    )]
-    Jwk,
-    /// A fetched JWK set in which no key can verify tokens.
-    #[error(
-        "a JWK set with a public key for signatures: EC with crv P-256 or P-384, OKP with crv Ed25519, or RSA (RS256 or \
-         PS256, 2048 to 4096 bits)"
-    )]
-    NoUsableKey,
-    /// A JWK set with several keys, where a `kid` is missing or repeated.
-    #[error("a JWK set in which each of several keys has a kid of its own")]
-    Kid,
-    /// A byte order mark at the beginning of the file, which would be part of the secret.
-    #[error("a file that does not begin with a byte order mark: save it as UTF-8 without BOM")]
-    ByteOrderMark,
-    /// A secret that begins or ends with invisible white space.
-    #[error(
-        "a file whose secret does not begin or end with white space: remove spaces, tabs and empty lines around it"
-    )]
-    WhiteSpace,
-    /// Text before the PEM text. The whole file would be used as a secret.
-    #[error("a file that begins with its PEM text: remove what is before -----BEGIN")]
-    BeforePem,
-}
-
-/// One key, and the only algorithm that it is used with.
-#[derive(Clone, Debug)]
-pub(super) struct VerificationKey {
-    /// The `kid`. A key without one is tried for every token.
-    pub(super) id: Option<String>,
-    pub(super) algorithm: Algorithm,
-    pub(super) key: DecodingKey,
-}
 
 /// The keys of the server.
 #[derive(Clone, Debug)]
@@ -96,7 +24,7 @@ impl KeySet {
     pub fn parse(file: &[u8]) -> Result<Self, KeyFileError> {
         match KeyFile::parse(file)? {
             KeyFile::Pem(text) => Ok(Self(pem(text)?)),
-            KeyFile::JwkSet(text) => jwk_set(text),
+            KeyFile::JwkSet(text) => Ok(Self(jwk::verification_keys(text)?)),
             KeyFile::Secret(bytes) => Ok(Self(vec![secret(bytes, None)?])),
         }
     }
@@ -112,20 +40,9 @@ impl KeySet {
     /// # Errors
     /// [`KeyFileError::Json`] and [`KeyFileError::NoUsableKey`].
     pub fn parse_fetched(body: &[u8]) -> Result<Self, KeyFileError> {
-        let JwkSet::<serde_json::Value> { keys } =
-            serde_json::from_slice(body).map_err(|_| KeyFileError::Json)?;
-        let usable: Vec<_> = keys
-            .into_iter()
-            .filter_map(|jwk| serde_json::from_value::<Jwk>(jwk).ok())
-            .filter(|jwk| jwk.kty != "oct" && jwk.usage.as_deref() != Some("enc"))
-            .filter_map(|jwk| jwk.into_keys().ok())
-            .flatten()
-            .collect();
-
-        if usable.is_empty() {
-            Err(KeyFileError::NoUsableKey)
-        } else {
-            Ok(Self(usable))
+        match jwk::usable_keys(body)? {
+            keys if keys.is_empty() => Err(KeyFileError::NoUsableKey),
+            keys => Ok(Self(keys)),
         }
     }
 
@@ -195,27 +112,6 @@ impl<'a> KeyFile<'a> {
     }
 }
 
-/// Checks that `secret` is not easily guessed.
-pub(super) fn check_secret(secret: &[u8]) -> Result<(), KeyFileError> {
-    if secret.len() < MIN_SECRET_BYTES {
-        return Err(KeyFileError::ShortSecret);
-    }
-    if secret.iter().all(|byte| *byte == 0) {
-        return Err(KeyFileError::ZeroSecret);
-    }
-    Ok(())
-}
-
-/// Returns the verification key of an HS256 secret.
-fn secret(secret: &[u8], id: Option<String>) -> Result<VerificationKey, KeyFileError> {
-    check_secret(secret)?;
-    Ok(VerificationKey {
-        id,
-        algorithm: Algorithm::HS256,
-        key: DecodingKey::from_secret(secret),
-    })
-}
-
 /// Parses one public key in PEM. Returns it once for each of its algorithms.
 fn pem(text: &str) -> Result<Vec<VerificationKey>, KeyFileError> {
     if text.contains("PRIVATE KEY-----") {
@@ -255,179 +151,10 @@ fn pem(text: &str) -> Result<Vec<VerificationKey>, KeyFileError> {
     }
 }
 
-impl VerificationKey {
-    /// Returns true if the key is a point of its curve, or an RSA key of a supported size. The library would only check
-    /// that with the first token.
-    fn is_usable(&self) -> bool {
-        let has_valid_length = match self.algorithm {
-            // The library does not check the length and panics for a shorter key.
-            Algorithm::EdDSA => self
-                .key
-                .try_get_as_bytes()
-                .is_ok_and(|bytes| bytes.len() == ED25519_BYTES),
-            Algorithm::RS256 | Algorithm::PS256 => self
-                .rsa_modulus_bytes()
-                .is_some_and(|bytes| RSA_MODULUS_BYTES.contains(&bytes)),
-            _ => true,
-        };
-        has_valid_length && crypto::verify("", b"", &self.key, self.algorithm).is_ok()
-    }
-
-    /// Returns the length of the modulus of an RSA key.
-    fn rsa_modulus_bytes(&self) -> Option<usize> {
-        match self.key.kind() {
-            DecodingKeyKind::RsaModulusExponent { n, .. } => Some(without_zeros(n).len()),
-            DecodingKeyKind::SecretOrDer(der) => {
-                // RSAPublicKey (RFC 8017 appendix A.1.1): a SEQUENCE that begins with the INTEGER n. Lengths from 256
-                // to 65,535 take three bytes.
-                let [0x30, 0x82, _, _, 0x02, 0x82, high, low, rest @ ..] = der.as_slice() else {
-                    return None;
-                };
-                let length = usize::from(u16::from_be_bytes([*high, *low]));
-                Some(without_zeros(rest.get(..length)?).len())
-            }
-        }
-    }
-}
-
-/// Returns `number`, which is big-endian, without leading zeros.
-fn without_zeros(number: &[u8]) -> &[u8] {
-    let zeros = number.iter().take_while(|byte| **byte == 0).count();
-    &number[zeros..]
-}
-
-/// One key of a JWK set (RFC 7517, RFC 7518 section 6).
-#[derive(Deserialize)]
-pub(super) struct Jwk {
-    kty: String,
-    crv: Option<String>,
-    alg: Option<String>,
-    pub(super) kid: Option<String>,
-    /// `sig` or `enc`.
-    #[serde(rename = "use")]
-    usage: Option<String>,
-    /// Secret.
-    k: Option<String>,
-    /// Coordinates of the public point.
-    x: Option<String>,
-    y: Option<String>,
-    /// Modulus and exponent of an RSA key.
-    n: Option<String>,
-    e: Option<String>,
-    /// Private key, which must be absent.
-    d: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct JwkSet<T> {
-    keys: Vec<T>,
-}
-
-/// Parses the keys of a JWK set, at least one, and checks that each of several has its own `kid`.
-pub(super) fn jwks(text: &str) -> Result<Vec<Jwk>, KeyFileError> {
-    let JwkSet::<Jwk> { keys } = serde_json::from_str(text).map_err(|_| KeyFileError::Json)?;
-    if keys.is_empty() {
-        return Err(KeyFileError::Json);
-    }
-
-    let ids: BTreeSet<&str> = keys.iter().filter_map(|jwk| jwk.kid.as_deref()).collect();
-
-    if keys.len() > 1 && ids.len() != keys.len() {
-        Err(KeyFileError::Kid)
-    } else {
-        Ok(keys)
-    }
-}
-
-/// Parses a JWK set of verification keys.
-fn jwk_set(text: &str) -> Result<KeySet, KeyFileError> {
-    let keys = jwks(text)?
-        .into_iter()
-        .map(Jwk::into_keys)
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(KeySet(keys.into_iter().flatten().collect()))
-}
-
-impl Jwk {
-    /// Returns the secret of a symmetric key.
-    pub(super) fn secret(&self) -> Option<Vec<u8>> {
-        let is_symmetric =
-            self.kty == "oct" && self.alg.as_deref().is_none_or(|alg| alg == "HS256");
-        self.k
-            .as_deref()
-            .filter(|_| is_symmetric)
-            .and_then(|k| URL_SAFE_NO_PAD.decode(k).ok())
-    }
-
-    /// Returns the verification key, once for each of its algorithms.
-    fn into_keys(self) -> Result<Vec<VerificationKey>, KeyFileError> {
-        if self.d.is_some() {
-            return Err(KeyFileError::Private);
-        }
-        if let Some(bytes) = self.secret() {
-            return Ok(vec![secret(&bytes, self.kid)?]);
-        }
-
-        let (algorithms, key) = self.public_key().ok_or(KeyFileError::Jwk)?;
-        let keys: Vec<_> = algorithms
-            .iter()
-            .filter(|algorithm| self.allows(**algorithm))
-            .map(|algorithm| VerificationKey {
-                id: self.kid.clone(),
-                algorithm: *algorithm,
-                key: key.clone(),
-            })
-            .filter(VerificationKey::is_usable)
-            .collect();
-        if keys.is_empty() {
-            Err(KeyFileError::Jwk)
-        } else {
-            Ok(keys)
-        }
-    }
-
-    /// Returns the public key, with the algorithms for keys of its kind.
-    fn public_key(&self) -> Option<(&'static [Algorithm], DecodingKey)> {
-        let coordinates = self.x.as_deref().zip(self.y.as_deref());
-        let (algorithms, key): (&'static [Algorithm], _) =
-            match (self.kty.as_str(), self.crv.as_deref(), coordinates) {
-                ("OKP", Some("Ed25519"), None) => (
-                    &[Algorithm::EdDSA],
-                    DecodingKey::from_ed_components(self.x.as_deref()?),
-                ),
-                ("EC", Some("P-256"), Some((x, y))) => {
-                    (&[Algorithm::ES256], DecodingKey::from_ec_components(x, y))
-                }
-                ("EC", Some("P-384"), Some((x, y))) => {
-                    (&[Algorithm::ES384], DecodingKey::from_ec_components(x, y))
-                }
-                ("RSA", None, None) => (
-                    &RSA_ALGORITHMS,
-                    DecodingKey::from_rsa_components(self.n.as_deref()?, self.e.as_deref()?),
-                ),
-                _ => return None,
-            };
-
-        Some((algorithms, key.ok()?))
-    }
-
-    /// Returns true if the key may be used with `algorithm`: if it names none, or this one.
-    fn allows(&self, algorithm: Algorithm) -> bool {
-        // RFC 9864 names the algorithm of Ed25519 keys after the curve.
-        let names: &[&str] = match algorithm {
-            Algorithm::EdDSA => &["EdDSA", "Ed25519"],
-            Algorithm::ES256 => &["ES256"],
-            Algorithm::ES384 => &["ES384"],
-            Algorithm::RS256 => &["RS256"],
-            Algorithm::PS256 => &["PS256"],
-            _ => &[],
-        };
-        self.alg.as_deref().is_none_or(|alg| names.contains(&alg))
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use proptest::prelude::*;
 
     use super::*;

@@ -6,7 +6,9 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde::Serialize;
 
 use crate::protocol::UserId;
-use crate::server::auth::keys::{KeyFile, check_secret, jwks};
+use crate::server::auth::jwk::jwks;
+use crate::server::auth::keys::KeyFile;
+use crate::server::auth::verification_key::check_secret;
 use crate::server::auth::{Grants, KeyFileError};
 
 /// The error of a key file that cannot sign tokens.
