@@ -10,7 +10,6 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::protocol::{Epoch, Key, Offset, RoomName, UserId};
-use crate::server::auth::Right;
 use crate::server::http::AppState;
 use crate::server::http::api::RequestBody;
 use crate::server::http::api::message::{BodyFormat, MAX_BATCH_MESSAGES, NewMessage};
@@ -125,10 +124,8 @@ pub(super) async fn publish(
     body: RequestBody,
 ) -> Result<(StatusCode, Json<Published>), ApiError> {
     // Checked before the body is read.
-    client.check_write(&state, &room)?;
     let rules = state.rules(&room);
-    let limits = client.message_limits(&room, rules.message_rate);
-    client.check_rate(&state, limits)?;
+    client.check_publish(&state, &room, rules.message_rate)?;
     let format = BodyFormat::of(body.headers())?;
     let key = body.headers().get(IDEMPOTENCY_KEY).cloned();
 
@@ -181,8 +178,8 @@ pub(in crate::server::http) async fn store(
     admit_drafts(state, client, name, &drafts)?;
 
     let room = state.hub.room(name).await?;
-    if room.is_new() && !client.principal.may(Right::Admin, name) {
-        state.quotas.create_room(client.host(), state.hub.now())?;
+    if room.is_new() {
+        client.count_new_room(state, name)?;
     }
 
     for draft in &drafts {

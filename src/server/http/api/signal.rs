@@ -65,9 +65,7 @@ pub(super) async fn signal(
     body: RequestBody,
 ) -> Result<(StatusCode, axum::Json<SignalAccepted>), ApiError> {
     // Checked before the body is read.
-    client.check_write(&state, &room)?;
-    let limits = client.message_limits(&room, None);
-    client.check_rate(&state, limits)?;
+    let limits = client.check_publish(&state, &room, None)?;
     if !matches!(BodyFormat::of(body.headers()), Ok(BodyFormat::Json)) {
         return Err(ApiError::NotJson);
     }

@@ -5,7 +5,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use tracing::info;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, IntoResponses};
 
 use crate::protocol::{Epoch, RoomSelector, UserId};
 use crate::server::auth::Right;
@@ -49,6 +49,31 @@ pub(super) struct StreamParams {
     id: Option<String>,
 }
 
+/// The errors of both calls, for their description.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only its description is used")]
+enum FollowErrors {
+    /// `bad_name`, `bad_parameter`, with its name
+    #[response(status = 400)]
+    BadRequest(ErrorBody),
+    /// `no_token`, `bad_token`, with the reason
+    #[response(status = 401)]
+    Unauthorized(ErrorBody),
+    /// `origin_not_allowed`, `not_allowed`, `banned`, `room_closed`; of several rooms, with the room
+    #[response(status = 403)]
+    Forbidden(ErrorBody),
+    /// `not_acceptable`: `Accept` refuses both forms
+    #[response(status = 406)]
+    NotAcceptable(ErrorBody),
+    /// `too_many_connections_from_address`
+    #[response(status = 429)]
+    TooManyConnections(ErrorBody),
+    /// `no_keys` (the keys of `--jwks` are not fetched yet), `too_many_connections`, `too_many_rooms`, `room_full`,
+    /// `memory_full`, `draining`, `store_unavailable`
+    #[response(status = 503)]
+    Unavailable(ErrorBody),
+}
+
 /// Follow a room.
 ///
 /// Each message is an event of the default type whose data is the JSON of a `message` frame. A `gap` event announces
@@ -73,13 +98,7 @@ pub(super) struct StreamParams {
             headers(("Last-Event-ID" = String, description = "EPOCH:OFFSET after which it begins")),
         ),
         (status = 204, description = "The room is closed for ever, and the reader has read all of it"),
-        (status = 400, description = "`bad_name`, `bad_parameter`, with its name", body = ErrorBody),
-        (status = 401, description = "`no_token`, `bad_token`, with the reason", body = ErrorBody),
-        (status = 403, description = "`origin_not_allowed`, `not_allowed`, `banned`, `room_closed`", body = ErrorBody),
-        (status = 406, description = "`not_acceptable`: `Accept` refuses both forms", body = ErrorBody),
-        (status = 429, description = "`too_many_connections_from_address`", body = ErrorBody),
-        (status = 503, description = "`no_keys` (the keys of `--jwks` are not fetched yet), `too_many_connections`, `too_many_rooms`, `room_full`, `memory_full`, `draining`, `store_unavailable`",
-            body = ErrorBody),
+        FollowErrors,
     ),
 )]
 pub(super) async fn stream(
@@ -123,13 +142,7 @@ pub(super) async fn stream(
             headers(("Last-Event-ID" = String, description = "EPOCH:OFFSET after which it begins")),
         ),
         (status = 204, description = "All rooms are closed for ever, and the reader has read all of them"),
-        (status = 400, description = "`bad_name`, `bad_parameter`, with its name", body = ErrorBody),
-        (status = 401, description = "`no_token`, `bad_token`, with the reason", body = ErrorBody),
-        (status = 403, description = "`origin_not_allowed`, `not_allowed`, `banned`, `room_closed`, with the room", body = ErrorBody),
-        (status = 406, description = "`not_acceptable`: `Accept` refuses both forms", body = ErrorBody),
-        (status = 429, description = "`too_many_connections_from_address`", body = ErrorBody),
-        (status = 503, description = "`no_keys` (the keys of `--jwks` are not fetched yet), `too_many_connections`, `too_many_rooms`, `room_full`, `memory_full`, `draining`, `store_unavailable`",
-            body = ErrorBody),
+        FollowErrors,
     ),
 )]
 pub(super) async fn stream_of_rooms(

@@ -79,15 +79,37 @@ impl AuthenticatedClient {
         own_limits(&self.principal, Some(room)).unwrap_or_else(|| MessageLimits::of_room(rate))
     }
 
-    /// Checks that `limits` allow a message of the client now, without counting one.
-    pub(in crate::server::http) fn check_rate(
+    /// Checks that the client may write in `room` and send a message now, before its body is read. Counts nothing. A rule
+    /// may set `rate` for messages to the room. Returns the limits that apply.
+    ///
+    /// # Errors
+    /// If it has no right to, it is banned, the room is closed, or the client sends too fast.
+    pub(in crate::server::http) fn check_publish(
         &self,
         state: &AppState,
-        limits: MessageLimits,
+        room: &RoomName,
+        rate: Option<RuleRate>,
+    ) -> Result<MessageLimits, ApiError> {
+        self.check_write(state, room)?;
+        let limits = self.message_limits(room, rate);
+        let now = state.hub.now();
+        state.quotas.check_http(self.host(), limits, now)?;
+        Ok(limits)
+    }
+
+    /// Counts `room` as a room that the client creates, unless it administers the room.
+    ///
+    /// # Errors
+    /// If its address has created too many rooms.
+    pub(in crate::server::http) fn count_new_room(
+        &self,
+        state: &AppState,
+        room: &RoomName,
     ) -> Result<(), RateLimited> {
-        state
-            .quotas
-            .check_http(self.host(), limits, state.hub.now())
+        if self.principal.may(Right::Admin, room) {
+            return Ok(());
+        }
+        state.quotas.create_room(self.host(), state.hub.now())
     }
 
     /// Counts messages of the client with `limits`, each sender with its number: all of them, or none.

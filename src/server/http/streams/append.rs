@@ -15,7 +15,7 @@ use crate::server::http::streams::headers::{
     self, PRODUCER_EPOCH, PRODUCER_EXPECTED_SEQ, PRODUCER_RECEIVED_SEQ, PRODUCER_SEQ,
     STREAM_CLOSED, STREAM_NEXT_OFFSET, TRUE,
 };
-use crate::server::http::streams::{self, StreamError, StreamName, check_end};
+use crate::server::http::streams::{self, StreamError, StreamName, WriteErrors, check_end};
 use crate::server::room::{Content, Draft};
 use crate::server::store::{
     AppendConditions, AppendOutcome, AppendRefusal, AppendResult, ProducerPosition, now_millis,
@@ -38,14 +38,10 @@ use crate::server::store::{
     responses(
         (status = 200, description = "Stored, of a producer"),
         (status = 204, description = "Stored, closed, or stored before"),
-        (status = 400, description = "`bad_name`, `bad_parameter`, `bad_body`", body = ErrorBody),
-        (status = 401, description = "`no_token`, `bad_token`, with the reason", body = ErrorBody),
+        WriteErrors,
         (status = 403, description = "`stale_epoch`, `origin_not_allowed`, `not_allowed`, `banned`, `room_closed`", body = ErrorBody),
         (status = 404, description = "`no_such_stream`", body = ErrorBody),
         (status = 409, description = "`stream_closed`, `content_type_mismatch`, `sequence_conflict`, `sequence_gap`", body = ErrorBody),
-        (status = 413, description = "`too_big`, `too_many`", body = ErrorBody),
-        (status = 429, description = "`rate_limited`, with `Retry-After`", body = ErrorBody),
-        (status = 503, description = "`store_unavailable`, `too_many_rooms`, `draining`", body = ErrorBody),
     ),
 )]
 pub(super) async fn append(
@@ -54,10 +50,8 @@ pub(super) async fn append(
     StreamName(name): StreamName,
     body: RequestBody,
 ) -> Result<Response, ApiError> {
-    client.check_write(&state, &name)?;
     let rules = state.rules(&name);
-    let limits = client.message_limits(&name, rules.message_rate);
-    client.check_rate(&state, limits)?;
+    client.check_publish(&state, &name, rules.message_rate)?;
 
     let request = body.headers();
     let conditions = AppendConditions {

@@ -5,7 +5,7 @@ use axum::extract::State as Shared;
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::server::auth::{Right, ServedHost};
+use crate::server::auth::ServedHost;
 use crate::server::http::AppState;
 use crate::server::http::api::{RequestBody, admit_drafts};
 use crate::server::http::error::{ApiError, ErrorBody};
@@ -13,7 +13,7 @@ use crate::server::http::extract::InRoom;
 use crate::server::http::middleware::authenticated::AuthenticatedClient;
 use crate::server::http::streams::content::ContentForm;
 use crate::server::http::streams::headers::{self, STREAM_FORKED_FROM};
-use crate::server::http::streams::{self, StreamError, StreamName, append};
+use crate::server::http::streams::{self, StreamError, StreamName, WriteErrors, append};
 use crate::server::store::{
     CreateOutcome, CreateResult, Lifecycle, NewRoom, RoomSettings, now_millis,
 };
@@ -36,14 +36,10 @@ const DEFAULT_CONTENT_TYPE: &str = "application/octet-stream";
     responses(
         (status = 200, description = "It exists with the same settings"),
         (status = 201, description = "Created"),
-        (status = 400, description = "`bad_name`, `bad_parameter`, `bad_body`", body = ErrorBody),
-        (status = 401, description = "`no_token`, `bad_token`, with the reason", body = ErrorBody),
+        WriteErrors,
         (status = 403, description = "`origin_not_allowed`, `not_allowed`, `banned`, `room_closed`", body = ErrorBody),
         (status = 409, description = "`stream_exists` with other settings", body = ErrorBody),
-        (status = 413, description = "`too_big`, `too_many`", body = ErrorBody),
-        (status = 429, description = "`rate_limited`, with `Retry-After`", body = ErrorBody),
         (status = 501, description = "`not_implemented`: forks and subscriptions", body = ErrorBody),
-        (status = 503, description = "`store_unavailable`, `too_many_rooms`, `draining`", body = ErrorBody),
     ),
 )]
 pub(super) async fn create(
@@ -54,10 +50,8 @@ pub(super) async fn create(
     uri: Uri,
     body: RequestBody,
 ) -> Result<Response, ApiError> {
-    client.check_write(&state, &name)?;
     let rules = state.rules(&name);
-    let limits = client.message_limits(&name, rules.message_rate);
-    client.check_rate(&state, limits)?;
+    client.check_publish(&state, &name, rules.message_rate)?;
 
     let request = body.headers();
     if request.contains_key(STREAM_FORKED_FROM) {
@@ -78,8 +72,8 @@ pub(super) async fn create(
 
     let store = state.hub.store();
     let (room, existing) = streams::find(&state, &name).await?;
-    if existing.is_none() && !client.principal.may(Right::Admin, &name) {
-        state.quotas.create_room(client.host(), state.hub.now())?;
+    if existing.is_none() {
+        client.count_new_room(&state, &name)?;
     }
 
     let settings = RoomSettings {

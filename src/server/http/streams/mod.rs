@@ -25,12 +25,12 @@ use axum::Router;
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use axum::routing::get;
-use utoipa::OpenApi;
+use utoipa::{IntoResponses, OpenApi};
 
 use crate::protocol::RoomName;
 use crate::server::auth::Right;
 use crate::server::http::AppState;
-use crate::server::http::error::ApiError;
+use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::middleware::authenticated::AuthenticatedClient;
 use crate::server::hub::Room;
 use crate::server::store::Lifecycle;
@@ -48,6 +48,27 @@ pub(super) use headers::{EXPOSED as EXPOSED_HEADERS, is_content_type};
     delete::delete
 ))]
 pub(super) struct StreamsDocument;
+
+/// The errors of every call with content, for its description.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only its description is used")]
+enum WriteErrors {
+    /// `bad_name`, `bad_parameter`, `bad_body`
+    #[response(status = 400)]
+    BadRequest(ErrorBody),
+    /// `no_token`, `bad_token`, with the reason
+    #[response(status = 401)]
+    Unauthorized(ErrorBody),
+    /// `too_big`, `too_many`
+    #[response(status = 413)]
+    TooLarge(ErrorBody),
+    /// `rate_limited`, with `Retry-After`
+    #[response(status = 429)]
+    TooFast(ErrorBody),
+    /// `store_unavailable`, `too_many_rooms`, `draining`
+    #[response(status = 503)]
+    Unavailable(ErrorBody),
+}
 
 /// The first segment of names that the protocol reserves for subscriptions.
 const RESERVED: &str = "__ds";
