@@ -7,8 +7,8 @@ use serde_json::value::RawValue;
 
 use super::json_field::{JsonField, required};
 use super::{
-    Body, Command, Epoch, ErrorCode, Json, Key, Kind, MAX_HISTORY, MessageFields, Offset, Push,
-    RoomName, RoomSelector, Token,
+    Body, Command, Epoch, ErrorCode, Json, Key, Kind, MAX_HISTORY, MessageFields, Push, RoomName,
+    RoomSelector, Token,
 };
 
 /// The error for a text that is not a valid [`Command`].

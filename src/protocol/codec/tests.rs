@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::*;
-use crate::protocol::{Body, Member, MessageFields, Publication, UserId, samples};
+use crate::protocol::{Body, Member, MessageFields, Offset, Publication, UserId, samples};
 
 #[test]
 fn commands_are_decoded_from_the_json_of_the_contract() {

@@ -11,6 +11,7 @@
 mod changes;
 mod clock;
 mod cluster;
+mod health;
 mod hook;
 mod lease;
 mod lifecycle;
@@ -23,6 +24,7 @@ mod memory_room;
 mod memory;
 mod sqlite;
 mod nats;
+mod backend;
 
 use std::fmt;
 use std::sync::Arc;
@@ -35,9 +37,11 @@ use tokio::sync::watch;
 use crate::protocol::{Epoch, Offset, RoomName, RoomPattern, RoomSelector};
 use crate::server::room::{DedupLimits, Draft, Frame};
 
+pub use backend::{Backend, OpenStoreError, StoreSettings};
 pub use changes::{Call, Changes, DeferredResult, LogChange, StoreFuture};
 pub use clock::now_millis;
 pub use cluster::{Bus, BusEvent, ClusterBackend, RuleEvent, RuleStore};
+pub use health::{Damage, Health};
 pub use hook::{HookState, HookStatus};
 pub use lease::Lease;
 pub use lifecycle::{
@@ -52,61 +56,6 @@ pub use sqlite::{
     BackupError, BackupReport, Durability, ExportError, Exported, ImportError, ImportLine,
     Imported, OpenError, Restored, SqliteSettings, SqliteStore, backup, export, import, restore,
 };
-
-/// The kind of store, and its settings.
-#[derive(Clone, Debug)]
-pub enum StoreSettings {
-    /// In memory: the messages are lost when the process ends.
-    Memory(MemorySettings),
-    /// In a SQLite database.
-    Sqlite(SqliteSettings),
-    /// In a NATS stream that several nodes share.
-    Nats(NatsSettings),
-}
-
-/// The reason why a store could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenStoreError {
-    /// The database cannot be opened.
-    #[error(transparent)]
-    Sqlite(#[from] OpenError),
-    /// The stream cannot be opened.
-    #[error(transparent)]
-    Nats(#[from] NatsError),
-}
-
-/// An open store, and the connections to other nodes if several share it.
-#[derive(Clone, Debug)]
-pub struct Backend {
-    /// The log of all rooms.
-    pub store: Arc<dyn Store>,
-    /// The connections to other nodes, if there may be any.
-    pub cluster: Option<ClusterBackend>,
-}
-
-impl Backend {
-    /// Creates the backend of a node that shares `store` with no other.
-    pub fn single(store: impl Store + 'static) -> Self {
-        Self {
-            store: Arc::new(store),
-            cluster: None,
-        }
-    }
-}
-
-impl StoreSettings {
-    /// Opens the store.
-    ///
-    /// # Errors
-    /// If the file or the stream cannot be opened.
-    pub async fn open(&self) -> Result<Backend, OpenStoreError> {
-        Ok(match self {
-            Self::Memory(settings) => Backend::single(MemoryStore::new(settings)),
-            Self::Sqlite(settings) => Backend::single(SqliteStore::open(settings)?),
-            Self::Nats(settings) => NatsStore::connect(settings).await?.into_backend(),
-        })
-    }
-}
 
 /// The retention limits of each room. The oldest entries are removed first.
 #[derive(Clone, Copy, Debug)]
@@ -230,43 +179,6 @@ pub enum StoreError {
     HookMoved,
 }
 
-/// The health of a store.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Health {
-    /// The last write succeeded.
-    #[default]
-    Ready,
-    /// The last write failed, for this reason. The store retries automatically.
-    ReadOnly(String),
-    /// The store cannot be reached, for this reason, so messages of other nodes are missing too. The store retries
-    /// automatically.
-    Unreachable(String),
-    /// The data on the disk can no longer be trusted, for this reason. The process must end.
-    Corrupt(String),
-}
-
-impl Health {
-    /// Returns the label of this state in metrics.
-    pub const fn label(&self) -> &'static str {
-        match self {
-            Self::Ready => "ready",
-            Self::ReadOnly(_) => "read_only",
-            Self::Unreachable(_) => "unreachable",
-            Self::Corrupt(_) => "corrupt",
-        }
-    }
-
-    /// Returns the reason why the store is not ready.
-    pub fn reason(&self) -> Option<&str> {
-        match self {
-            Self::Ready => None,
-            Self::ReadOnly(reason) | Self::Unreachable(reason) | Self::Corrupt(reason) => {
-                Some(reason)
-            }
-        }
-    }
-}
-
 /// A copy of a store's database. The file has no name, and is removed with the handle.
 #[derive(Debug)]
 pub struct DatabaseCopy {
@@ -274,35 +186,6 @@ pub struct DatabaseCopy {
     pub file: std::fs::File,
     /// The size of the copy.
     pub bytes: u64,
-}
-
-/// Stored messages that cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Damage {
-    /// The number of messages found so far.
-    pub messages: usize,
-    /// The room of the first unreadable message found.
-    pub room: RoomName,
-    /// The offset of that message.
-    pub offset: Offset,
-    /// The error of the database.
-    pub problem: String,
-}
-
-impl fmt::Display for Damage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            messages,
-            room,
-            offset,
-            problem,
-        } = self;
-        write!(
-            f,
-            "{messages} messages cannot be read because the database is damaged, the first found at offset {offset} of \
-             room {room} ({problem}); readers are sent a gap; restore a backup to get them back"
-        )
-    }
 }
 
 /// The log of all rooms. See the [module docs](self).

@@ -46,6 +46,7 @@ mod room_state;
 mod room_tasks;
 mod room_writer;
 mod rooms;
+mod stream_config;
 mod streams;
 mod subjects;
 mod tombstones;

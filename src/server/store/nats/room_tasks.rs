@@ -11,7 +11,7 @@ use tracing::debug;
 use super::connection::NatsError;
 use super::rooms::NatsRooms;
 use super::subjects::{StreamSubject, token};
-use crate::protocol::{Offset, RoomName};
+use crate::protocol::Offset;
 use crate::server::store::LogChange;
 
 /// The pause before lives are read again after a failure.

@@ -4,24 +4,21 @@
 //! none on their bytes. Those of the stream are the loosest that any room needs, and [`trimming`](super::trimming) applies the
 //! others. When a client creates a room, the limits of the stream are removed, because such a room keeps all its messages.
 
-use std::num::Wrapping;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Duration;
 
 use async_nats::Client;
+use async_nats::jetstream::Context;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, PullConsumer, ReplayPolicy, pull};
-use async_nats::jetstream::context::{
-    ContextBuilder, GetStreamError, GetStreamErrorKind, PublishError,
-};
+use async_nats::jetstream::context::{ContextBuilder, PublishError};
 use async_nats::jetstream::message::{PublishMessage, StreamMessage};
 use async_nats::jetstream::publish::PublishAck;
 use async_nats::jetstream::stream::{
-    Config, DiscardPolicy, Info, InfoWithSubjects, LastRawMessageErrorKind, RawMessageBuilder,
-    Republish, State, Stream,
+    Config, DiscardPolicy, InfoWithSubjects, LastRawMessageErrorKind, RawMessageBuilder, Republish,
+    State, Stream,
 };
-use async_nats::jetstream::{Context, ErrorCode};
 use bytes::Bytes;
 use futures::{TryStreamExt, stream};
 
@@ -29,12 +26,12 @@ use super::codec::{Record, StreamEntry};
 use super::connection::{HealthTracker, NatsError, NatsSettings, REQUEST_TIMEOUT};
 use super::heads::HeadStream;
 use super::room_life::LoggedLife;
+use super::stream_config::{
+    DESCRIPTION, epoch, is_missing, is_unlimited, longest_age, losses, open_stream,
+};
 use super::subjects::{COMMANDS, HEADS, ROOMS, RULES, StreamSubject, Subjects, TOMBSTONES};
 use crate::protocol::{Epoch, RoomName};
 use crate::server::store::room_limits::RoomLimitTable;
-
-/// The prefix of the stream's description. The number of times that the stream has lost messages follows.
-const DESCRIPTION: &str = "Fanfare's rooms, life ";
 
 /// The shortest duplicate window that NATS accepts.
 const MIN_DUPLICATE_WINDOW: Duration = Duration::from_millis(100);
@@ -564,81 +561,6 @@ async fn visit_sizes_by(
         }
     }
     Err(NatsError::request("the consumer ended"))
-}
-
-/// Returns the age up to which the stream must keep messages with `limits`. The uses of rooms must last until the rooms
-/// expire.
-pub(super) fn longest_age(limits: &RoomLimitTable) -> Duration {
-    let expiry = limits.longest_expiry();
-    limits.longest_age().max(expiry.saturating_add(expiry / 8))
-}
-
-/// Returns true if a stream with `config` keeps messages for ever.
-fn is_unlimited(config: &Config) -> bool {
-    config.max_messages_per_subject <= 0 && config.max_age.is_zero()
-}
-
-/// Returns the epoch of the stream: a hash of its creation time and the number of times that it has lost messages.
-fn epoch(info: &Info) -> Epoch {
-    let nanos = Wrapping(info.created.unix_timestamp_nanos() as u64);
-    // Fibonacci hashing (Knuth, The Art of Computer Programming, volume 3, section 6.4): every bit has an effect.
-    let mixed = (nanos + Wrapping(losses(&info.config))) * Wrapping(0x9E37_79B9_7F4A_7C15);
-    Epoch::new((mixed.0 >> 32) as u32)
-}
-
-/// Returns the number of times that the stream has lost messages.
-fn losses(config: &Config) -> u64 {
-    let description = config.description.as_deref().unwrap_or_default();
-    let number = description.strip_prefix(DESCRIPTION);
-    number
-        .and_then(|number| number.parse().ok())
-        .unwrap_or_default()
-}
-
-/// Returns the stream with the configuration `wanted`; creates or updates it if necessary.
-async fn open_stream(context: &Context, wanted: Config) -> Result<Stream, NatsError> {
-    let failed = |error: String| NatsError::Request(format!("{:?}: {error}", wanted.name));
-    let existing = match context.get_stream(&wanted.name).await {
-        Ok(existing) => existing,
-        Err(error) if is_missing(&error) => {
-            // Another node may create it at the same time; creating the same stream twice is not an error.
-            let created = context.create_stream(wanted.clone()).await;
-            return created.map_err(|error| failed(error.to_string()));
-        }
-        Err(error) => return Err(failed(error.to_string())),
-    };
-
-    let config = existing.cached_info().config.clone();
-    if config.subjects.first() != wanted.subjects.first() {
-        return Err(NatsError::Foreign { name: wanted.name });
-    }
-
-    let mut changed = Config {
-        subjects: wanted.subjects,
-        num_replicas: wanted.num_replicas,
-        ..config.clone()
-    };
-    // Limits that were removed for a room that keeps all its messages are not set again.
-    if !is_unlimited(&config) {
-        changed.max_messages_per_subject = wanted.max_messages_per_subject;
-        changed.max_age = wanted.max_age;
-    }
-    if wanted.duplicate_window > Duration::ZERO {
-        changed.duplicate_window = wanted.duplicate_window;
-    }
-    if changed == config {
-        return Ok(existing);
-    }
-
-    let updated = context.update_stream(&changed).await;
-    updated.map_err(|error| failed(error.to_string()))?;
-    let stream = context.get_stream(&wanted.name).await;
-    stream.map_err(|error| failed(error.to_string()))
-}
-
-fn is_missing(error: &GetStreamError) -> bool {
-    matches!(error.kind(), GetStreamErrorKind::JetStream(error)
-        if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
 }
 
 /// Sends `request`; returns `None` if the message does not exist.

@@ -26,7 +26,7 @@ use super::connection::NatsError;
 use super::hooks::NatsHooks;
 use super::room_writer::RoomWriter;
 use super::rooms::NatsRooms;
-use super::streams::longest_age;
+use super::stream_config::longest_age;
 use super::subjects::{StreamSubject, room_of};
 use super::trim_schedule::{
     DueRoom, MAX_TRIM_DELAY, SLACK, TrimSchedule, TrimTrigger, remaining, trim_delay,

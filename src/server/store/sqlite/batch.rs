@@ -12,10 +12,11 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use crate::protocol::{Key, Kind, MessageFields, Offset, RoomName, UserId};
 use crate::server::room::{DedupEntry, DedupLimits, DedupWindow, Draft, Frame, Payload};
 use crate::server::store::changes::LogChange;
-use crate::server::store::sqlite::file::ReadConnection;
+use crate::server::store::sqlite::damaged_rooms::DamagedRooms;
 use crate::server::store::sqlite::lifecycle_row;
 use crate::server::store::sqlite::retention;
-use crate::server::store::sqlite::room_index::{RoomIndex, RoomRow};
+use crate::server::store::sqlite::room_index::RoomIndex;
+use crate::server::store::sqlite::room_row::RoomRow;
 use crate::server::store::sqlite::schema;
 use crate::server::store::{
     AppendConditions, AppendOutcome, AppendRefusal, AppendResult, CreateOutcome, CreateResult,
@@ -42,39 +43,6 @@ pub(super) struct Batch<'a> {
     /// The empty rooms that may be dropped, once they have been searched.
     pub(super) empty: Option<vec::IntoIter<(RoomName, RoomRow)>>,
     pub(super) changes: BatchChanges,
-}
-
-/// The rooms whose data in the file is partly damaged.
-///
-/// SQLite refuses all further writes of a transaction that has read a damaged page. So the batch that finds one
-/// fails. From then on the old messages of that room are read through another connection and stay in the file.
-#[derive(Default)]
-pub(super) struct DamagedRooms {
-    rooms: HashSet<i64>,
-    reader: Option<ReadConnection>,
-    /// The room whose old messages the writer is reading.
-    suspect: Option<i64>,
-}
-
-impl DamagedRooms {
-    /// Marks the suspect room as damaged, and opens a separate connection with `reader` if there is none. Returns
-    /// true if the room was not marked before: then the batch may succeed when it is retried.
-    pub(super) fn mark(&mut self, reader: impl FnOnce() -> Option<ReadConnection>) -> bool {
-        let Some(room) = self.suspect.take() else {
-            return false;
-        };
-        if self.reader.is_none() {
-            self.reader = reader();
-        }
-        self.reader.is_some() && self.rooms.insert(room)
-    }
-
-    /// Returns the connection that reads old messages of `room`, if the room is damaged.
-    fn reader(&self, room: i64) -> Option<&Connection> {
-        self.reader
-            .as_deref()
-            .filter(|_reader| self.rooms.contains(&room))
-    }
 }
 
 /// The changes of a transaction to the state in memory.

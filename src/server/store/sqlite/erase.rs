@@ -8,7 +8,8 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::protocol::{Offset, RoomName};
 use crate::server::store::Deleted;
-use crate::server::store::sqlite::room_index::{RoomIndex, RoomRow};
+use crate::server::store::sqlite::room_index::RoomIndex;
+use crate::server::store::sqlite::room_row::RoomRow;
 
 /// Replaces the message at `offset` of `room` with a tombstone. `at` is the current time, in milliseconds since 1970
 /// UTC. Also returns the new state of the room after the commit, if it changes.

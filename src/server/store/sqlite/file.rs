@@ -3,7 +3,6 @@
 //! the next start that nothing is missing.
 
 use std::fs;
-use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,16 +14,15 @@ use tracing::{error, info, warn};
 
 use crate::protocol::Epoch;
 use crate::server::store::sqlite::connections::{
-    BUSY_TIMEOUT, open_immutable, open_to_read, open_to_write,
+    BUSY_TIMEOUT, ReadConnection, open_immutable, open_to_read, open_to_write,
 };
 use crate::server::store::sqlite::fault::Fault;
 use crate::server::store::sqlite::inspection::check_file;
 use crate::server::store::sqlite::lock::{DatabaseLock, folder_of};
 use crate::server::store::sqlite::open_files::{FileMismatch, OpenFiles};
 use crate::server::store::sqlite::schema::{self, MIGRATIONS, MetaRow};
-use crate::server::store::sqlite::state_file::{
-    Evidence, FileFault, FileId, StateFile, StateRecords,
-};
+use crate::server::store::sqlite::state_file::{FileFault, FileId, StateFile};
+use crate::server::store::sqlite::state_records::{Evidence, StateRecords};
 use crate::server::store::sqlite::{Durability, OpenError, SqliteSettings};
 
 /// The longest time for which the writer waits for readers of the write-ahead log before it truncates the log. Then
@@ -91,22 +89,6 @@ impl From<WriteError> for Fault {
             WriteError::Fault(fault) => fault,
             WriteError::Sqlite(error) => Self::from(error),
         }
-    }
-}
-
-/// A read-only connection.
-#[derive(Debug)]
-pub(super) struct ReadConnection {
-    connection: Connection,
-    /// The lock on the database, which must be dropped after the connection.
-    _lock: Arc<DatabaseLock>,
-}
-
-impl Deref for ReadConnection {
-    type Target = Connection;
-
-    fn deref(&self) -> &Connection {
-        &self.connection
     }
 }
 
@@ -399,10 +381,8 @@ impl File {
     }
 
     fn guard(&self, opened: rusqlite::Result<Connection>) -> Result<ReadConnection, OpenError> {
-        Ok(ReadConnection {
-            connection: opened.map_err(|error| self.wrong(&error))?,
-            _lock: self.lock.clone(),
-        })
+        let connection = opened.map_err(|error| self.wrong(&error))?;
+        Ok(ReadConnection::new(connection, self.lock.clone()))
     }
 
     /// Records a fatal error: the next start begins a new epoch.

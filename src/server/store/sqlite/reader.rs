@@ -10,10 +10,12 @@ use tokio::sync::Semaphore;
 
 use crate::protocol::{Offset, RoomName};
 use crate::server::store::sqlite::OpenError;
+use crate::server::store::sqlite::connections::ReadConnection;
 use crate::server::store::sqlite::damage::DamageLog;
 use crate::server::store::sqlite::fault::Fault;
-use crate::server::store::sqlite::file::{File, ReadConnection};
-use crate::server::store::sqlite::room_index::{COLUMNS, RoomIndex, RoomRow};
+use crate::server::store::sqlite::file::File;
+use crate::server::store::sqlite::room_index::RoomIndex;
+use crate::server::store::sqlite::room_row::{COLUMNS, RoomRow};
 use crate::server::store::sqlite::scan::{
     self, Direction, Scan, ScanRange, is_damage, is_damaged_row,
 };

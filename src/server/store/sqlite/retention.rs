@@ -5,7 +5,7 @@ use rusqlite::{Connection, Row};
 
 use crate::protocol::{Key, Offset, UserId};
 use crate::server::room::{DedupEntry, DedupLimits, DedupWindow};
-use crate::server::store::sqlite::room_index::RoomRow;
+use crate::server::store::sqlite::room_row::RoomRow;
 use crate::server::store::sqlite::scan::{is_damage, is_damaged_row, malformed};
 use crate::server::store::sqlite::trimmed_runs;
 use crate::server::store::trimmed_run::TrimmedRun;

@@ -3,7 +3,7 @@
 
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::server::store::sqlite::room_index::RoomRow;
+use crate::server::store::sqlite::room_row::RoomRow;
 use crate::server::store::trimmed_run::{MAX_REMEMBERED, TrimmedRun, count_until};
 
 /// The largest number of forgotten runs that one call removes.
