@@ -64,7 +64,7 @@ function become(was, next) {
 // Keeps in `next` what was said last, and a list in which the operator points or has the focus: nothing moves under the mouse.
 function keepStill(next) {
   const held = document.querySelector('.still:is(:hover, :focus-within)');
-  for (const kept of [document.getElementById('said'), held]) {
+  for (const kept of [document.getElementById('outcome'), held]) {
     if (kept) next.getElementById(kept.id)?.replaceWith(kept.cloneNode(true));
   }
 }
@@ -186,12 +186,12 @@ document.addEventListener('submit', async (event) => {
     keep(form.querySelector('input').value.trim());
     return ask(location.href);
   }
-  const said = new URLSearchParams(new FormData(form));
+  const fields = new URLSearchParams(new FormData(form));
   if (form.method === 'get') {
-    for (const [name, value] of [...said]) if (!value) said.delete(name);
-    return visit(`${PAGE.pathname}?${said}`);
+    for (const [name, value] of [...fields]) if (!value) fields.delete(name);
+    return visit(`${PAGE.pathname}?${fields}`);
   }
-  await ask(PAGE.pathname, { method: 'POST', body: said });
+  await ask(PAGE.pathname, { method: 'POST', body: fields });
   // What was asked is answered; the address says where that leads, and no more.
   history.replaceState(null, '', document.body.dataset.place);
 });

@@ -1,10 +1,10 @@
 // Rooms and servers that let one not in, or not write: the reason is in words.
 
-import { badge, expect, freshRoom, input, live, log, say, test, texts } from './fixtures.ts';
+import { badge, expect, freshRoom, input, live, log, sendText, test, texts } from './fixtures.ts';
 import { KEY, token } from './keys.ts';
 import { Server } from './server.ts';
 
-test('a ban while one is in the room is told with its reason and its end', async ({ visit, server, request }) => {
+test('a ban of a user in the room is shown with its reason and its end', async ({ visit, server, request }) => {
   const room = freshRoom();
   const page = await live(await visit(room));
   const me = await page.evaluate(() => localStorage.getItem('fanfare.id')!);
@@ -20,10 +20,10 @@ test('a ban while one is in the room is told with its reason and its end', async
   await expect(page.getByRole('button', { name: 'Invite others' })).toBeHidden();
 });
 
-test('a closed room can be read, and says why it cannot be written', async ({ visit, server, request }) => {
+test('a closed room can be read, and shows why nobody can write', async ({ visit, server, request }) => {
   const room = freshRoom();
   const first = await live(await visit(room));
-  await say(first, 'before');
+  await sendText(first, 'before');
   await expect(texts(first)).toHaveText(['before']);
   const closed = await request.post(`${server.ops}/api/v1/admin/rooms/${room.slice(3)}/close`, { data: { reason: 'the course is over' } });
   expect(closed.ok()).toBe(true);
@@ -36,7 +36,7 @@ test('a closed room can be read, and says why it cannot be written', async ({ vi
   await expect(input(late)).toBeHidden();
 });
 
-test('one room that refuses the user costs the others nothing', async ({ visit, server, request }) => {
+test('a room that refuses the user does not affect the others', async ({ visit, server, request }) => {
   const [here, there] = [freshRoom(), freshRoom()];
   const page = await live(await visit(here));
   await page.getByLabel('Another room').fill(there.slice(3));
@@ -47,7 +47,7 @@ test('one room that refuses the user costs the others nothing', async ({ visit, 
 
   await page.locator('.rooms-list').getByRole('link', { name: here.slice(3) }).click();
   await live(page);
-  await say(page, 'still here');
+  await sendText(page, 'still here');
   await expect(texts(page)).toHaveText(['still here']);
 
   await page.goto(new URL(there, server.url).href);
@@ -57,7 +57,7 @@ test('one room that refuses the user costs the others nothing', async ({ visit, 
   await expect(texts(page)).toHaveText(['still here']);
 });
 
-test('a server with tokens has a field for one in the place of the input', async ({ visit }) => {
+test('on a server with tokens, a page without one has a field for it in the place of the input', async ({ visit }) => {
   const guarded = await Server.start(['--auth-key-file', KEY]);
   const page = await visit(`${guarded.url}/r/lobby`);
   await expect(input(page)).toBeHidden();
@@ -67,7 +67,7 @@ test('a server with tokens has a field for one in the place of the input', async
   await page.getByRole('button', { name: 'Join' }).click();
 
   await live(page);
-  await say(page, 'let in');
+  await sendText(page, 'let in');
   await expect(texts(page)).toHaveText(['let in']);
   await page.getByRole('button', { name: 'Share' }).click();
   await expect(page.locator('#share')).toContainText('This server needs a token.');
@@ -77,7 +77,7 @@ test('a server with tokens has a field for one in the place of the input', async
   await guarded.end();
 });
 
-test('an empty room says what it is, and invites', async ({ visit }) => {
+test('an empty room explains itself and offers to invite others', async ({ visit }) => {
   const room = freshRoom();
   const page = await live(await visit(room));
   await expect(page.locator('.empty')).toContainText(`This is ${room.slice(3)}, a room of Fanfare.`);
@@ -104,13 +104,13 @@ test('a new name reaches the other tabs', async ({ visit, server }) => {
 test('after a change of the name and a reload, the messages of both names are the user\'s own, and nobody else\'s', async ({ visit }) => {
   const room = freshRoom();
   const page = await live(await visit(room));
-  await say(page, 'by a guest');
+  await sendText(page, 'by a guest');
   await expect(page.locator('.tick')).toHaveCount(1);
   await page.locator('#own-name').fill('Ann');
   await page.getByRole('button', { name: 'Change' }).click();
   await expect(page.locator('.members li')).toContainText([/Ann\s+\(you\)/]);
   await live(page);
-  await say(page, 'by Ann');
+  await sendText(page, 'by Ann');
   await expect(page.locator('.tick')).toHaveCount(2);
 
   await live(await page.reload().then(() => page));
@@ -122,12 +122,12 @@ test('after a change of the name and a reload, the messages of both names are th
   await expect(other.locator('.tick')).toHaveCount(0);
 });
 
-test('without the network the page says Offline within a second, and does not wait for answers', async ({ visit, expected }) => {
+test('without a network the page shows Offline within a second, and does not wait for responses', async ({ visit, expected }) => {
   expected.push(/net::ERR_/, /WebSocket connection to '.*' failed/);
   const page = await live(await visit(freshRoom()));
   await page.context().setOffline(true);
   await expect(badge(page)).toHaveText('Offline', { timeout: 1500 });
-  await say(page, 'later');
+  await sendText(page, 'later');
   await page.context().setOffline(false);
   await live(page);
   await expect(texts(page)).toHaveText(['later']);

@@ -1,8 +1,8 @@
-// Mentions outside of the page: notifications, asked for once, a sound, the count in the title and the icon.
+// Mentions outside of the page: notifications, a sound, the count in the title and the icon.
 
 import { type Page } from '@playwright/test';
 
-import { expect, freshRoom, live, say, test, texts } from './fixtures.ts';
+import { expect, freshRoom, live, sendText, test, texts } from './fixtures.ts';
 
 type Shown = { title: string; body?: string };
 
@@ -34,7 +34,7 @@ const hide = (page: Page) =>
     document.dispatchEvent(new Event('visibilitychange'));
   });
 
-test('notifications are asked for on a click, and come for mentions in a hidden tab only', async ({ visit, server }) => {
+test('permission for notifications is requested on a click, and they appear for mentions in a hidden tab only', async ({ visit, server }) => {
   const room = freshRoom();
   const page = await visit('about:blank');
   await recorded(page, 'granted');
@@ -47,18 +47,18 @@ test('notifications are asked for on a click, and come for mentions in a hidden 
   await page.getByRole('button', { name: 'Notify me of mentions' }).click();
   await expect(page.getByRole('button', { name: 'Notify me of mentions' })).toHaveAttribute('aria-pressed', 'true');
   expect(await asked(page)).toBe(1);
-  await say(other, `@${me} seen`);
+  await sendText(other, `@${me} seen`);
   await expect(texts(page)).toHaveCount(1);
   await hide(page);
-  await say(other, 'no mention');
-  await say(other, `@${me} unseen`);
+  await sendText(other, 'no mention');
+  await sendText(other, `@${me} unseen`);
 
   await expect.poll(() => shown(page)).toEqual([{ title: expect.stringContaining(room.slice(3)), body: `@${me} unseen` }]);
   await expect(page).toHaveTitle(/^\(2\) /);
   await expect(page.locator('link[rel=icon]')).toHaveAttribute('href', '/favicon-unread.svg');
 });
 
-test('a page that may not notify says so', async ({ visit, server }) => {
+test('a page without permission for notifications shows that', async ({ visit, server }) => {
   const page = await visit('about:blank');
   await recorded(page, 'denied');
   await page.goto(new URL(freshRoom(), server.url).href);

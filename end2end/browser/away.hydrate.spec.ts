@@ -1,10 +1,10 @@
-// A page whose node cannot reach NATS: it is told, it loses nothing, and all goes on by itself.
+// A page whose node cannot reach NATS: it shows that, loses nothing, and recovers by itself.
 
-import { badge, expect, freshRoom, live, log, say, state, test, texts } from './fixtures.ts';
+import { badge, expect, freshRoom, live, log, sendText, state, test, texts } from './fixtures.ts';
 import { Nats } from './nats.ts';
 import { Server } from './server.ts';
 
-test('while NATS is away the badge says so, what is sent can be sent again, and all goes on when it is back', async ({
+test('while NATS is down the badge shows it, messages can be sent again, and all continues when it is back', async ({
   visit,
 }) => {
   const nats = await Nats.start();
@@ -16,19 +16,19 @@ test('while NATS is away the badge says so, what is sent can be sent again, and 
     const room = freshRoom();
     const [ann, bob] = [await visit(nodes[0].url + room), await visit(nodes[1].url + room)];
     for (const page of [ann, bob]) await live(page);
-    await say(ann, 'before');
+    await sendText(ann, 'before');
     await expect(texts(bob)).toHaveText(['before']);
 
     await nats.kill();
     for (const page of [ann, bob]) await expect(badge(page)).toHaveText(/^Connected, messages are delayed/);
-    await say(ann, 'meanwhile');
+    await sendText(ann, 'meanwhile');
     await expect(state(ann)).toContainText('not sent, the server could not store it');
 
     nats.restart();
     for (const page of [ann, bob]) await live(page);
     await log(ann).getByRole('button', { name: 'Retry' }).click();
     await expect(state(ann)).toHaveCount(0);
-    await say(bob, 'after');
+    await sendText(bob, 'after');
     for (const page of [ann, bob]) {
       await expect(texts(page)).toHaveText(['before', 'meanwhile', 'after']);
       // Before its server is gone.

@@ -1,16 +1,16 @@
 // The page under a path of its host (`--base-path`).
 
-import { expect, freshRoom, live, say, test, texts } from './fixtures.ts';
+import { expect, freshRoom, live, sendText, test, texts } from './fixtures.ts';
 
 const WIDE = { viewport: { width: 1200, height: 800 } };
 
 test.use({ serverArgs: ['--base-path', '/chat'] });
 
-test('under a path the page comes alive, stays there, and remembers for that path alone', async ({ visit, server }) => {
+test('under a path the page hydrates, stays there, and stores data for that path alone', async ({ visit, server }) => {
   const room = freshRoom();
   const page = await live(await visit(`/chat${room}`, WIDE));
 
-  await say(page, 'hello');
+  await sendText(page, 'hello');
   await expect(texts(page)).toHaveText(['hello']);
   await page.getByLabel('Another room').fill('class-7b');
   await page.getByRole('button', { name: 'Go', exact: true }).click();

@@ -1,17 +1,17 @@
 // Two windows talk.
 
-import { expect, freshRoom, live, names, say, test, texts } from './fixtures.ts';
+import { expect, freshRoom, live, names, sendText, test, texts } from './fixtures.ts';
 
-test('what one page says both pages show, once each and in one order', async ({ visit }) => {
+test('messages of one page appear on both, once each and in one order', async ({ visit }) => {
   const room = freshRoom();
   const ann = await live(await visit(room));
   const lei = await live(await visit(room, { locale: 'zh-CN' }));
 
-  await say(ann, 'hello from one window');
+  await sendText(ann, 'hello from one window');
   await expect(texts(lei)).toHaveText(['hello from one window']);
-  await say(lei, '早上好，另一个窗口');
+  await sendText(lei, '早上好，另一个窗口');
   await expect(texts(ann)).toHaveText(['hello from one window', '早上好，另一个窗口']);
-  await say(ann, 'the third');
+  await sendText(ann, 'the third');
 
   const all = ['hello from one window', '早上好，另一个窗口', 'the third'];
   await expect(texts(ann)).toHaveText(all);
@@ -28,11 +28,11 @@ test('a message that a script publishes over HTTP appears on an open page', asyn
   await expect(texts(page)).toHaveText(['the build is green']);
 });
 
-test('the same words said twice are two messages', async ({ visit }) => {
+test('the same text sent twice is two messages', async ({ visit }) => {
   const page = await live(await visit(freshRoom()));
-  await say(page, 'again');
-  await say(page, 'again');
-  await say(page, 'end');
+  await sendText(page, 'again');
+  await sendText(page, 'again');
+  await sendText(page, 'end');
   await expect(texts(page)).toHaveText(['again', 'again', 'end']);
 });
 
@@ -47,11 +47,11 @@ test('two pages with one id both stay in the room', async ({ visit }) => {
   await live(second);
   expect(await second.evaluate(() => localStorage.getItem('fanfare.id'))).toBe(id);
 
-  await say(second, 'both of me hear this');
-  await expect(texts(first)).toHaveText(['both of me hear this']);
+  await sendText(second, 'for both of my pages');
+  await expect(texts(first)).toHaveText(['for both of my pages']);
   await second.close();
-  await say(first, 'and the first is still here');
-  await expect(texts(first)).toHaveText(['both of me hear this', 'and the first is still here']);
+  await sendText(first, 'and the first is still here');
+  await expect(texts(first)).toHaveText(['for both of my pages', 'and the first is still here']);
 });
 
 test('a plain WebSocket client and the page share a room', async ({ visit }) => {
@@ -61,18 +61,18 @@ test('a plain WebSocket client and the page share a room', async ({ visit }) => 
   const script = await visit(freshRoom());
   const client = await script.evaluateHandle(async (name) => {
     const socket = new WebSocket(`ws://${location.host}/ws?room=${name}&id=script`);
-    const heard: unknown[] = [];
-    socket.addEventListener('message', ({ data }) => heard.push(data));
+    const received: unknown[] = [];
+    socket.addEventListener('message', ({ data }) => received.push(data));
     await new Promise((open) => socket.addEventListener('open', open));
-    return { socket, heard };
+    return { socket, received };
   }, room.slice('/r/'.length));
-  const heard = () => client.evaluate(({ heard }) => heard);
+  const received = () => client.evaluate(({ received }) => received);
 
-  await say(page, 'from the page');
-  await expect.poll(heard).toEqual(['from the page']);
+  await sendText(page, 'from the page');
+  await expect.poll(received).toEqual(['from the page']);
   await client.evaluate(({ socket }) => socket.send('from the script'));
   await expect(texts(page)).toHaveText(['from the page', 'from the script']);
-  await expect.poll(heard).toEqual(['from the page', 'from the script']);
+  await expect.poll(received).toEqual(['from the page', 'from the script']);
   await expect(names(page).last()).toHaveText('script');
 });
 

@@ -1,4 +1,4 @@
-// public/fanfare.js, the client for people's own pages: against the real server, and one that says what a test wants.
+// public/fanfare.js, the client for other pages: against the real server, and a simulated one.
 
 import { createServer } from 'node:http';
 import { once } from 'node:events';
@@ -14,13 +14,13 @@ import { type Page } from '@playwright/test';
 import { type Fanfare, type Options, type Room, type RoomEvents, type RoomOptions, type Events as ConnectionEvents } from '../../public/fanfare.js';
 import { type Visit, expect, freshRoom, test } from './fixtures.ts';
 import { KEY, token } from './keys.ts';
-import { type Route, hearing, message, stillClock, subscribed, tell, welcome } from './mock.ts';
+import { type Route, message, onFrame, sendFrames, stillClock, subscribed, welcome } from './mock.ts';
 import { Server } from './server.ts';
 import { createStream, deleteStream, endStream } from './streams.ts';
 
 /** The events of a connection and its rooms. An `error` is of either. */
 type Events = ConnectionEvents & RoomEvents;
-type Heard = { [T in keyof Events]: { type: T } & Events[T] }[keyof Events];
+type RecordedEvent = { [T in keyof Events]: { type: T } & Events[T] }[keyof Events];
 type Settings = Omit<Options, 'storage' | 'token'> & RoomOptions & { room?: string; isKept?: boolean; tokens?: string[] };
 
 declare global {
@@ -29,7 +29,7 @@ declare global {
     /** The room that the page followed last. */
     room: Room;
     follow: (name: string, options?: RoomOptions) => Room;
-    heard: Heard[];
+    received: RecordedEvent[];
   }
 }
 
@@ -56,16 +56,16 @@ async function connect(page: Page, settings: Settings): Promise<void> {
     const { Fanfare } = (await import(file)) as typeof import('../../public/fanfare.js');
     const token = tokens && (() => tokens.shift());
     const client = new Fanfare(undefined, { ...options, token, storage: isKept ? localStorage : undefined });
-    const heard: Heard[] = [];
-    for (const type of ['open', 'error', 'drain', 'status'] as const) client.on(type, (detail) => heard.push({ type, ...detail } as Heard));
+    const received: RecordedEvent[] = [];
+    for (const type of ['open', 'error', 'drain', 'status'] as const) client.on(type, (detail) => received.push({ type, ...detail } as RecordedEvent));
     const follow = (name: string, options?: RoomOptions) => {
       const room = client.room(name, options);
       for (const type of ['subscribed', 'unsubscribed', 'message', 'gap', 'presence', 'signal', 'ack', 'error', 'deleted', 'closed'] as const) {
-        room.on(type, (detail) => heard.push({ ...detail, type, of: name } as unknown as Heard));
+        room.on(type, (detail) => received.push({ ...detail, type, of: name } as unknown as RecordedEvent));
       }
       return (window.room = room);
     };
-    Object.assign(window, { client, heard, follow });
+    Object.assign(window, { client, received, follow });
     follow(room, { after, epoch, subscribe });
   }, settings);
 }
@@ -89,12 +89,12 @@ async function follow(page: Page, name: string, options: RoomOptions = {}): Prom
 
 const status = (page: Page) => page.evaluate(() => window.client.status);
 const pending = (page: Page) => page.evaluate(() => window.room.pending);
-const heard = <T extends Heard['type']>(page: Page, type: T) =>
-  page.evaluate((type) => window.heard.filter((one) => one.type === type), type) as Promise<unknown> as Promise<(Events[T] & { of?: string })[]>;
-const texts = async (page: Page) => (await heard(page, 'message')).map(({ text }) => text);
+const received = <T extends RecordedEvent['type']>(page: Page, type: T) =>
+  page.evaluate((type) => window.received.filter((one) => one.type === type), type) as Promise<unknown> as Promise<(Events[T] & { of?: string })[]>;
+const texts = async (page: Page) => (await received(page, 'message')).map(({ text }) => text);
 /** The messages that the subscription `name` got, as `ROOM TEXT`. */
 const textsOf = async (page: Page, name: string) =>
-  (await heard(page, 'message')).filter(({ of }) => of === name).map(({ room, text }) => `${room} ${text}`);
+  (await received(page, 'message')).filter(({ of }) => of === name).map(({ room, text }) => `${room} ${text}`);
 const send = (page: Page, ...texts: string[]) =>
   page.evaluate((texts) => void texts.forEach((text) => void window.room.send(text)), texts);
 const numbered = (count: number) => Array.from({ length: count }, (_, number) => `message ${number}`);
@@ -108,13 +108,13 @@ async function publish(server: Server, room: string, ...texts: string[]): Promis
   expect(answer.status).toBe(201);
 }
 
-/** Answers a socket as a server does: a welcome, each subscription with `frames` after it, and `hear` gets the rest. */
-function serve(socket: Route, frames: Parameters<typeof tell>[1][] = [], hear: Parameters<typeof hearing>[1] = () => {}, fields: object = {}): void {
-  hearing(socket, (frame) => {
-    if (frame.type === 'subscribe') tell(socket, subscribed({ room: frame.room, ...fields }), ...frames);
-    else hear(frame);
+/** Answers a socket as a server does: a welcome, and each subscription with `frames` after it. Passes other frames to `onOther`. */
+function serve(socket: Route, frames: Parameters<typeof sendFrames>[1][] = [], onOther: Parameters<typeof onFrame>[1] = () => {}, fields: object = {}): void {
+  onFrame(socket, (frame) => {
+    if (frame.type === 'subscribe') sendFrames(socket, subscribed({ room: frame.room, ...fields }), ...frames);
+    else onOther(frame);
   });
-  tell(socket, welcome(fields));
+  sendFrames(socket, welcome(fields));
 }
 
 /** A page whose sockets are answered by `answer`; `sockets` are those that it opened. */
@@ -133,11 +133,11 @@ test('the client is one file of less than 6 kB', async () => {
   expect(file.toString()).not.toMatch(/^import /m);
 });
 
-test('two clients hear each other, know who is here, and read back', async ({ visit, server }) => {
+test('two clients receive each other\'s messages, see who is present, and read history', async ({ visit, server }) => {
   const room = freshName();
   const ann = await connected(visit, server, { room, id: 'ann' });
   const bob = await connected(visit, server, { room, id: 'bob' });
-  await expect.poll(async () => (await heard(ann, 'presence')).at(-1)?.members?.map(({ id }) => id)).toEqual(['ann', 'bob']);
+  await expect.poll(async () => (await received(ann, 'presence')).at(-1)?.members?.map(({ id }) => id)).toEqual(['ann', 'bob']);
   const ack = await ann.evaluate(() => window.room.send('hello', { key: 'my-own' }));
   expect(ack).toEqual({ key: 'my-own', offset: expect.any(Number), duplicate: false });
   await bob.evaluate(() => window.room.send('hello yourself'));
@@ -147,71 +147,71 @@ test('two clients hear each other, know who is here, and read back', async ({ vi
   const refused = await bob.evaluate(() => window.room.history({ limit: 0 }).catch((error) => error.code));
   expect(refused).toBe('bad_field');
   await ann.evaluate(() => window.client.close());
-  await expect.poll(async () => (await heard(bob, 'presence')).at(-1)?.left).toEqual(['ann']);
+  await expect.poll(async () => (await received(bob, 'presence')).at(-1)?.left).toEqual(['ann']);
 });
 
-test('through a kill and a restart of the server everything arrives once and in order', async ({ visit, mortal }) => {
+test('through a kill and a restart of the server everything arrives once and in order', async ({ visit, ownServer }) => {
   const room = freshName();
-  const [ann, bob] = [await connected(visit, mortal, { room }), await connected(visit, mortal, { room })];
+  const [ann, bob] = [await connected(visit, ownServer, { room }), await connected(visit, ownServer, { room })];
   const all = numbered(600);
   await send(ann, ...all);
   await expect.poll(async () => (await texts(bob)).length).toBeGreaterThan(20);
-  await mortal.kill();
+  await ownServer.kill();
   expect(await pending(ann), 'it was killed on the way').toBeGreaterThan(0);
-  await send(ann, 'said while it was away');
-  await mortal.restart();
-  for (const page of [ann, bob]) await expect.poll(() => texts(page), { timeout: 25_000 }).toEqual([...all, 'said while it was away']);
+  await send(ann, 'sent while it was away');
+  await ownServer.restart();
+  for (const page of [ann, bob]) await expect.poll(() => texts(page), { timeout: 25_000 }).toEqual([...all, 'sent while it was away']);
   expect(await pending(ann)).toBe(0);
-  for (const page of [ann, bob]) expect(await heard(page, 'gap')).toEqual([]);
+  for (const page of [ann, bob]) expect(await received(page, 'gap')).toEqual([]);
 });
 
-test('what was said and not acknowledged outlasts the page', async ({ visit, mortal }) => {
+test('messages that were not acknowledged outlast the page', async ({ visit, ownServer }) => {
   const room = freshName();
-  const bob = await connected(visit, mortal, { room });
-  const ann = await connected(visit, mortal, { room, isKept: true });
-  await mortal.kill();
+  const bob = await connected(visit, ownServer, { room });
+  const ann = await connected(visit, ownServer, { room, isKept: true });
+  await ownServer.kill();
   await send(ann, 'one', 'two', 'three');
   await ann.goto('about:blank');
-  await mortal.restart();
-  await ann.goto(`${mortal.url}/robots.txt`);
+  await ownServer.restart();
+  await ann.goto(`${ownServer.url}/robots.txt`);
   await connect(ann, { room, isKept: true });
   for (const page of [ann, bob]) await expect.poll(() => texts(page)).toEqual(['one', 'two', 'three']);
   expect(await pending(ann)).toBe(0);
   expect(await ann.evaluate(() => Object.keys(localStorage).map((key) => key.split('/').at(-1)))).toEqual(['id']);
 });
 
-test('a message that was not acknowledged is sent by no other user of the browser', async ({ visit, mortal }) => {
+test('a message that was not acknowledged is sent by no other user of the browser', async ({ visit, ownServer }) => {
   const room = freshName();
-  const page = await connected(visit, mortal, { room, id: 'ann/a', isKept: true });
-  await mortal.kill();
+  const page = await connected(visit, ownServer, { room, id: 'ann/a', isKept: true });
+  await ownServer.kill();
   await send(page, 'of ann/a');
   const reopen = async (id: string) => {
     await page.goto('about:blank');
-    await page.goto(`${mortal.url}/robots.txt`);
+    await page.goto(`${ownServer.url}/robots.txt`);
     await connect(page, { room, id, after: 0, isKept: true });
     await live(page);
   };
   await page.goto('about:blank');
-  await mortal.restart();
+  await ownServer.restart();
 
   await reopen('ann');
   await send(page, 'of ann');
   await expect.poll(() => texts(page)).toEqual(['of ann']);
 
   await reopen('ann/a');
-  await expect.poll(async () => (await heard(page, 'message')).map(({ from, text }) => `${from}: ${text}`)).toEqual(['ann: of ann', 'ann/a: of ann/a']);
+  await expect.poll(async () => (await received(page, 'message')).map(({ from, text }) => `${from}: ${text}`)).toEqual(['ann: of ann', 'ann/a: of ann/a']);
 });
 
-test('a message whose ack was lost is found in the log, and nothing is told twice', async ({ visit, server }) => {
+test('a message whose ack was lost is found in the log, and nothing is reported twice', async ({ visit, server }) => {
   const room = freshName();
   const bob = await connected(visit, server, { room });
   const ann = await visit('about:blank', { bypassCSP: true });
   let isDeaf = true;
-  const said: string[] = [];
+  const sent: string[] = [];
   await ann.routeWebSocket('**/ws?**', (socket) => {
     const server = socket.connectToServer();
     socket.onMessage((frame) => {
-      said.push(JSON.parse(frame.toString()).type);
+      sent.push(JSON.parse(frame.toString()).type);
       server.send(frame);
     });
     server.onMessage((frame) => {
@@ -225,14 +225,14 @@ test('a message whose ack was lost is found in the log, and nothing is told twic
   isDeaf = false;
   await ann.reload();
   await connect(ann, { room, isKept: true });
-  await expect.poll(() => heard(ann, 'ack')).toHaveLength(1);
-  expect(said.filter((type) => type === 'publish'), 'it is not said again').toHaveLength(1);
+  await expect.poll(() => received(ann, 'ack')).toHaveLength(1);
+  expect(sent.filter((type) => type === 'publish'), 'it is not sent again').toHaveLength(1);
   expect(await texts(ann), 'this page reads from now on').toEqual([]);
   await send(bob, 'twice');
   await expect.poll(() => texts(ann)).toEqual(['twice']);
 });
 
-test('a gap is told, and then what is kept', async ({ visit, server }) => {
+test('a gap is reported before the messages that are kept', async ({ visit, server }) => {
   const room = freshName();
   const page = await visit('about:blank', { bypassCSP: true });
   let [cut, isOpen] = [() => {}, true];
@@ -257,29 +257,29 @@ test('a gap is told, and then what is kept', async ({ visit, server }) => {
   await publish(server, room, ...kept);
   isOpen = true;
   await expect.poll(() => texts(page)).toEqual(['first', ...kept]);
-  expect(await heard(page, 'gap')).toMatchObject([{ count: 5, reason: 'expired' }]);
+  expect(await received(page, 'gap')).toMatchObject([{ count: 5, reason: 'expired' }]);
 });
 
 test('a message without its predecessor has a gap before it', async ({ visit, server }) => {
   const { page } = await mocked(visit, server, (socket) => serve(socket, [message(1, 'one'), message(5, 'five')]));
   await connect(page, {});
-  await expect.poll(() => heard(page, 'gap')).toMatchObject([{ after: 1, before: 5, count: null }]);
+  await expect.poll(() => received(page, 'gap')).toMatchObject([{ after: 1, before: 5, count: null }]);
   expect(await texts(page)).toEqual(['one', 'five']);
 });
 
-test('what an operator deletes is told', async ({ visit, server }) => {
+test('a deletion by an operator is reported', async ({ visit, server }) => {
   const { page } = await mocked(visit, server, (socket) => serve(socket, [message(1, 'one'), { type: 'deleted', offset: 1, at: 7 }]));
   await connect(page, {});
-  await expect.poll(() => heard(page, 'deleted')).toMatchObject([{ offset: 1, at: 7 }]);
+  await expect.poll(() => received(page, 'deleted')).toMatchObject([{ offset: 1, at: 7 }]);
 });
 
 test('pauses double from half a second to twenty, and a draining server chooses its own', async ({ visit, server }) => {
   const { page } = await mocked(visit, server, (socket, attempt) => {
-    if (attempt === 8) tell(socket, welcome(), { type: 'drain', reconnect_after_ms: 6500 });
+    if (attempt === 8) sendFrames(socket, welcome(), { type: 'drain', reconnect_after_ms: 6500 });
     void socket.close({ code: 1001 });
   });
   await connect(page, {});
-  const pauses = async () => (await heard(page, 'status')).flatMap(({ pause }) => pause ?? []);
+  const pauses = async () => (await received(page, 'status')).flatMap(({ pause }) => pause ?? []);
   for (let tries = 1; tries <= 8; tries++) {
     await expect.poll(pauses).toHaveLength(tries);
     await page.clock.runFor((await pauses()).at(-1)! + 1);
@@ -300,7 +300,7 @@ test('after a close code of 4500 or more it does not come back', async ({ visit,
 
 test('a token that has run out is fetched anew, once', async ({ visit, server }) => {
   const { page, sockets } = await mocked(visit, server, (socket, attempt) => {
-    if (attempt === 2) tell(socket, welcome());
+    if (attempt === 2) sendFrames(socket, welcome());
     void socket.close({ code: 4500, reason: 'bad token' });
   });
   await connect(page, { tokens: ['one', 'two', 'three', 'four'] });
@@ -316,33 +316,33 @@ test('a token that has run out is fetched anew, once', async ({ visit, server })
 });
 
 test('a token is renewed before it ends, and the connection goes on', async ({ visit, server }) => {
-  const said: unknown[] = [];
+  const sent: unknown[] = [];
   const { page, sockets } = await mocked(visit, server, (socket) => {
-    const hear = ({ type, token }: Record<string, unknown>) => {
-      said.push(token ?? type);
-      if (token === 'two') tell(socket, { type: 'error', room: undefined, code: 'bad_token', message: '', retry: false });
-      else if (token) tell(socket, { type: 'token', expires_at: Date.now() + 100_000 });
+    const onOther = ({ type, token }: Record<string, unknown>) => {
+      sent.push(token ?? type);
+      if (token === 'two') sendFrames(socket, { type: 'error', room: undefined, code: 'bad_token', message: '', retry: false });
+      else if (token) sendFrames(socket, { type: 'token', expires_at: Date.now() + 100_000 });
     };
-    serve(socket, [], hear, { heartbeat_ms: 1e9, expire_ms: 1e9 });
+    serve(socket, [], onOther, { heartbeat_ms: 1e9, expire_ms: 1e9 });
   });
   await connect(page, { tokens: ['one', 'two'] });
-  await expect.poll(() => said).toEqual(['one']);
+  await expect.poll(() => sent).toEqual(['one']);
   // The page's clock is up to a second ahead, and only advances here.
   await page.clock.runFor(78_000);
-  expect(said).toEqual(['one']);
+  expect(sent).toEqual(['one']);
   await page.clock.runFor(2000);
-  await expect.poll(() => said).toEqual(['one', 'two']);
+  await expect.poll(() => sent).toEqual(['one', 'two']);
 
   // The error about the token is an event, and does not settle the request.
   const history = page.evaluate(() => window.room.history());
-  await expect.poll(() => heard(page, 'error')).toMatchObject([{ code: 'bad_token' }]);
-  await expect.poll(() => said).toEqual(['one', 'two', 'history']);
-  tell(sockets[0], { type: 'history', messages: [], more: false });
+  await expect.poll(() => received(page, 'error')).toMatchObject([{ code: 'bad_token' }]);
+  await expect.poll(() => sent).toEqual(['one', 'two', 'history']);
+  sendFrames(sockets[0], { type: 'history', messages: [], more: false });
   expect(await history).toMatchObject({ messages: [], more: false });
   expect([await status(page), sockets.length]).toEqual(['live', 1]);
 });
 
-test('a server that asks for tokens takes the next one on the same connection', async ({ visit }) => {
+test('a server that requires tokens accepts the next one on the same connection', async ({ visit }) => {
   const guarded = await Server.start(['--auth-key-file', KEY]);
   const page = await visit('about:blank', { bypassCSP: true });
   await page.clock.install();
@@ -369,38 +369,38 @@ test('a server that asks for tokens takes the next one on the same connection', 
   await guarded.end();
 });
 
-test('a silent connection is asked for a sign of life and given up', async ({ visit, server }) => {
-  const said: string[] = [];
+test('a silent connection is pinged and then closed', async ({ visit, server }) => {
+  const sent: string[] = [];
   const { page } = await mocked(visit, server, (socket) => {
-    serve(socket, [], ({ type }) => said.push(type), { heartbeat_ms: 10_000, expire_ms: 30_000 });
+    serve(socket, [], ({ type }) => sent.push(type), { heartbeat_ms: 10_000, expire_ms: 30_000 });
   });
   await connect(page, {});
   await live(page);
   await page.clock.runFor(10_000);
-  await expect.poll(() => said).toEqual(['ping']);
+  await expect.poll(() => sent).toEqual(['ping']);
   expect(await status(page)).toBe('live');
   await page.clock.runFor(20_000);
-  await expect.poll(async () => (await heard(page, 'status')).map(({ status }) => status)).toContain('waiting');
+  await expect.poll(async () => (await received(page, 'status')).map(({ status }) => status)).toContain('waiting');
 });
 
-test('what the server cannot take now is said again, what it never will take is not', async ({ visit, server }) => {
-  const said: string[] = [];
+test('messages that the server refuses for now are sent again, others are not', async ({ visit, server }) => {
+  const sent: string[] = [];
   const { page } = await mocked(visit, server, (socket) => {
-    const hear = ({ text, key }: Record<string, unknown>) => {
-      said.push(String(text));
-      if (said.length === 1) return tell(socket, { type: 'error', code: 'rate_limited', message: '', retry: true, key });
-      if (text === 'bad') return tell(socket, { type: 'error', code: 'bad_field', message: '', retry: false, key });
-      tell(socket, { type: 'ack', key, offset: said.length, duplicate: false });
+    const onOther = ({ text, key }: Record<string, unknown>) => {
+      sent.push(String(text));
+      if (sent.length === 1) return sendFrames(socket, { type: 'error', code: 'rate_limited', message: '', retry: true, key });
+      if (text === 'bad') return sendFrames(socket, { type: 'error', code: 'bad_field', message: '', retry: false, key });
+      sendFrames(socket, { type: 'ack', key, offset: sent.length, duplicate: false });
     };
-    serve(socket, [], hear, { max_message: 10 });
+    serve(socket, [], onOther, { max_message: 10 });
   });
   await connect(page, {});
   await send(page, 'one', 'bad', 'much too long', 'two');
-  await expect.poll(() => said).toEqual(['one']);
+  await expect.poll(() => sent).toEqual(['one']);
   await page.clock.runFor(1000);
-  await expect.poll(() => said).toEqual(['one', 'one', 'bad', 'two']);
+  await expect.poll(() => sent).toEqual(['one', 'one', 'bad', 'two']);
   await expect.poll(() => pending(page)).toBe(0);
-  expect((await heard(page, 'error')).map(({ code }) => code)).toEqual(['rate_limited', 'bad_field', 'too_long']);
+  expect((await received(page, 'error')).map(({ code }) => code)).toEqual(['rate_limited', 'bad_field', 'too_long']);
 });
 
 test('text that is not well-formed is sent with replacement characters, and the next message too', async ({ visit, server }) => {
@@ -412,7 +412,7 @@ test('text that is not well-formed is sent with replacement characters, and the 
 
   expect(acks).toHaveLength(4);
   await expect.poll(() => texts(page)).toEqual(['hi \uFFFD', '\uFFFD low first', 'both 😀', 'next']);
-  expect(await heard(page, 'error')).toEqual([]);
+  expect(await received(page, 'error')).toEqual([]);
 });
 
 test('a key that is not 1 to 64 characters is rejected at once, and blocks nothing', async ({ visit, server }) => {
@@ -464,12 +464,12 @@ test('what is damaged in the storage does not stand in the way of what is not', 
 });
 
 test('an error without a key fails the request and not the message beside it', async ({ visit, server }) => {
-  const said: string[] = [];
+  const sent: string[] = [];
   const { page } = await mocked(visit, server, (socket) => {
     serve(socket, [], ({ type, text, key }) => {
-      said.push(`${type} ${text ?? ''}`.trim());
-      if (said.length < 2) return;
-      tell(socket, { type: 'error', code: 'bad_field', message: '', retry: false }, { type: 'ack', key, offset: 1, duplicate: false });
+      sent.push(`${type} ${text ?? ''}`.trim());
+      if (sent.length < 2) return;
+      sendFrames(socket, { type: 'error', code: 'bad_field', message: '', retry: false }, { type: 'ack', key, offset: 1, duplicate: false });
     });
   });
   await connect(page, {});
@@ -480,12 +480,12 @@ test('an error without a key fails the request and not the message beside it', a
   );
 
   expect(outcomes).toEqual(['bad_field', 1]);
-  expect(said).toEqual(['history', 'publish hello']);
+  expect(sent).toEqual(['history', 'publish hello']);
 });
 
-test('a connection that is not welcomed within ten seconds is given up and tried again', async ({ visit, server }) => {
+test('a connection without a welcome within ten seconds is closed and opened again', async ({ visit, server }) => {
   const { page, sockets } = await mocked(visit, server, (socket, attempt) => {
-    if (attempt === 2) tell(socket, welcome());
+    if (attempt === 2) sendFrames(socket, welcome());
   });
   await connect(page, {});
   await expect.poll(() => sockets.length).toBe(1);
@@ -593,10 +593,10 @@ test('the lines of the README follow two rooms on one socket', async ({ visit, s
   expect(sockets).toHaveLength(1);
 });
 
-test('each room resumes after its own last message, and sends its own outbox, through a restart of the server', async ({ visit, mortal }) => {
+test('each room resumes after its own last message, and sends its own outbox, through a restart of the server', async ({ visit, ownServer }) => {
   const rooms = [freshName(), freshName(), freshName()];
-  const ann = await connected(visit, mortal, { room: rooms[0], id: 'ann' });
-  const bob = await connected(visit, mortal, { room: rooms[0], id: 'bob' });
+  const ann = await connected(visit, ownServer, { room: rooms[0], id: 'ann' });
+  const bob = await connected(visit, ownServer, { room: rooms[0], id: 'bob' });
   for (const page of [ann, bob]) for (const name of rooms.slice(1)) await follow(page, name);
   const sendAll = (texts: string[]) =>
     ann.evaluate(([rooms, texts]) => rooms.forEach((name) => texts.forEach((text) => void window.client.room(name).send(text))), [rooms, texts] as const);
@@ -604,29 +604,29 @@ test('each room resumes after its own last message, and sends its own outbox, th
 
   await sendAll(all);
   await expect.poll(async () => (await texts(bob)).length).toBeGreaterThan(20);
-  await mortal.kill();
+  await ownServer.kill();
   await sendAll(['sent while it was away']);
-  await mortal.restart();
+  await ownServer.restart();
 
   for (const page of [ann, bob]) {
     for (const name of rooms) {
       const expected = [...all, 'sent while it was away'].map((text) => `${name} ${text}`);
       await expect.poll(() => textsOf(page, name), { timeout: 25_000 }).toEqual(expected);
     }
-    expect(await heard(page, 'gap')).toEqual([]);
+    expect(await received(page, 'gap')).toEqual([]);
   }
 });
 
-test('messages that were not acknowledged outlast the page in each room', async ({ visit, mortal }) => {
+test('messages that were not acknowledged outlast the page in each room', async ({ visit, ownServer }) => {
   const rooms = [`${freshName()}/a`, freshName()];
-  const page = await connected(visit, mortal, { room: rooms[0], isKept: true });
+  const page = await connected(visit, ownServer, { room: rooms[0], isKept: true });
   await follow(page, rooms[1]);
-  await mortal.kill();
+  await ownServer.kill();
   await page.evaluate((rooms) => rooms.forEach((name) => void window.client.room(name).send(`for ${name}`)), rooms);
   await page.goto('about:blank');
-  await mortal.restart();
+  await ownServer.restart();
 
-  await page.goto(`${mortal.url}/robots.txt`);
+  await page.goto(`${ownServer.url}/robots.txt`);
   await connect(page, { room: rooms[0], isKept: true });
   await follow(page, rooms[1]);
 
@@ -634,25 +634,25 @@ test('messages that were not acknowledged outlast the page in each room', async 
   expect(await page.evaluate(() => Object.keys(localStorage).map((key) => key.split('/').at(-1)))).toEqual(['id']);
 });
 
-test('a pattern gets the rooms that exist and those to come, in the order of the offsets, through a restart', async ({ visit, mortal }) => {
+test('a pattern gets the rooms that exist and those to come, in the order of the offsets, through a restart', async ({ visit, ownServer }) => {
   const prefix = freshName();
-  await publish(mortal, `${prefix}-a`, 'one');
-  await publish(mortal, `${prefix}/b`, 'two');
-  const page = await connected(visit, mortal, { room: `${prefix}*`, after: 0 });
+  await publish(ownServer, `${prefix}-a`, 'one');
+  await publish(ownServer, `${prefix}/b`, 'two');
+  const page = await connected(visit, ownServer, { room: `${prefix}*`, after: 0 });
   const expected = [`${prefix}-a one`, `${prefix}/b two`];
   await expect.poll(() => textsOf(page, `${prefix}*`)).toEqual(expected);
 
-  await publish(mortal, `${prefix}-c`, 'three');
-  await publish(mortal, 'elsewhere', 'not for the pattern');
-  await publish(mortal, `${prefix}-a`, 'four');
+  await publish(ownServer, `${prefix}-c`, 'three');
+  await publish(ownServer, 'elsewhere', 'not for the pattern');
+  await publish(ownServer, `${prefix}-a`, 'four');
   expected.push(`${prefix}-c three`, `${prefix}-a four`);
   await expect.poll(() => textsOf(page, `${prefix}*`)).toEqual(expected);
 
-  await mortal.restart();
-  await publish(mortal, `${prefix}-d`, 'five');
+  await ownServer.restart();
+  await publish(ownServer, `${prefix}-d`, 'five');
   expected.push(`${prefix}-d five`);
   await expect.poll(() => textsOf(page, `${prefix}*`), { timeout: 25_000 }).toEqual(expected);
-  expect(await heard(page, 'gap')).toEqual([]);
+  expect(await received(page, 'gap')).toEqual([]);
 });
 
 test('a room and a pattern that matches it both get each message once', async ({ visit, server }) => {
@@ -668,7 +668,7 @@ test('a room and a pattern that matches it both get each message once', async ({
   const inRoom = [...numbered(200), 'live'].map((text) => `${room} ${text}`);
   await expect.poll(() => textsOf(page, room)).toEqual(inRoom);
   await expect.poll(() => textsOf(page, `${prefix}-*`)).toEqual([...inRoom, `${prefix}-b other`]);
-  expect(await heard(page, 'gap')).toEqual([]);
+  expect(await received(page, 'gap')).toEqual([]);
 });
 
 test('a room that is left is silent, and may be followed again', async ({ visit, server }) => {
@@ -696,7 +696,7 @@ test('a room is published to without a subscription', async ({ visit, server }) 
   expect(ack.duplicate).toBe(false);
   await expect.poll(() => texts(bob)).toEqual(['hello']);
   expect(await texts(ann)).toEqual([]);
-  expect((await heard(bob, 'presence')).filter(({ count }) => count > 1), 'it is no member').toEqual([]);
+  expect((await received(bob, 'presence')).filter(({ count }) => count > 1), 'it is no member').toEqual([]);
 });
 
 test('a message is JSON with a kind, and answers another', async ({ visit, server }) => {
@@ -707,7 +707,7 @@ test('a message is JSON with a kind, and answers another', async ({ visit, serve
   const first = await page.evaluate(() => window.room.send('question'));
   await page.evaluate(([value, replyTo]) => window.room.send(value, { kind: 'app.answer', replyTo }), [value, first.offset] as const);
 
-  await expect.poll(() => heard(page, 'message')).toMatchObject([
+  await expect.poll(() => received(page, 'message')).toMatchObject([
     { text: 'question' },
     { json: { list: [1, null, 'two'], 'half \uFFFD': 'half \uFFFD', escaped: '\\ud83d' }, kind: 'app.answer', reply_to: first.offset },
   ]);
@@ -724,13 +724,13 @@ test('signals reach those who are subscribed, and presence shows the state of ea
     window.room.state({ mood: 'good' });
   });
 
-  await expect.poll(() => heard(bob, 'signal')).toMatchObject([
+  await expect.poll(() => received(bob, 'signal')).toMatchObject([
     { room, from: 'ann', kind: 'typing', json: { seconds: 3 } },
     { room, from: 'ann', kind: 'wave', json: null },
   ]);
-  await expect.poll(async () => (await heard(bob, 'presence')).at(-1)?.members).toEqual([{ id: 'ann', state: { mood: 'good' } }, { id: 'bob' }]);
+  await expect.poll(async () => (await received(bob, 'presence')).at(-1)?.members).toEqual([{ id: 'ann', state: { mood: 'good' } }, { id: 'bob' }]);
   const carl = await connected(visit, server, { room, id: 'carl' });
-  expect((await heard(carl, 'subscribed'))[0].members).toContainEqual({ id: 'ann', state: { mood: 'good' } });
+  expect((await received(carl, 'subscribed'))[0].members).toContainEqual({ id: 'ann', state: { mood: 'good' } });
 });
 
 test('a message of one\'s own is edited and deleted, with a token', async ({ visit }) => {
@@ -746,8 +746,8 @@ test('a message of one\'s own is edited and deleted, with a token', async ({ vis
   expect(deleted).toMatchObject({ offset });
   expect(again).toMatchObject({ offset });
   expect(refused).toBe('no_such_message');
-  await expect.poll(() => heard(page, 'message')).toMatchObject([{ text: 'helo' }, { text: 'hello', edits: offset }]);
-  const deletions = async () => (await heard(page, 'deleted')).map(({ offset }) => offset);
+  await expect.poll(() => received(page, 'message')).toMatchObject([{ text: 'helo' }, { text: 'hello', edits: offset }]);
+  const deletions = async () => (await received(page, 'deleted')).map(({ offset }) => offset);
   await expect.poll(deletions, 'with its edit').toEqual(expect.arrayContaining([offset, edit.offset]));
   await page.evaluate(() => window.client.close());
   await guarded.end();
@@ -756,9 +756,9 @@ test('a message of one\'s own is edited and deleted, with a token', async ({ vis
 test('a new connection subscribes each room after its last message', async ({ visit, server }) => {
   const subscribes: object[] = [];
   const { page, sockets } = await mocked(visit, server, (socket) => {
-    tell(socket, welcome());
-    hearing(socket, (frame) => {
-      if (frame.type === 'subscribe') tell(socket, subscribed({ room: frame.room, head: frame.room === 'a' ? 5 : 7, recovery: frame.after === undefined ? 'fresh' : 'resumed' }));
+    sendFrames(socket, welcome());
+    onFrame(socket, (frame) => {
+      if (frame.type === 'subscribe') sendFrames(socket, subscribed({ room: frame.room, head: frame.room === 'a' ? 5 : 7, recovery: frame.after === undefined ? 'fresh' : 'resumed' }));
       subscribes.push(frame);
     });
   });
@@ -766,7 +766,7 @@ test('a new connection subscribes each room after its last message', async ({ vi
   await live(page);
   await follow(page, 'b-*', { after: 7, epoch: 'epoch-1' });
 
-  tell(sockets[0], message(8, 'for b', { room: 'b-1', prev: 3 }), message(9, 'for a', { room: 'a', prev: 5 }));
+  sendFrames(sockets[0], message(8, 'for b', { room: 'b-1', prev: 3 }), message(9, 'for a', { room: 'a', prev: 5 }));
   await expect.poll(() => texts(page)).toEqual(['for b', 'for a']);
   void sockets[0].close({ code: 1001 });
   await expect.poll(() => status(page)).toBe('waiting');
@@ -779,7 +779,7 @@ test('a new connection subscribes each room after its last message', async ({ vi
     { type: 'subscribe', room: 'a', after: 9, epoch: 'epoch-1' },
     { type: 'subscribe', room: 'b-*', after: 8, epoch: 'epoch-1' },
   ]);
-  expect(await heard(page, 'gap')).toEqual([]);
+  expect(await received(page, 'gap')).toEqual([]);
 });
 
 test('a room whose log restarted has a gap, and then its new messages', async ({ visit, server }) => {
@@ -796,7 +796,7 @@ test('a room whose log restarted has a gap, and then its new messages', async ({
   await page.clock.runFor(1000);
 
   await expect.poll(() => texts(page)).toEqual(['of the old log', 'of the new log']);
-  expect(await heard(page, 'gap')).toMatchObject([{ after: 0, before: 3 }]);
+  expect(await received(page, 'gap')).toMatchObject([{ after: 0, before: 3 }]);
   expect(await page.evaluate(() => window.room.position)).toEqual({ offset: 3, epoch: 'epoch-2' });
 });
 
@@ -807,7 +807,7 @@ test('each message of a pattern has its predecessor, or a gap before it', async 
   await connect(page, { room: 'b-*' });
 
   await expect.poll(() => textsOf(page, 'b-*')).toEqual(['b-1 5', 'b-2 6', 'b-1 9', 'b-2 12']);
-  expect(await heard(page, 'gap')).toMatchObject([{ room: 'b-2', after: 9, before: 12 }]);
+  expect(await received(page, 'gap')).toMatchObject([{ room: 'b-2', after: 9, before: 12 }]);
 });
 
 test('a pattern gets messages from before the end of a gap too, because each room drops its own', async ({ visit, server }) => {
@@ -819,7 +819,7 @@ test('a pattern gets messages from before the end of a gap too, because each roo
   await connect(page, { room: 'b-*', after: 5, epoch: 'epoch-1' });
 
   await expect.poll(() => textsOf(page, 'b-*')).toEqual(['b-1 20', 'b-2 60', 'b-2 70']);
-  expect(await heard(page, 'gap')).toMatchObject([{ before: 51, reason: 'expired' }, { room: 'b-2', after: 60, before: 70 }]);
+  expect(await received(page, 'gap')).toMatchObject([{ before: 51, reason: 'expired' }, { room: 'b-2', after: 60, before: 70 }]);
 });
 
 test('all that a pattern keeps has no gap before it', async ({ visit, server }) => {
@@ -830,23 +830,23 @@ test('all that a pattern keeps has no gap before it', async ({ visit, server }) 
   await connect(page, { room: 'b-*', after: 0 });
 
   await expect.poll(() => textsOf(page, 'b-*')).toEqual(['b-1 20', 'b-2 60']);
-  expect(await heard(page, 'gap')).toEqual([]);
+  expect(await received(page, 'gap')).toEqual([]);
 });
 
 test('a client that is kicked from a room subscribes again, one that is banned does not', async ({ visit, server }) => {
   const subscribes: unknown[] = [];
   const { page, sockets } = await mocked(visit, server, (socket) => {
-    tell(socket, welcome());
-    hearing(socket, ({ type, room }) => {
-      if (type === 'subscribe' && subscribes.push(room)) tell(socket, subscribed({ room }));
+    sendFrames(socket, welcome());
+    onFrame(socket, ({ type, room }) => {
+      if (type === 'subscribe' && subscribes.push(room)) sendFrames(socket, subscribed({ room }));
     });
   });
   await connect(page, { room: 'a' });
   await live(page);
   await follow(page, 'b');
 
-  tell(sockets[0], { type: 'unsubscribed', room: 'a', code: 'kicked', message: '' }, { type: 'unsubscribed', room: 'b', code: 'banned', message: 'spam' });
-  await expect.poll(() => heard(page, 'unsubscribed')).toMatchObject([{ of: 'a' }, { of: 'b', message: 'spam' }]);
+  sendFrames(sockets[0], { type: 'unsubscribed', room: 'a', code: 'kicked', message: '' }, { type: 'unsubscribed', room: 'b', code: 'banned', message: 'spam' });
+  await expect.poll(() => received(page, 'unsubscribed')).toMatchObject([{ of: 'a' }, { of: 'b', message: 'spam' }]);
   await page.clock.runFor(1000);
 
   await expect.poll(() => subscribes).toEqual(['a', 'b', 'a']);
@@ -854,34 +854,34 @@ test('a client that is kicked from a room subscribes again, one that is banned d
 });
 
 test('a room that is left and followed again gets nothing of its earlier subscription', async ({ visit, server }) => {
-  const said: unknown[] = [];
+  const sent: unknown[] = [];
   const { page, sockets } = await mocked(visit, server, (socket) => {
-    tell(socket, welcome());
-    hearing(socket, ({ type }) => said.push(type));
+    sendFrames(socket, welcome());
+    onFrame(socket, ({ type }) => sent.push(type));
   });
   await connect(page, {});
-  await expect.poll(() => said).toEqual(['subscribe']);
+  await expect.poll(() => sent).toEqual(['subscribe']);
 
   await page.evaluate(() => window.room.leave());
   await page.evaluate(() => void window.follow('lobby'));
-  tell(sockets[0], subscribed({ head: 5 }), message(6, 'late'));
-  await expect.poll(() => said).toEqual(['subscribe', 'unsubscribe']);
-  tell(sockets[0], { type: 'unsubscribed', code: 'left', message: '' });
-  await expect.poll(() => said).toEqual(['subscribe', 'unsubscribe', 'subscribe']);
-  tell(sockets[0], subscribed({ head: 6 }), message(7, 'new', { prev: 6 }));
+  sendFrames(sockets[0], subscribed({ head: 5 }), message(6, 'late'));
+  await expect.poll(() => sent).toEqual(['subscribe', 'unsubscribe']);
+  sendFrames(sockets[0], { type: 'unsubscribed', code: 'left', message: '' });
+  await expect.poll(() => sent).toEqual(['subscribe', 'unsubscribe', 'subscribe']);
+  sendFrames(sockets[0], subscribed({ head: 6 }), message(7, 'new', { prev: 6 }));
 
   await expect.poll(() => texts(page)).toEqual(['new']);
-  expect([await heard(page, 'unsubscribed'), await heard(page, 'gap')]).toEqual([[], []]);
+  expect([await received(page, 'unsubscribed'), await received(page, 'gap')]).toEqual([[], []]);
 });
 
 test('a subscription that cannot begin now is tried again, one that is refused ends', async ({ visit, server }) => {
   let tries = 0;
   const { page } = await mocked(visit, server, (socket) => {
-    tell(socket, welcome());
-    hearing(socket, ({ room }) => {
+    sendFrames(socket, welcome());
+    onFrame(socket, ({ room }) => {
       const [code, retry] = room === 'secret' ? ['not_allowed', false] : ['store_unavailable', true];
-      if (room === 'secret' || ++tries === 1) tell(socket, { type: 'error', room, code, message: '', retry });
-      else tell(socket, subscribed({ room }));
+      if (room === 'secret' || ++tries === 1) sendFrames(socket, { type: 'error', room, code, message: '', retry });
+      else sendFrames(socket, subscribed({ room }));
     });
   });
   await connect(page, { room: 'secret' });
@@ -889,7 +889,7 @@ test('a subscription that cannot begin now is tried again, one that is refused e
   expect(await refused).toBe('not_allowed');
 
   await page.evaluate(() => void window.follow('later'));
-  await expect.poll(() => heard(page, 'error')).toMatchObject([{ code: 'not_allowed' }, { code: 'store_unavailable' }]);
+  await expect.poll(() => received(page, 'error')).toMatchObject([{ code: 'not_allowed' }, { code: 'store_unavailable' }]);
   await page.clock.runFor(1000);
 
   await live(page);
@@ -899,8 +899,8 @@ test('a subscription that cannot begin now is tried again, one that is refused e
 test('an error of one room does not touch the messages of another', async ({ visit, server }) => {
   const { page } = await mocked(visit, server, (socket) => {
     serve(socket, [], ({ room, key }) => {
-      if (room === 'a') tell(socket, { type: 'error', room, key, code: 'not_allowed', message: '', retry: false });
-      else tell(socket, { type: 'ack', room, key, offset: 1, duplicate: false });
+      if (room === 'a') sendFrames(socket, { type: 'error', room, key, code: 'not_allowed', message: '', retry: false });
+      else sendFrames(socket, { type: 'ack', room, key, offset: 1, duplicate: false });
     });
   });
   await connect(page, { room: 'a' });
@@ -922,26 +922,26 @@ test('a room that is closed for good emits its end, refuses messages, and is rea
 
   await endStream(request, server, room, 'the last');
   const end = { of: name, room: name, offset: expect.any(Number) };
-  await expect.poll(() => heard(page, 'closed')).toMatchObject([end]);
+  await expect.poll(() => received(page, 'closed')).toMatchObject([end]);
   expect(await texts(page)).toEqual(['the last']);
   const refused = await page.evaluate(() => window.room.send('too late').catch(({ code, retry }) => [code, retry]));
   expect(refused).toEqual(['stream_closed', false]);
   expect(await pending(page)).toBe(0);
 
   const later = await connected(visit, server, { room: name, after: 0 });
-  await expect.poll(() => heard(later, 'closed')).toMatchObject([end]);
+  await expect.poll(() => received(later, 'closed')).toMatchObject([end]);
   expect(await texts(later)).toEqual(['the last']);
 });
 
-test('a room that is deleted ends its subscription with the reason, and its name can be used again', async ({ visit, mortal, request }) => {
+test('a room that is deleted ends its subscription with the reason, and its name can be used again', async ({ visit, ownServer, request }) => {
   const room = freshRoom();
   const name = room.slice('/r/'.length);
-  await createStream(request, mortal, room);
-  const page = await connected(visit, mortal, { room: name });
+  await createStream(request, ownServer, room);
+  const page = await connected(visit, ownServer, { room: name });
   await page.evaluate(() => window.room.send('of the old room'));
 
-  await deleteStream(request, mortal, room);
-  await expect.poll(() => heard(page, 'unsubscribed')).toMatchObject([{ of: name, code: 'room_deleted' }]);
+  await deleteStream(request, ownServer, room);
+  await expect.poll(() => received(page, 'unsubscribed')).toMatchObject([{ of: name, code: 'room_deleted' }]);
   const refused = await page.evaluate(() => window.room.send('too late').catch(({ code }) => code));
   expect([refused, await status(page)]).toEqual(['room_deleted', 'live']);
 
@@ -953,7 +953,7 @@ test('a room that is deleted ends its subscription with the reason, and its name
 
 test('frames of unknown type change nothing', async ({ visit, server }) => {
   const { page } = await mocked(visit, server, (socket) => {
-    tell(socket, { type: 'confetti', amount: 3 });
+    sendFrames(socket, { type: 'confetti', amount: 3 });
     serve(socket, [{ type: 'confetti', amount: 3 }, message(1, 'one')]);
   });
 

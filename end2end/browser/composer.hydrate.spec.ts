@@ -1,6 +1,6 @@
 // The input line: what sends, what does not, and that nothing typed is lost.
 
-import { button, expect, freshRoom, input, live, say, test, texts } from './fixtures.ts';
+import { button, expect, freshRoom, input, live, sendText, test, texts } from './fixtures.ts';
 
 test('Enter sends and Shift+Enter starts a new line', async ({ visit }) => {
   const page = await live(await visit(freshRoom()));
@@ -39,13 +39,13 @@ test('Enter that chooses a word in an input method does not send', async ({ visi
 });
 
 test('an Enter that the input method has taken without saying so does not send', async ({ visit }) => {
-  // Safari: the composition has ended, only the key code tells.
+  // Safari: the composition has ended, and only the key code shows it.
   const page = await live(await visit(freshRoom()));
   await input(page).fill('你好');
   await input(page).evaluate((field) => {
     field.dispatchEvent(new KeyboardEvent('keydown', { key: 'Enter', keyCode: 229, bubbles: true, cancelable: true }));
   });
-  await say(page, 'the end');
+  await sendText(page, 'the end');
   await expect(texts(page)).toHaveText(['the end']);
 });
 
@@ -53,31 +53,31 @@ test('nothing but spaces is not a message', async ({ visit }) => {
   const page = await live(await visit(freshRoom()));
   await input(page).fill(' \n ');
   await button(page).click();
-  await say(page, 'a word');
+  await sendText(page, 'a word');
   await expect(texts(page)).toHaveText(['a word']);
 });
 
 test('text arrives as it was typed, spaces and lines included', async ({ visit }) => {
   const page = await live(await visit(freshRoom()));
   const typed = '  fn main() {\n\tok()\n  }  ';
-  await say(page, typed);
+  await sendText(page, typed);
   await expect(texts(page)).toHaveCount(1);
   expect(await texts(page).first().textContent()).toBe(typed);
 });
 
-test('what is typed before the page wakes up is kept, and can be sent', async ({ visit, server }) => {
+test('text that is typed before hydration is kept, and can be sent', async ({ visit, server }) => {
   const page = await visit('about:blank');
-  let wake = () => {};
-  const held = new Promise<void>((resolve) => (wake = resolve));
+  let loadProgram = () => {};
+  const blocked = new Promise<void>((resolve) => (loadProgram = resolve));
   await page.route('**/*.wasm', async (route) => {
-    await held;
+    await blocked;
     await route.continue();
   });
-  // `load` would wait for what is held.
+  // `load` would wait for what is blocked.
   await page.goto(new URL(freshRoom(), server.url).href, { waitUntil: 'commit' });
   await input(page).fill('typed early');
   await expect(page.locator('html[data-hydrated]')).not.toBeAttached();
-  wake();
+  loadProgram();
   await live(page);
   await expect(input(page)).toHaveValue('typed early');
   await button(page).click();
@@ -85,13 +85,13 @@ test('what is typed before the page wakes up is kept, and can be sent', async ({
 });
 
 for (const how of ['the button', 'Enter']) {
-  test(`what is sent with ${how} before the page wakes up is sent by the form, and is there when it wakes`, async ({ visit, server }) => {
+  test(`what is sent with ${how} before hydration is posted by the form, and is there afterwards`, async ({ visit, server }) => {
     const page = await visit('about:blank');
-    let wake = () => {};
-    const held = new Promise<void>((resolve) => (wake = resolve));
+    let loadProgram = () => {};
+    const blocked = new Promise<void>((resolve) => (loadProgram = resolve));
     await page.route('**/*.wasm', async (route) => {
-      await held;
-      // The page that asked may be gone by now.
+      await blocked;
+      // The page that sent the request may be closed by now.
       await route.continue().catch(() => {});
     });
     await page.goto(new URL(freshRoom(), server.url).href, { waitUntil: 'commit' });
@@ -100,7 +100,7 @@ for (const how of ['the button', 'Enter']) {
     else await button(page).click({ noWaitAfter: true });
     await expect(texts(page)).toHaveText(['sent early']);
     await expect(page.locator('html[data-hydrated]')).not.toBeAttached();
-    wake();
+    loadProgram();
     await live(page);
     await expect(texts(page)).toHaveText(['sent early']);
   });

@@ -1,4 +1,4 @@
-// A browser offers compression by itself; what it sends and hears is the same with it and without.
+// A browser offers compression by itself. Messages are the same with it and without.
 
 import { expect, test } from './fixtures.ts';
 import { Server } from './server.ts';
@@ -8,7 +8,7 @@ for (const [setting, agreed] of [['on', 'permessage-deflate'], ['off', '']] as c
     const server = await Server.start(['--compression', setting]);
     try {
       await page.goto(server.url);
-      const heard = await page.evaluate(async (address) => {
+      const received = await page.evaluate(async (address) => {
         const open = async (id: string) => {
           const socket = new WebSocket(`ws://${address}/ws?room=raw&id=${id}`);
           await new Promise((resolve) => (socket.onopen = resolve));
@@ -17,14 +17,14 @@ for (const [setting, agreed] of [['on', 'permessage-deflate'], ['off', '']] as c
         const [ann, bob] = [await open('ann'), await open('bob')];
         const texts = ['short', 'a word and '.repeat(500), '', '你好，世界 '.repeat(300)];
         const all = new Promise<string[]>((resolve) => {
-          const heard: string[] = [];
-          bob.onmessage = ({ data }) => heard.push(data) === texts.length && resolve(heard);
+          const received: string[] = [];
+          bob.onmessage = ({ data }) => received.push(data) === texts.length && resolve(received);
         });
         texts.forEach((text) => ann.send(text));
         const same = (await all).every((text, at) => text === texts[at]);
         return { same, extensions: ann.extensions.split(';')[0] };
       }, server.address);
-      expect(heard).toEqual({ same: true, extensions: agreed });
+      expect(received).toEqual({ same: true, extensions: agreed });
     } finally {
       await server.end();
     }

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-import { elsewhere } from './elsewhere.ts';
+import { withOtherOrigin } from './other_origin.ts';
 import { expect, freshRoom, test } from './fixtures.ts';
 
 const FILE = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../examples/dashboard.html');
@@ -16,7 +16,7 @@ test('the dashboard shows who is in a room, the rate of its messages and the new
   const publish = (text: string) => fetch(`${server.url}/api/v1/rooms/${room}/messages`, { method: 'POST', body: text });
   await publish('<b>before</b>');
 
-  await elsewhere(await readFile(FILE, 'utf8'), async (url) => {
+  await withOtherOrigin(await readFile(FILE, 'utf8'), async (url) => {
     const page = await visit(`${url}?server=${server.url}&room=${room}`);
     await expect(page.locator('#status')).toHaveText('live');
     await expect(page.locator('#count')).toHaveText('1');

@@ -12,7 +12,7 @@ const GONE = 'message deleted';
 
 const nameOf = (room: string): string => room.slice('/r/'.length);
 
-async function say(server: Server, room: string, lines: string[]): Promise<void> {
+async function publish(server: Server, room: string, lines: string[]): Promise<void> {
   const answer = await fetch(`${server.url}/api/v1/rooms/${nameOf(room)}/messages`, {
     method: 'POST',
     headers: { 'content-type': 'application/x-ndjson', authorization: `Bearer ${token('ann', `${nameOf(room)}:rw`)}` },
@@ -30,9 +30,9 @@ async function erase(server: Server, room: string, offsets: number[]): Promise<v
   }
 }
 
-test('what an operator deletes goes from an open page and is not in one that is opened later', async ({ visit, server }) => {
+test('a message that an operator deletes disappears from open pages, and is not in later ones', async ({ visit, server }) => {
   const room = freshRoom();
-  await say(server, room, ['one', 'the secret', 'three']);
+  await publish(server, room, ['one', 'the secret', 'three']);
   const page = await live(await visit(room));
   await expect(texts(page)).toHaveText(['one', 'the secret', 'three']);
   const args = ['admin', 'delete', nameOf(room), '2', '--url', server.url];
@@ -49,7 +49,7 @@ test('what an operator deletes goes from an open page and is not in one that is 
 // The server remembers the newest 64 deletions of a room for those who come back, and none over a restart.
 for (const [deletions, isRestarted] of [[90, false], [1, true]] as const) {
   const when = isRestarted ? 'and the server was restarted' : `${deletions} messages of it`;
-  test(`what was deleted while a page was away goes when it is back: ${when}`, async ({ visit, mortal }) => {
+  test(`what was deleted while a page was away goes when it is back: ${when}`, async ({ visit, ownServer }) => {
     const room = freshRoom();
     const lines = Array.from({ length: 95 }, (_, at) => `line ${at + 1}`);
     const page = await visit('about:blank');
@@ -62,15 +62,15 @@ for (const [deletions, isRestarted] of [[90, false], [1, true]] as const) {
         void socket.close({ code: 1001 });
       };
     });
-    await page.goto(mortal.url + room);
+    await page.goto(ownServer.url + room);
     await live(page);
-    await say(mortal, room, lines);
+    await publish(ownServer, room, lines);
     await expect(texts(page)).toHaveText(lines);
     isOpen = false;
     cut();
     await expect(badge(page)).toContainText('Reconnecting in');
-    await erase(mortal, room, Array.from({ length: deletions }, (_, at) => at + 1));
-    if (isRestarted) await mortal.restart();
+    await erase(ownServer, room, Array.from({ length: deletions }, (_, at) => at + 1));
+    if (isRestarted) await ownServer.restart();
     isOpen = true;
     await live(page);
     await expect(texts(page)).toHaveText(lines.map((line, at) => (at < deletions ? GONE : line)));

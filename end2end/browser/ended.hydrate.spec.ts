@@ -1,8 +1,8 @@
-// Rooms that are closed for good or deleted: the page says so in the place of the input.
+// Rooms that are closed for good or deleted: a note stands in the place of the input.
 
 import { type APIRequestContext } from '@playwright/test';
 
-import { awake, badge, button, expect, freshRoom, input, live, say, state, test, texts } from './fixtures.ts';
+import { badge, button, expect, freshRoom, hydrated, input, live, sendText, state, test, texts } from './fixtures.ts';
 import { type Server } from './server.ts';
 import { createStream, deleteStream, endStream } from './streams.ts';
 import { poster } from './trust.ts';
@@ -22,7 +22,7 @@ test('a stream that ends while it is read stays readable, and words take the pla
   const room = freshRoom();
   await createStream(request, server, room);
   const page = await live(await visit(room));
-  await say(page, 'the first');
+  await sendText(page, 'the first');
   await expect(texts(page)).toHaveText(['the first']);
 
   await endStream(request, server, room, 'the last');
@@ -41,7 +41,7 @@ for (const [locale, words] of [['en-GB', 'This stream has ended'], ['zh-CN', 'æ­
   test(`an ended stream that is opened later says so: ${locale}`, async ({ visit, server, request }) => {
     const room = await endedRoom(request, server, 'all of it');
 
-    const page = await awake(await visit(room, { locale }));
+    const page = await hydrated(await visit(room, { locale }));
 
     await expect(texts(page)).toHaveText(['all of it']);
     await expect(page.locator(NOTICE)).toContainText(words);
@@ -50,7 +50,7 @@ for (const [locale, words] of [['en-GB', 'This stream has ended'], ['zh-CN', 'æ­
   });
 }
 
-test('an ended stream that is reached from another room says so, and the other room can be written in', async ({ visit, server, request }) => {
+test('an ended stream that is opened from another room is shown as ended, and the other room stays writable', async ({ visit, server, request }) => {
   const room = await endedRoom(request, server, 'all of it');
   const page = await live(await visit(freshRoom()));
 
@@ -61,18 +61,18 @@ test('an ended stream that is reached from another room says so, and the other r
 
   await page.goBack();
   await live(page);
-  await say(page, 'here one can write');
+  await sendText(page, 'here one can write');
   await expect(texts(page)).toHaveText(['here one can write']);
 });
 
-test('a stream that ended while the page was away has ended when it is back', async ({ visit, mortal, request }) => {
+test('a stream that ended while the page was away has ended when it is back', async ({ visit, ownServer, request }) => {
   const room = freshRoom();
-  await createStream(request, mortal, room);
-  const page = await live(await visit(new URL(room, mortal.url).href));
+  await createStream(request, ownServer, room);
+  const page = await live(await visit(new URL(room, ownServer.url).href));
   await page.context().setOffline(true);
   await expect(badge(page)).toHaveText('Offline');
-  await endStream(request, mortal, room, 'the last');
-  await mortal.restart();
+  await endStream(request, ownServer, room, 'the last');
+  await ownServer.restart();
 
   await page.context().setOffline(false);
 
@@ -100,34 +100,34 @@ test('a text that was being typed when the stream ended stays, is refused with t
   await expect(texts(page)).toHaveCount(0);
 });
 
-test('an ended stream without messages does not say that there are none yet', async ({ visit, server, request }) => {
+test('an ended stream without messages is not called empty so far', async ({ visit, server, request }) => {
   const room = freshRoom();
   await createStream(request, server, room);
   await endStream(request, server, room);
 
-  const page = await awake(await visit(room));
+  const page = await hydrated(await visit(room));
 
   await expect(page.locator('.empty')).toContainText('This room ended without a message');
   await expect(page.locator('.empty')).not.toContainText('yet');
   await expect(page.getByRole('button', { name: 'Invite others' })).toBeHidden();
 });
 
-test('a deleted room stays deleted after a reconnect, and the others go on', async ({ visit, mortal, request }) => {
+test('a deleted room stays deleted after a reconnect, and the others go on', async ({ visit, ownServer, request }) => {
   const [here, gone] = [freshRoom(), freshRoom()];
-  await createStream(request, mortal, gone);
-  const page = await live(await visit(new URL(here, mortal.url).href));
+  await createStream(request, ownServer, gone);
+  const page = await live(await visit(new URL(here, ownServer.url).href));
   await page.getByLabel('Another room').fill(gone.slice(3));
   await page.getByLabel('Another room').press('Enter');
   await live(page);
-  await deleteStream(request, mortal, gone);
+  await deleteStream(request, ownServer, gone);
   await expect(badge(page)).toHaveText('Deleted');
 
-  await mortal.restart();
+  await ownServer.restart();
   await expect(badge(page)).not.toHaveText('Deleted');
   await expect(badge(page)).toHaveText('Deleted');
   await page.locator('.rooms-list').getByRole('link', { name: here.slice(3) }).click();
   await live(page);
-  await say(page, 'still here');
+  await sendText(page, 'still here');
 
   await expect(texts(page)).toHaveText(['still here']);
   await page.close();

@@ -4,7 +4,7 @@ import { button, expect, freshRoom, input, state, test, texts } from './fixtures
 import { createStream, endStream } from './streams.ts';
 import { poster } from './trust.ts';
 
-test('the page of an ended stream has its messages, says that it has ended, and shows no form', async ({ visit, server, request }) => {
+test('the page of an ended stream has its messages and a note that it has ended, and no form', async ({ visit, server, request }) => {
   const room = freshRoom();
   await createStream(request, server, room);
   await poster(request, server, room)('all of it');

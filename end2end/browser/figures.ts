@@ -1,11 +1,10 @@
-// The page's own figures (scripts/figures.sh): how soon it is there, how it bears a flood, how a long log scrolls,
-// and what memory a steady stream takes.
-// Not a test: what comes out depends on the machine. Chromium runs four times slower than it could.
+// Measurements of the page (scripts/figures.sh): the time to load, many messages at once, a long log, and memory.
+// Not a test: the results depend on the machine. Chromium is slowed down four times, except when memory is measured.
 
 import { type CDPSession, type Page } from '@playwright/test';
 
 import { expect, freshRoom, input, live, log, test, texts } from './fixtures.ts';
-import { joined, message, tell, withSocket } from './mock.ts';
+import { joined, message, sendFrames, withSocket } from './mock.ts';
 import { type Server } from './server.ts';
 
 const SLOWER = 4;
@@ -19,19 +18,18 @@ test.use({ serverArgs: ['--message-rate', '0'] });
 
 type Watched = Window & { tasks: number[]; delays: number[]; shown: number[]; frames: number[]; wasm: WebAssembly.Memory };
 
-/** Of the browser's own, and not yet of TypeScript's. */
+/** Part of the browser's API that TypeScript does not know yet. */
 type Scheduler = { postTask: (task: () => void, options: { priority: 'user-blocking' }) => Promise<void> };
 
-test('first content and usable', async ({ visit, server }) => {
+test('first content and connected', async ({ visit, server }) => {
   const page = await visit('about:blank');
   const { devtools } = await slow(page);
-  // Usable is what is connected: what one types goes out.
   await page.addInitScript(() => {
-    const look = () => (document.querySelector('#status.live') ? performance.mark('usable') : requestAnimationFrame(look));
-    look();
+    const check = () => (document.querySelector('#status.live') ? performance.mark('connected') : requestAnimationFrame(check));
+    check();
   });
   const room = freshRoom();
-  const took: { content: number; usable: number }[] = [];
+  const took: { content: number; connected: number }[] = [];
   for (let at = 0; at < 5; at++) {
     await devtools.send('Network.clearBrowserCache');
     await page.goto(new URL(room, server.url).href);
@@ -39,29 +37,29 @@ test('first content and usable', async ({ visit, server }) => {
     took.push(
       await page.evaluate(() => ({
         content: performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? NaN,
-        usable: performance.getEntriesByName('usable')[0]?.startTime ?? NaN,
+        connected: performance.getEntriesByName('connected')[0]?.startTime ?? NaN,
       })),
     );
   }
   report('first content, ms', took.map(({ content }) => content));
-  report('usable (connected), ms', took.map(({ usable }) => usable));
+  report('connected, ms', took.map(({ connected }) => connected));
 });
 
-test('a flood', async ({ visit, server }) => {
+test('many messages at once', async ({ visit, server }) => {
   const room = freshRoom();
   const page = await live(await visit(room));
   await slow(page);
   await watch(page);
   await input(page).focus();
-  const pouring = pour(server, room, FLOOD_SECONDS);
+  const publishing = publishSteadily(server, room, FLOOD_SECONDS);
   let isOver = false;
-  void pouring.finally(() => (isOver = true));
+  void publishing.finally(() => (isOver = true));
   while (!isOver) {
     // Not by a locator, whose search for the element would be work for the page.
     await page.keyboard.press('x');
     await page.waitForTimeout(250);
   }
-  await expect(texts(page).last()).toHaveText(line(await pouring));
+  await expect(texts(page).last()).toHaveText(line(await publishing));
   const { tasks, delays, shown } = await watched(page);
   report(`tasks over 50 ms in ${FLOOD_SECONDS} s of ${A_SECOND} messages a second`, tasks);
   report('delay from key to paint, ms', delays);
@@ -83,31 +81,31 @@ test('memory under a steady stream', async ({ visit, server }) => {
   await live(page);
   const devtools = await page.context().newCDPSession(page);
   let sampled = 0;
-  const said = await pour(server, room, MEMORY_MINUTES * 60, async (seconds, said) => {
+  const published = await publishSteadily(server, room, MEMORY_MINUTES * 60, async (seconds, published) => {
     if (seconds < sampled * 30) return;
     sampled++;
-    console.log(`after ${seconds.toFixed(0)} s and ${said} messages: ${await memory(page, devtools)}`);
+    console.log(`after ${seconds.toFixed(0)} s and ${published} messages: ${await memory(page, devtools)}`);
   });
-  await expect(texts(page).last()).toHaveText(line(said));
+  await expect(texts(page).last()).toHaveText(line(published));
   console.log(`at the end: ${await memory(page, devtools)}`);
 });
 
 test('a long log', async ({ visit, server }) => {
-  let tellLines = (_first: number) => {};
+  let sendLines = (_first: number) => {};
   const { page } = await withSocket(visit, server, (socket) => {
-    tell(socket, ...joined());
-    tellLines = (first) => {
+    sendFrames(socket, ...joined());
+    sendLines = (first) => {
       const messages = Array.from({ length: 1000 }, (_, at) => message(first + at, `line ${first + at}`, { from: `user-${at % 7}` }));
-      tell(socket, { type: 'history', messages, more: false });
+      sendFrames(socket, { type: 'history', messages, more: false });
     };
-    tellLines(LONG - 999);
+    sendLines(LONG - 999);
   });
   await expect(texts(page).last()).toHaveText(`line ${LONG}`);
   // Only a log whose end is not followed keeps more than its newest messages.
   await log(page).hover();
   await page.mouse.wheel(0, -2000);
   await expect(page.locator('.more').last()).toBeVisible();
-  for (let first = LONG - 1999; first > 0; first -= 1000) tellLines(first);
+  for (let first = LONG - 1999; first > 0; first -= 1000) sendLines(first);
   await expect.poll(() => page.locator('.space').first().evaluate((space) => space.clientHeight), { timeout: 60_000 }).toBeGreaterThan(1_000_000);
   const { devtools } = await slow(page);
   console.log('rows in the document', await page.locator('.row').count(), 'memory', await memory(page, devtools));
@@ -126,20 +124,20 @@ test('a long log', async ({ visit, server }) => {
   report('delay from key to paint, ms', typed.delays);
 });
 
-const line = (number: number): string => `line ${number} of a flood that is long enough to be read`;
+const line = (number: number): string => `line ${number} of many that are long enough to be read`;
 
-/** Says lines to `room` at a steady rate for so many `seconds`; answers how many. `look` is called in between. */
-async function pour(
+/** Publishes lines to `room` at a steady rate for this many `seconds`. Returns their number. Calls `onProgress` in between. */
+async function publishSteadily(
   server: Server,
   room: string,
   seconds: number,
-  look: (seconds: number, said: number) => unknown = () => {},
+  onProgress: (seconds: number, published: number) => unknown = () => {},
 ): Promise<number> {
   const began = Date.now();
-  let said = 0;
+  let published = 0;
   for (let now = 0; now < seconds; now = (Date.now() - began) / 1000) {
     const due = Math.floor(now * A_SECOND);
-    const lines = Array.from({ length: due - said }, (_, at) => ({ from: `user-${(said + at) % 7}`, text: line(said + at + 1) }));
+    const lines = Array.from({ length: due - published }, (_, at) => ({ from: `user-${(published + at) % 7}`, text: line(published + at + 1) }));
     if (lines.length > 0) {
       const answer = await fetch(`${server.url}/api/v1/rooms/${room.slice('/r/'.length)}/messages`, {
         method: 'POST',
@@ -147,12 +145,12 @@ async function pour(
         body: lines.map((line) => JSON.stringify(line)).join('\n'),
       });
       expect(answer.status).toBe(201);
-      said = due;
+      published = due;
     }
-    await look(now, said);
+    await onProgress(now, published);
     await new Promise((later) => setTimeout(later, 5));
   }
-  return said;
+  return published;
 }
 
 async function slow(page: Page): Promise<{ devtools: CDPSession }> {
@@ -161,7 +159,7 @@ async function slow(page: Page): Promise<{ devtools: CDPSession }> {
   return { devtools };
 }
 
-/** From now on long tasks, keys and frames are timed. */
+/** Measures long tasks and keys from now on. */
 async function watch(page: Page): Promise<void> {
   await page.evaluate(() => {
     const watched = window as unknown as Watched;
@@ -181,7 +179,7 @@ async function watch(page: Page): Promise<void> {
   });
 }
 
-/** From now on frames are timed, which makes the page draw each. */
+/** Measures frames from now on, so the page draws each. */
 async function watchFrames(page: Page): Promise<void> {
   await page.evaluate(() => {
     const watched = window as unknown as Watched;

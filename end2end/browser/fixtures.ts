@@ -1,21 +1,21 @@
-// What every spec stands on: a running server, pages that may not complain, and words for what a reader does.
+// The common fixtures: a running server, pages that may not log errors, and the actions of a user.
 
 import { type BrowserContextOptions, type Locator, type Page, expect, test as base } from '@playwright/test';
 
 import { Server } from './server.ts';
 
-/** What Chromium logs about a server that is not there. */
+/** Logged by Chromium if the server is down. */
 const NETWORK = /net::ERR_|WebSocket connection to '.*' failed/;
 
 export type Visit = (path: string, options?: BrowserContextOptions) => Promise<Page>;
 
 type TestFixtures = {
-  /** Opens `path` of the server in a window of its own, as one more person would. */
+  /** Opens `path` of the server in a browser context of its own, as another user. */
   visit: Visit;
-  /** Complaints that a test brings about itself and therefore expects. */
+  /** Errors that a test causes and therefore expects. */
   expected: RegExp[];
-  /** A server of this test's own, which it may kill. */
-  mortal: Server;
+  /** A server of this test alone, which may kill it. */
+  ownServer: Server;
 };
 
 type WorkerFixtures = {
@@ -38,7 +38,7 @@ export const test = base.extend<TestFixtures, WorkerFixtures>({
 
   expected: async ({}, use) => use([]),
 
-  mortal: async ({ serverArgs, expected }, use) => {
+  ownServer: async ({ serverArgs, expected }, use) => {
     expected.push(NETWORK);
     const server = await Server.start(serverArgs);
     await use(server);
@@ -46,42 +46,42 @@ export const test = base.extend<TestFixtures, WorkerFixtures>({
   },
 
   visit: async ({ browser, server, expected }, use) => {
-    const complaints: string[] = [];
-    const complain = (text: string) => {
-      if (!expected.some((pattern) => pattern.test(text))) complaints.push(text);
+    const problems: string[] = [];
+    const report = (text: string) => {
+      if (!expected.some((pattern) => pattern.test(text))) problems.push(text);
     };
     const opened: Page[] = [];
     await use(async (path, options) => {
       const context = await browser.newContext(options);
       const page = await context.newPage();
       opened.push(page);
-      page.on('pageerror', (error) => complain(`uncaught: ${error.message}`));
+      page.on('pageerror', (error) => report(`uncaught: ${error.message}`));
       page.on('dialog', (dialog) => {
-        complain(`dialog: ${dialog.message()}`);
+        report(`dialog: ${dialog.message()}`);
         void dialog.dismiss();
       });
       page.on('console', (message) => {
-        if (['error', 'warning'].includes(message.type())) complain(`${message.type()}: ${message.text()}`);
+        if (['error', 'warning'].includes(message.type())) report(`${message.type()}: ${message.text()}`);
       });
       await page.goto(new URL(path, server.url).href);
       return page;
     });
     for (const page of opened) await page.context().close();
-    expect(complaints, 'the browser has nothing to complain about').toEqual([]);
+    expect(problems, 'the browser has logged no errors').toEqual([]);
   },
 });
 
 export { expect };
 
-/** A page that has woken up and is connected. */
+/** Waits until the page is hydrated and connected. */
 export async function live(page: Page): Promise<Page> {
-  await awake(page);
+  await hydrated(page);
   await expect(badge(page)).toHaveText(/^(Live|已连接)\s*$/);
   return page;
 }
 
-/** Waits until the page answers. */
-export async function awake(page: Page): Promise<Page> {
+/** Waits until the page is hydrated. */
+export async function hydrated(page: Page): Promise<Page> {
   await expect(page.locator('html[data-hydrated]')).toBeAttached();
   return page;
 }
@@ -92,16 +92,16 @@ export const button = (page: Page): Locator => page.locator('#send');
 export const log = (page: Page): Locator => page.locator('#result');
 export const texts = (page: Page): Locator => log(page).locator('.text');
 export const names = (page: Page): Locator => log(page).locator('.who bdi');
-/** How far the messages of this page got, where that is worth a word. */
+/** The progress of this page's own messages that are not stored. */
 export const state = (page: Page): Locator => log(page).locator('.progress:not([hidden]) .state');
 
 /** Types `text` and presses the button. */
-export async function say(page: Page, text: string): Promise<void> {
+export async function sendText(page: Page, text: string): Promise<void> {
   await input(page).fill(text);
   await button(page).click();
 }
 
-/** What was copied, as anyone learns it: by pasting. The page itself may write to the clipboard and not read it. */
+/** Returns the copied text by pasting it. The page may write to the clipboard, and not read it. */
 export async function pasted(page: Page): Promise<string> {
   const paper = await page.context().newPage();
   await paper.setContent('<textarea></textarea>');
@@ -112,5 +112,5 @@ export async function pasted(page: Page): Promise<string> {
   return text;
 }
 
-/** A room that no other test is in. */
+/** Returns the path of a room that no other test uses. */
 export const freshRoom = (): string => `/r/room-${Date.now().toString(36)}-${Math.random().toString(36).slice(2, 8)}`;

@@ -1,8 +1,8 @@
-// A page of another site, which its visitor's browser lets ask: it is refused, unless the server was told of it.
+// A page of another origin, from which the browser sends requests: they are refused, unless the origin is allowed.
 
 import { type Page } from '@playwright/test';
 
-import { elsewhere } from './elsewhere.ts';
+import { withOtherOrigin } from './other_origin.ts';
 import { expect, freshRoom, live, test } from './fixtures.ts';
 import { Server } from './server.ts';
 
@@ -22,7 +22,7 @@ const attempt = (page: Page, url: string, room: string) =>
         });
       const post = { method: 'POST', body: JSON.stringify({ text: 'from elsewhere' }) };
       const json = { 'content-type': 'application/json', 'idempotency-key': `k-${Math.random()}`, authorization: 'Bearer x' };
-      // Stored or not, its answer cannot be read: only the room tells.
+      // The response cannot be read, whether the message was stored or not: only the room shows it.
       await fetch(url + messages, { method: 'POST', body: 'blindly', mode: 'no-cors' }).catch(() => {});
       const socket = new WebSocket(`${url.replace('http', 'ws')}/ws?id=elsewhere&room=${room.slice(3)}`);
       const events = new EventSource(`${url}${messages.replace(/messages$/, 'stream')}`);
@@ -63,9 +63,9 @@ async function postForm(page: Page, url: string): Promise<number> {
 }
 
 test('a page of another origin can neither connect nor read nor write nor embed', async ({ visit, server, expected }) => {
-  // It complains about all of it.
+  // It logs an error for each.
   expected.push(/./);
-  await elsewhere(BLANK, async (url) => {
+  await withOtherOrigin(BLANK, async (url) => {
     const room = freshRoom();
     const page = await visit(url);
     expect(await attempt(page, server.url, room)).toEqual({
@@ -82,10 +82,10 @@ test('a page of another origin can neither connect nor read nor write nor embed'
   });
 });
 
-test('a page of an origin that the server was told of can do all of it', async ({ visit, expected }) => {
+test('a page of an allowed origin can do all of it', async ({ visit, expected }) => {
   // What is no image and no script for others is none for it either: it reads by CORS.
   expected.push(/ERR_BLOCKED_BY_RESPONSE|status of 403/);
-  await elsewhere(BLANK, async (url) => {
+  await withOtherOrigin(BLANK, async (url) => {
     const room = freshRoom();
     const server = await Server.start(['--allow-origin', new URL(url).origin]);
     try {
@@ -110,28 +110,28 @@ test('a page of an origin that the server was told of can do all of it', async (
   });
 });
 
-test('the page is shown in a frame only where the server was told of it', async ({ visit, server, expected }) => {
+test('the page is shown in frames of allowed origins only', async ({ visit, server, expected }) => {
   expected.push(/frame-ancestors|ERR_BLOCKED_BY_RESPONSE|Blocked autofocusing/);
-  await elsewhere(BLANK, async (url) => {
-    const told = await Server.start(['--allow-embed', new URL(url).origin]);
+  await withOtherOrigin(BLANK, async (url) => {
+    const allowing = await Server.start(['--allow-embed', new URL(url).origin]);
     try {
       const page = await visit(url);
-      for (const [name, source] of [['told', told.url], ['untold', server.url]]) {
+      for (const [name, source] of [['allowed', allowing.url], ['refused', server.url]]) {
         await page.evaluate(([name, source]) => {
           document.body.append(Object.assign(document.createElement('iframe'), { name, src: `${source}/` }));
         }, [name, source]);
       }
-      const inside = page.frameLocator('iframe[name=told]');
+      const inside = page.frameLocator('iframe[name=allowed]');
       await expect(inside.locator('#status')).toHaveText(/^Live\s*$/);
       await inside.locator('#msg').fill('from a frame');
       await inside.locator('#send').click();
       await expect(inside.locator('#result .text')).toHaveText('from a frame');
-      await expect.poll(() => page.frame('untold')!.url()).toMatch(/^chrome-error:/);
-      await expect(page.frameLocator('iframe[name=untold]').locator('#msg')).toHaveCount(0);
+      await expect.poll(() => page.frame('refused')!.url()).toMatch(/^chrome-error:/);
+      await expect(page.frameLocator('iframe[name=refused]').locator('#msg')).toHaveCount(0);
       // Before its server is gone.
       await page.close();
     } finally {
-      await told.end();
+      await allowing.end();
     }
   });
 });

@@ -1,24 +1,24 @@
-// The page wakes up: what the server has rendered stays as it is, and where it is.
+// Hydration: the rendered page stays as it is.
 
 import { type Page } from '@playwright/test';
 
-import { awake, expect, freshRoom, live, log, test, texts } from './fixtures.ts';
+import { expect, freshRoom, hydrated, live, log, test, texts } from './fixtures.ts';
 import { type Server } from './server.ts';
 import { poster } from './trust.ts';
 
 type Marked = Element & { isOfServer?: boolean };
 
-/** Opens `room` without its program, which comes with the returned `wake`. */
-async function asleep(page: Page, server: Server, room: string): Promise<() => void> {
-  let wake = () => {};
-  const held = new Promise<void>((resolve) => (wake = resolve));
+/** Opens `room` without its program. Returns the function that loads it. */
+async function openWithoutProgram(page: Page, server: Server, room: string): Promise<() => void> {
+  let loadProgram = () => {};
+  const blocked = new Promise<void>((resolve) => (loadProgram = resolve));
   await page.route('**/*.wasm', async (route) => {
-    await held;
+    await blocked;
     await route.continue();
   });
-  // `load` would wait for what is held.
+  // `load` would wait for what is blocked.
   await page.goto(new URL(room, server.url).href, { waitUntil: 'commit' });
-  return wake;
+  return loadProgram;
 }
 
 const topOf = (page: Page, text: string): Promise<number> =>
@@ -35,7 +35,7 @@ test('hydration leaves the rows of the server alone, and with them the selection
   const post = poster(request, server, room);
   for (let at = 1; at <= 40; at++) await post(`line ${at}`, `user-${at % 3}`);
   const page = await visit('about:blank', { viewport: { width: 1280, height: 500 } });
-  const wake = await asleep(page, server, room);
+  const loadProgram = await openWithoutProgram(page, server, room);
   await expect(texts(page)).toHaveCount(40);
 
   await texts(page).filter({ hasText: /^line 20$/ }).scrollIntoViewIfNeeded();
@@ -45,7 +45,7 @@ test('hydration leaves the rows of the server alone, and with them the selection
     getSelection()!.selectAllChildren(chosen);
   });
   const before = await topOf(page, 'line 20');
-  wake();
+  loadProgram();
   await live(page);
 
   const kept = await log(page).evaluate((log) => {
@@ -59,15 +59,15 @@ test('hydration leaves the rows of the server alone, and with them the selection
   expect(Math.abs((await topOf(page, 'line 20')) - before)).toBeLessThanOrEqual(1);
 });
 
-test('a reader at the end stays there when the page wakes up', async ({ visit, server, request }) => {
+test('a reader at the end stays there through hydration', async ({ visit, server, request }) => {
   const room = freshRoom();
   const post = poster(request, server, room);
   for (let at = 1; at <= 30; at++) await post(`line ${at}`);
   const page = await visit('about:blank', { viewport: { width: 390, height: 500 } });
-  const wake = await asleep(page, server, room);
+  const loadProgram = await openWithoutProgram(page, server, room);
   await expect(texts(page).last()).toBeInViewport();
 
-  wake();
+  loadProgram();
   await live(page);
 
   await expect(texts(page).last()).toBeInViewport({ ratio: 1 });
@@ -78,7 +78,7 @@ test('characters that HTML cannot contain do not keep the page from waking up', 
   const post = poster(request, server, room);
   for (const text of ['\u0000', 'a\u0000b', '\r', '\u000c', '\ufeff', ' ', 'the end']) await post(text);
 
-  const page = await awake(await visit(room));
+  const page = await hydrated(await visit(room));
 
   await expect(texts(page).last()).toHaveText('the end');
   expect(await texts(page).nth(1).textContent()).toBe('a\ufffdb');

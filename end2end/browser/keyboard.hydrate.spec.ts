@@ -2,7 +2,7 @@
 
 import { type Page } from '@playwright/test';
 
-import { expect, freshRoom, input, live, log, say, test, texts } from './fixtures.ts';
+import { expect, freshRoom, input, live, log, sendText, test, texts } from './fixtures.ts';
 import { type Server } from './server.ts';
 
 test.use({ serverArgs: ['--message-rate', '0'] });
@@ -106,7 +106,7 @@ test('on a touch screen Enter starts a new line, and the button sends', async ({
 
 test('what is copied from several messages has name, time and text on lines of their own', async ({ visit }) => {
   const page = await live(await visit(freshRoom()));
-  for (const text of ['one', 'two']) await say(page, text);
+  for (const text of ['one', 'two']) await sendText(page, text);
   await expect(texts(page)).toHaveText(['one', 'two']);
   const copied = await log(page).evaluate((element) => {
     const range = document.createRange();

@@ -3,9 +3,9 @@
 import AxeBuilder from '@axe-core/playwright';
 import { type Page } from '@playwright/test';
 
-import { awake, badge, button, expect, freshRoom, input, live, log, say, state, test, texts } from './fixtures.ts';
+import { badge, button, expect, freshRoom, hydrated, input, live, log, sendText, state, test, texts } from './fixtures.ts';
 import { KEY, token } from './keys.ts';
-import { hearing, joined, message, tell, withSocket } from './mock.ts';
+import { joined, message, onFrame, sendFrames, withSocket } from './mock.ts';
 import { Server } from './server.ts';
 import { createStream, deleteStream, endStream } from './streams.ts';
 
@@ -26,8 +26,8 @@ for (const locale of ['en-GB', 'zh-CN']) {
       test(`axe finds nothing at rest: ${locale}, ${colorScheme}, ${viewport.width} px`, async ({ visit }) => {
         const page = await live(await visit(freshRoom(), { locale, colorScheme, viewport }));
         expect(await findings(page)).toEqual([]);
-        await say(page, 'one line');
-        await say(page, '还有一行');
+        await sendText(page, 'one line');
+        await sendText(page, '还有一行');
         await expect(texts(page)).toHaveCount(2);
         expect(await findings(page)).toEqual([]);
       });
@@ -41,22 +41,22 @@ for (const locale of ['en-GB', 'zh-CN']) {
         (socket, attempt) => {
           if (attempt > 1) return void socket.close({ code: 1001 });
           cut = () => void socket.close({ code: 1001 });
-          hearing(socket, ({ key, text }) => {
+          onFrame(socket, ({ key, text }) => {
             const code = text === 'refused' ? 'store_unavailable' : undefined;
-            if (code) tell(socket, { type: 'error', code, message: 'no', retry: true, key });
+            if (code) sendFrames(socket, { type: 'error', code, message: 'no', retry: true, key });
           });
           const names = ['ann', 'bob', 'eve', 'lei', 'max', 'zoe', 'guest-abcd', '李雷', 'build-bot', 'Priya'];
-          const said = names.map((from, at) => message(at + 5, `by ${from}`, { from }));
-          tell(socket, ...joined(), ...said, message(15, '', { text: undefined, data: 'AAAA' }));
+          const messages = names.map((from, at) => message(at + 5, `by ${from}`, { from }));
+          sendFrames(socket, ...joined(), ...messages, message(15, '', { text: undefined, data: 'AAAA' }));
         },
         async () => {},
         { locale, colorScheme },
       );
       await live(page);
       await expect(log(page).locator('.gap')).toHaveCount(1);
-      await say(page, 'refused');
+      await sendText(page, 'refused');
       await expect(page.getByRole('button', { name: /^(Retry|重试)$/ })).toBeVisible();
-      await say(page, 'out and not back');
+      await sendText(page, 'out and not back');
       await expect(state(page)).toHaveCount(2);
       expect(await findings(page)).toEqual([]);
       cut();
@@ -68,16 +68,16 @@ for (const locale of ['en-GB', 'zh-CN']) {
 
 for (const locale of ['en-GB', 'zh-CN']) {
   for (const colorScheme of ['light', 'dark'] as const) {
-    test(`axe finds nothing in a room that ends and is deleted: ${locale}, ${colorScheme}`, async ({ visit, mortal, request }) => {
+    test(`axe finds nothing in a room that ends and is deleted: ${locale}, ${colorScheme}`, async ({ visit, ownServer, request }) => {
       const room = freshRoom();
-      await createStream(request, mortal, room);
-      const page = await live(await visit(new URL(room, mortal.url).href, { locale, colorScheme }));
-      await say(page, 'one line');
-      await endStream(request, mortal, room);
+      await createStream(request, ownServer, room);
+      const page = await live(await visit(new URL(room, ownServer.url).href, { locale, colorScheme }));
+      await sendText(page, 'one line');
+      await endStream(request, ownServer, room);
       await expect(badge(page)).toHaveText(/^(Ended|已结束)\s*$/);
       expect(await findings(page)).toEqual([]);
 
-      await deleteStream(request, mortal, room);
+      await deleteStream(request, ownServer, room);
       await expect(badge(page)).toHaveText(/^(Deleted|已删除)\s*$/);
       expect(await findings(page)).toEqual([]);
       await page.close();
@@ -100,8 +100,8 @@ for (const locale of ['en-GB', 'zh-CN']) {
 
 test('the colours follow the system', async ({ visit }) => {
   const background = (page: Page) => page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
-  const light = await awake(await visit(freshRoom(), { colorScheme: 'light' }));
-  const dark = await awake(await visit(freshRoom(), { colorScheme: 'dark' }));
+  const light = await hydrated(await visit(freshRoom(), { colorScheme: 'light' }));
+  const dark = await hydrated(await visit(freshRoom(), { colorScheme: 'dark' }));
   expect(await background(light)).toBe('rgb(251, 250, 248)');
   expect(await background(dark)).toBe('rgb(22, 23, 26)');
   await light.emulateMedia({ colorScheme: 'dark' });
@@ -130,7 +130,7 @@ test('everything can be reached and used from the keyboard', async ({ visit }) =
 
 test('on a touch screen the actions of a message stand below its text', async ({ visit }) => {
   const page = await live(await visit(freshRoom(), { viewport: NARROW, hasTouch: true, isMobile: true }));
-  await say(page, 'one line\nand another');
+  await sendText(page, 'one line\nand another');
 
   await texts(page).tap();
 
@@ -141,7 +141,7 @@ test('on a touch screen the actions of a message stand below its text', async ({
   expect(below.x + below.width).toBeLessThanOrEqual(NARROW.width);
 });
 
-test('what one touches is large enough to hit', async ({ visit }) => {
+test('targets for touch are large enough', async ({ visit }) => {
   const page = await visit(freshRoom(), { viewport: NARROW });
   for (const part of [input(page), button(page)]) {
     expect((await part.boundingBox())!.height).toBeGreaterThanOrEqual(40);

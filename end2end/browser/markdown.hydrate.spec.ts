@@ -1,6 +1,6 @@
 // What is marked up in a message: code, quotes, mentions; JSON; and what is too long to show at once.
 
-import { expect, freshRoom, live, log, say, test, texts } from './fixtures.ts';
+import { expect, freshRoom, live, log, sendText, test, texts } from './fixtures.ts';
 
 const api = (url: string, room: string) => `${url}/api/v1/rooms/${room.slice('/r/'.length)}/messages`;
 
@@ -87,8 +87,8 @@ test('a mention of the user is marked, and a longer name is not', async ({ visit
   await expect(log(page).locator('.msg.mentioned')).toHaveCount(1);
 });
 
-test('one may say what has backticks without an end', async ({ visit }) => {
+test('backticks without an end are text', async ({ visit }) => {
   const page = await live(await visit(freshRoom()));
-  await say(page, 'a ` b ``` c');
+  await sendText(page, 'a ` b ``` c');
   await expect(texts(page)).toHaveText(['a ` b ``` c']);
 });

@@ -1,11 +1,11 @@
-// What people say and call themselves is text: live, from history, in the list of who is here, and what one types.
+// Messages and names are text: live, from history, in the list of users, and in own messages.
 
 import { type Server } from './server.ts';
-import { expect, freshRoom, live, log, names, say, test, texts } from './fixtures.ts';
+import { expect, freshRoom, live, log, names, sendText, test, texts } from './fixtures.ts';
 import { HIDDEN, MARKUP, NAMES } from './payloads.ts';
 import { holdsOnlyText, poster, readsLeftToRight } from './trust.ts';
 
-/** Is present in `room` under `names` while `use` runs. */
+/** Keeps users with these `names` present in `room` while `use` runs. */
 async function present(server: Server, room: string, names: string[], use: () => Promise<void>): Promise<void> {
   const gone = new AbortController();
   try {
@@ -19,7 +19,7 @@ async function present(server: Server, room: string, names: string[], use: () =>
   }
 }
 
-test('markup that comes live is shown as it was written, and again from history', async ({ visit, server, request }) => {
+test('markup in live messages is shown as text, and again from history', async ({ visit, server, request }) => {
   const room = freshRoom();
   const page = await live(await visit(room));
   const post = poster(request, server, room);
@@ -38,11 +38,11 @@ test('markup that comes live is shown as it was written, and again from history'
   await holdsOnlyText(page);
 });
 
-test('markup that one types oneself is text too', async ({ visit }) => {
+test('markup in own messages is text too', async ({ visit }) => {
   const room = freshRoom();
   const page = await live(await visit(room));
   for (const text of MARKUP.slice(0, 12)) {
-    await say(page, text);
+    await sendText(page, text);
     await expect(texts(page).last()).toHaveText(text);
   }
   await page.locator('#own-name').evaluate((field: HTMLInputElement, name) => (field.value = name), NAMES[0]);
@@ -51,7 +51,7 @@ test('markup that one types oneself is text too', async ({ visit }) => {
   await holdsOnlyText(page);
 });
 
-test('the list of who is here shows names as they are, and what is not seen in them', async ({ visit, server }) => {
+test('the list of users shows names as they are, and their invisible characters', async ({ visit, server }) => {
   const room = freshRoom();
   const page = await live(await visit(room, { viewport: { width: 1280, height: 900 } }));
   await present(server, room, [...NAMES, ...HIDDEN.map(([name]) => name)], async () => {
@@ -67,10 +67,11 @@ test('no text turns the direction of its neighbours, of a name, or of a link', a
   const room = freshRoom();
   const page = await live(await visit(room));
   const post = poster(request, server, room);
-  for (const mark of ['\u202e', '\u202d', '\u2067', '\u2066', '\u200f', '\u061c', '\u202e\u2067\u202b']) {
+  for (const [at, mark] of ['\u202e', '\u202d', '\u2067', '\u2066', '\u200f', '\u061c', '\u202e\u2067\u202b'].entries()) {
     await post(`${mark}turned https://example.org/abc`, `${mark}mallory`);
-    await post('said by bob', 'bob');
-    await expect(texts(page).last()).toHaveText('said by bob');
+    // Each round has its own text: that of the round before is the last one until the new messages arrive.
+    await post(`sent by bob ${at}`, 'bob');
+    await expect(texts(page).last()).toHaveText(`sent by bob ${at}`);
     for (const words of [names(page).last(), texts(page).last(), names(page).nth(-2), log(page).locator('time').last(), log(page).locator('time').nth(-2)]) {
       expect(await readsLeftToRight(words), JSON.stringify(mark)).toBe(true);
     }
@@ -93,7 +94,7 @@ test('a very long word and a very long name fit on a small screen', async ({ vis
   }
 });
 
-test('a script that somehow came into the page would not run', async ({ visit, expected }) => {
+test('an injected script would not run', async ({ visit, expected }) => {
   expected.push(/Content Security Policy/);
   const page = await live(await visit(freshRoom()));
   const reported = await page.evaluate(async () => {

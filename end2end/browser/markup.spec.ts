@@ -30,7 +30,7 @@ test('what is not seen in a name is written out', async ({ visit, server, reques
 });
 
 test('a remembered name comes back as text', async ({ visit, server }) => {
-  // A page that wakes up remembers a name by itself.
+  // A hydrated page stores the name by itself.
   const page = await visit(freshRoom(), { javaScriptEnabled: false });
   for (const name of NAMES) {
     await page.context().addCookies([{ name: 'name', value: encodeURIComponent(name), url: server.url }]);

@@ -1,21 +1,21 @@
-// A server of the test's own making, in the place of the real one: what a page does when it is told this.
+// A simulated server for the page: a test chooses its frames.
 
 import { type BrowserContextOptions, type Page } from '@playwright/test';
 
-import { type Visit, awake, expect, freshRoom } from './fixtures.ts';
+import { type Visit, expect, freshRoom, hydrated } from './fixtures.ts';
 import { type Server } from './server.ts';
 
 export type Route = Parameters<Parameters<Page['routeWebSocket']>[1]>[0];
 
 type Frame = { type: string; [field: string]: unknown };
 
-/** The id of a page that was welcomed by {@link welcome}. */
+/** The user id in {@link welcome}. */
 export const ME = 'me';
 
 const WITHOUT_ROOM = ['welcome', 'token', 'drain', 'pong'];
 
 /** Sends `frames` to the page. Frames about a room are about that of the URL, or the lobby, unless they name another. */
-export function tell(socket: Route, ...frames: Frame[]): void {
+export function sendFrames(socket: Route, ...frames: Frame[]): void {
   const room = new URL(socket.url()).searchParams.get('room') ?? 'lobby';
   for (const frame of frames) {
     const messages = (frame.messages as Frame[] | undefined)?.map((message) => ({ room, ...message }));
@@ -51,7 +51,7 @@ export const subscribed = (fields: object = {}): Frame => ({
 /** The first frames of a connection to a room. */
 export const joined = (fields: object = {}): Frame[] => [welcome(), subscribed(fields)];
 
-/** What someone said. */
+/** A message frame. */
 export const message = (offset: number, text: string, fields: object = {}): Frame => ({
   type: 'message',
   offset,
@@ -62,9 +62,9 @@ export const message = (offset: number, text: string, fields: object = {}): Fram
   ...fields,
 });
 
-/** Calls `hear` with each frame that the page says. */
-export const hearing = (socket: Route, hear: (frame: Frame) => void): void =>
-  socket.onMessage((text) => hear(JSON.parse(text.toString()) as Frame));
+/** Calls `handle` with each frame that the page sends. */
+export const onFrame = (socket: Route, handle: (frame: Frame) => void): void =>
+  socket.onMessage((text) => handle(JSON.parse(text.toString()) as Frame));
 
 /** Opens a fresh room whose sockets are answered by `answer`. */
 export async function withSocket(
@@ -81,7 +81,7 @@ export async function withSocket(
   await page.goto(new URL(freshRoom(), server.url).href);
   // The mocked messages come after those that the server has rendered.
   expect(await page.locator('#snapshot').textContent()).toContain('"head":0,');
-  await awake(page);
+  await hydrated(page);
   return { page, tries: () => attempts };
 }
 

@@ -23,10 +23,10 @@ export class Nats {
     const folder = await mkdtemp(path.join(tmpdir(), 'fanfare-nats-'));
     const child = launch(folder, '-1');
     for (const began = Date.now(); Date.now() - began < START_WITHIN_MS; await pause(LOOK_EVERY_MS)) {
-      const port = await said(folder);
+      const port = await publishedPort(folder);
       if (port) return new Nats(folder, port, child);
     }
-    throw new Error('nats-server said nothing about listening: scripts/setup.sh test installs it');
+    throw new Error('nats-server did not report its port: scripts/setup.sh test installs it');
   }
 
   /** For `--store`. */
@@ -59,8 +59,8 @@ function launch(folder: string, port: string): ChildProcess {
   return spawn('nats-server', args, { stdio: 'ignore' });
 }
 
-/** The port that the server in `folder` has written down, once it has. */
-async function said(folder: string): Promise<string | undefined> {
+/** Returns the port that the server has written to `folder`, once it has. */
+async function publishedPort(folder: string): Promise<string | undefined> {
   const file = (await readdir(folder)).find((name) => name.endsWith('.ports'));
   if (!file) return undefined;
   // Empty while it is being written.

@@ -1,7 +1,7 @@
 // The original program's own page, unchanged but for the port, served from another one as it was then.
 
-import { elsewhere } from './elsewhere.ts';
-import { expect, live, say, test, texts } from './fixtures.ts';
+import { withOtherOrigin } from './other_origin.ts';
+import { expect, live, sendText, test, texts } from './fixtures.ts';
 import { Server } from './server.ts';
 
 const ORIGINAL = (address: string) => `<!DOCTYPE html>
@@ -43,33 +43,33 @@ const ORIGINAL = (address: string) => `<!DOCTYPE html>
 `;
 
 /** Serves the original's page for as long as `use` runs. */
-const originalFor = (server: Server, use: (url: string) => Promise<void>) => elsewhere(ORIGINAL(server.address), use);
+const originalFor = (server: Server, use: (url: string) => Promise<void>) => withOtherOrigin(ORIGINAL(server.address), use);
 
 test.use({ serverArgs: ['--allow-origin', 'any'] });
 
-test('the original page joins, says hello and talks with our page', async ({ visit, server }) => {
+test('the original page joins, and exchanges messages with this page', async ({ visit, server }) => {
   await originalFor(server, async (url) => {
     const ours = await live(await visit('/'));
     const original = await visit(url);
     await expect(original.locator('#result')).toHaveText('我是abc123-已建立连接');
     await expect(texts(ours)).toHaveText(['我是abc123-已建立连接']);
 
-    await say(original, 'from the original');
+    await sendText(original, 'from the original');
     await expect(texts(ours).last()).toHaveText('from the original');
-    await say(ours, 'from Fanfare');
+    await sendText(ours, 'from Fanfare');
     await expect(original.locator('#result')).toHaveText(
       '我是abc123-已建立连接 from the original from Fanfare',
     );
   });
 });
 
-test('two original pages with their one id both hear everything', async ({ visit, server }) => {
+test('two original pages with one id both receive all messages', async ({ visit, server }) => {
   await originalFor(server, async (url) => {
     const first = await visit(url);
     await expect(first.locator('#result')).toContainText('已建立连接');
     const second = await visit(url);
     await expect(second.locator('#result')).toContainText('已建立连接');
-    await say(second, 'still two of us');
+    await sendText(second, 'still two of us');
     await expect(first.locator('#result')).toContainText('still two of us');
     await expect(second.locator('#result')).toContainText('still two of us');
   });

@@ -2,17 +2,17 @@
 
 import { type Page } from '@playwright/test';
 
-import { awake, badge, button, expect, freshRoom, input, live, log, say, state, test, texts } from './fixtures.ts';
-import { type Route, ME, hearing, joined, message, tell, withSocket } from './mock.ts';
+import { badge, button, expect, freshRoom, hydrated, input, live, log, sendText, state, test, texts } from './fixtures.ts';
+import { type Route, ME, joined, message, onFrame, sendFrames, withSocket } from './mock.ts';
 
 test('an own message appears at once as sending, and is confirmed by its ack', async ({ visit, server }) => {
   let answer = () => {};
   const { page } = await withSocket(visit, server, (socket) => {
-    tell(socket, ...joined());
-    hearing(socket, ({ key }) => (answer = () => tell(socket, { type: 'ack', key, offset: 1, duplicate: false })));
+    sendFrames(socket, ...joined());
+    onFrame(socket, ({ key }) => (answer = () => sendFrames(socket, { type: 'ack', key, offset: 1, duplicate: false })));
   });
   await live(page);
-  await say(page, 'hello');
+  await sendText(page, 'hello');
   await expect(texts(page)).toHaveText(['hello']);
   await expect(state(page)).toHaveText('sending');
   await expect(input(page)).toHaveValue('');
@@ -26,29 +26,29 @@ test('a message whose answers are held back is confirmed when they come, and sho
   const { page } = await withSocket(visit, server, held.route);
   await live(page);
   held.hold();
-  await say(page, 'hello');
+  await sendText(page, 'hello');
   await expect(state(page)).toHaveText('sending');
   held.letGo();
   await expect(state(page)).toHaveCount(0);
-  await say(page, 'again');
+  await sendText(page, 'again');
   await expect(texts(page)).toHaveText(['hello', 'again']);
   await expect(state(page)).toHaveCount(0);
 });
 
-test('a message that is heard before its ack is the same message', async ({ visit, server }) => {
+test('a message that is received before its ack is the same message', async ({ visit, server }) => {
   const { page } = await withSocket(visit, server, (socket) => {
-    tell(socket, ...joined());
-    hearing(socket, ({ key, text }) =>
-      tell(socket, message(1, text as string, { from: ME, key }), { type: 'ack', key, offset: 1, duplicate: false }),
+    sendFrames(socket, ...joined());
+    onFrame(socket, ({ key, text }) =>
+      sendFrames(socket, message(1, text as string, { from: ME, key }), { type: 'ack', key, offset: 1, duplicate: false }),
     );
   });
   await live(page);
-  await say(page, 'hello');
+  await sendText(page, 'hello');
   await expect(state(page)).toHaveCount(0);
   await expect(texts(page)).toHaveText(['hello']);
 });
 
-test('what was sent but not answered is sent again with its key, and stored once', async ({ visit, server }) => {
+test('messages sent without a response are sent again with their key, and stored once', async ({ visit, server }) => {
   const room = freshRoom();
   const other = await live(await visit(room));
   const held = holdable();
@@ -58,78 +58,78 @@ test('what was sent but not answered is sent again with its key, and stored once
   await live(page);
 
   held.hold();
-  await say(page, 'once');
+  await sendText(page, 'once');
   await expect(texts(other)).toHaveText(['once']);
   await expect(state(page)).toHaveText('sending');
   held.cut();
   await live(page);
   await expect(state(page)).toHaveCount(0);
-  await say(page, 'the end');
+  await sendText(page, 'the end');
   for (const window of [page, other]) await expect(texts(window)).toHaveText(['once', 'the end']);
 });
 
-test('what was said without a connection goes out in order with its keys when there is one', async ({ visit, server }) => {
-  const heard: { text: unknown; key: unknown }[][] = [];
+test('messages sent without a connection go out in order, with their keys, when there is one', async ({ visit, server }) => {
+  const received: { text: unknown; key: unknown }[][] = [];
   let open = false;
   let cut = () => {};
   const { page } = await withSocket(visit, server, (socket) => {
     if (!open) return void socket.close({ code: 1001 });
-    const said: (typeof heard)[number] = [];
-    const attempt = heard.push(said);
+    const sent: (typeof received)[number] = [];
+    const attempt = received.push(sent);
     cut = () => void socket.close({ code: 1001 });
-    hearing(socket, ({ type, text, key }) => {
+    onFrame(socket, ({ type, text, key }) => {
       if (type !== 'publish') return;
-      said.push({ text, key });
-      if (attempt > 1) tell(socket, { type: 'ack', key, offset: said.length, duplicate: false });
+      sent.push({ text, key });
+      if (attempt > 1) sendFrames(socket, { type: 'ack', key, offset: sent.length, duplicate: false });
     });
-    tell(socket, ...joined());
+    sendFrames(socket, ...joined());
   });
   await expect(badge(page)).toContainText('Reconnecting in');
-  for (const text of ['one', 'two', 'three']) await say(page, text);
+  for (const text of ['one', 'two', 'three']) await sendText(page, text);
   await expect(texts(page)).toHaveText(['one', 'two', 'three']);
   await expect(state(page)).toHaveText(Array(3).fill('waiting for connection'));
 
   open = true;
   await live(page);
   await expect(state(page)).toHaveText(['sending', 'queued', 'queued']);
-  await expect.poll(() => heard[0].map(({ text }) => text)).toEqual(['one']);
+  await expect.poll(() => received[0].map(({ text }) => text)).toEqual(['one']);
   cut();
-  await expect.poll(() => heard[1]?.map(({ text }) => text)).toEqual(['one', 'two', 'three']);
-  expect(heard[1][0].key, 'the first was sent before').toBe(heard[0][0].key);
-  expect(new Set(heard[1].map(({ key }) => key)).size).toBe(3);
+  await expect.poll(() => received[1]?.map(({ text }) => text)).toEqual(['one', 'two', 'three']);
+  expect(received[1][0].key, 'the first was sent before').toBe(received[0][0].key);
+  expect(new Set(received[1].map(({ key }) => key)).size).toBe(3);
   await expect(state(page)).toHaveCount(0);
   await expect(log(page).getByRole('img', { name: 'sent' })).toHaveCount(3);
 });
 
 test('messages that come too fast for the server wait and go out in order', async ({ visit, server }) => {
-  const heard: unknown[] = [];
+  const received: unknown[] = [];
   const { page } = await withSocket(visit, server, (socket) => {
-    tell(socket, ...joined());
-    hearing(socket, ({ type, text, key }) => {
+    sendFrames(socket, ...joined());
+    onFrame(socket, ({ type, text, key }) => {
       if (type !== 'publish') return;
-      const isFirst = heard.push(text) === 1;
+      const isFirst = received.push(text) === 1;
       const refusal = { type: 'error', code: 'rate_limited', message: 'too fast', retry: true, key };
-      tell(socket, isFirst ? refusal : { type: 'ack', key, offset: heard.length, duplicate: false });
+      sendFrames(socket, isFirst ? refusal : { type: 'ack', key, offset: received.length, duplicate: false });
     });
   });
   await live(page);
-  for (const text of ['one', 'two']) await say(page, text);
+  for (const text of ['one', 'two']) await sendText(page, text);
   await expect(state(page)).toHaveCount(0);
-  expect(heard).toEqual(['one', 'one', 'two']);
+  expect(received).toEqual(['one', 'one', 'two']);
 });
 
-test('a refused message says why, and Retry sends it again with its key', async ({ visit, server }) => {
+test('a refused message shows the reason, and Retry sends it again with its key', async ({ visit, server }) => {
   const keys: unknown[] = [];
   const { page } = await withSocket(visit, server, (socket) => {
-    tell(socket, ...joined());
-    hearing(socket, ({ key }) => {
+    sendFrames(socket, ...joined());
+    onFrame(socket, ({ key }) => {
       keys.push(key);
       const refusal = { type: 'error', code: 'store_unavailable', message: 'disk full', retry: true, key };
-      tell(socket, keys.length === 1 ? refusal : { type: 'ack', key, offset: 1, duplicate: false });
+      sendFrames(socket, keys.length === 1 ? refusal : { type: 'ack', key, offset: 1, duplicate: false });
     });
   });
   await live(page);
-  await say(page, 'hello');
+  await sendText(page, 'hello');
   await expect(state(page)).toContainText('not sent, the server could not store it');
   await log(page).getByRole('button', { name: 'Retry' }).click();
   await expect(state(page)).toHaveCount(0);
@@ -140,11 +140,11 @@ test('a refused message says why, and Retry sends it again with its key', async 
 
 test('a refusal that will not change offers no Retry', async ({ visit, server }) => {
   const { page } = await withSocket(visit, server, (socket) => {
-    tell(socket, ...joined());
-    hearing(socket, ({ key }) => tell(socket, { type: 'error', code: 'bad_field', message: 'no', retry: false, key }));
+    sendFrames(socket, ...joined());
+    onFrame(socket, ({ key }) => sendFrames(socket, { type: 'error', code: 'bad_field', message: 'no', retry: false, key }));
   });
   await live(page);
-  await say(page, 'hello');
+  await sendText(page, 'hello');
   await expect(state(page)).toContainText('not sent, refused by the server');
   await expect(log(page).getByRole('button', { name: 'Retry' })).toHaveCount(0);
 });
@@ -154,7 +154,7 @@ test('a message longer than the server takes is not sent, and the connection liv
   await input(page).evaluate((field: HTMLTextAreaElement) => (field.value = 'x'.repeat(500_000)));
   await button(page).click();
   await expect(state(page)).toContainText('not sent, too long: 500,000 bytes, at most 65,536');
-  await say(page, 'short');
+  await sendText(page, 'short');
   await expect(texts(page)).toHaveText([/^short$/, /^x+$/]);
   await expect(state(page)).toHaveCount(1);
   await log(page).getByRole('button', { name: 'Edit' }).click();
@@ -164,21 +164,21 @@ test('a message longer than the server takes is not sent, and the connection liv
 
 test('a message that was not sent can be discarded, for good', async ({ visit, server }) => {
   const { page } = await withSocket(visit, server, (socket) => {
-    tell(socket, ...joined());
-    hearing(socket, ({ key }) => tell(socket, { type: 'error', code: 'bad_field', message: 'no', retry: false, key }));
+    sendFrames(socket, ...joined());
+    onFrame(socket, ({ key }) => sendFrames(socket, { type: 'error', code: 'bad_field', message: 'no', retry: false, key }));
   });
   await live(page);
-  await say(page, 'never mind');
+  await sendText(page, 'never mind');
   await log(page).getByRole('button', { name: 'Discard' }).click();
 
   await expect(texts(page)).toHaveCount(0);
   await expect(input(page)).toHaveValue('');
   await page.reload();
-  await awake(page);
+  await hydrated(page);
   await expect(texts(page)).toHaveCount(0);
 });
 
-test('what was not confirmed survives a reload, is sent in order with its keys, and is stored once', async ({ visit, server }) => {
+test('unconfirmed messages survive a reload, are sent in order with their keys, and are stored once', async ({ visit, server }) => {
   const room = freshRoom();
   const other = await live(await visit(room));
   const held = holdable();
@@ -187,15 +187,15 @@ test('what was not confirmed survives a reload, is sent in order with its keys, 
   await page.goto(new URL(room, server.url).href);
   await live(page);
   held.hold();
-  // The server stores the first; the page never hears of it.
-  for (const text of ['one', 'two', 'three']) await say(page, text);
+  // The server stores the first, and the page receives no ack.
+  for (const text of ['one', 'two', 'three']) await sendText(page, text);
   await expect(texts(other)).toHaveText(['one']);
   await expect(state(page)).toHaveText(['sending', 'queued', 'queued']);
   await page.reload();
   await live(page);
   await expect(texts(page)).toHaveText(['one', 'two', 'three']);
   await expect(state(page)).toHaveCount(0);
-  await say(page, 'the end');
+  await sendText(page, 'the end');
   for (const window of [page, other]) await expect(texts(window)).toHaveText(['one', 'two', 'three', 'the end']);
   expect(await page.evaluate(() => Object.keys(localStorage).filter((key) => key.includes('outbox')))).toEqual([]);
 });
@@ -203,7 +203,7 @@ test('what was not confirmed survives a reload, is sent in order with its keys, 
 test('a message that was stored long ago and never confirmed is not sent again', async ({ visit }) => {
   const room = freshRoom();
   const page = await live(await visit(room));
-  await say(page, 'first');
+  await sendText(page, 'first');
   await expect(state(page)).toHaveCount(0);
   // What a crash leaves behind: the entry of a message that the room has, under a key that it no longer knows.
   const epochOffset = await page.locator('#position').textContent();
@@ -223,17 +223,17 @@ test('a message that was stored long ago and never confirmed is not sent again',
     },
     [room.slice('/r/'.length), id, epochOffset] as const,
   );
-  for (let at = 0; at < 60; at++) await say(page, `more ${at}`);
+  for (let at = 0; at < 60; at++) await sendText(page, `more ${at}`);
   await expect(state(page)).toHaveCount(0, { timeout: 20_000 });
-  const said: unknown[] = [];
-  page.on('websocket', (socket) => socket.on('framesent', ({ payload }) => said.push(JSON.parse(String(payload)).type)));
+  const sent: unknown[] = [];
+  page.on('websocket', (socket) => socket.on('framesent', ({ payload }) => sent.push(JSON.parse(String(payload)).type)));
   await page.reload();
   await live(page);
-  // It reads on from where the message was said, further back than what was rendered.
+  // The page reads from the position at which the message was sent, before the rendered messages.
   await expect(texts(page).filter({ hasText: /^second$/ })).toHaveCount(1);
   await expect(texts(page).last()).toHaveText('more 59');
   await expect(state(page)).toHaveCount(0);
-  expect(said).not.toContain('publish');
+  expect(sent).not.toContain('publish');
 });
 
 test('a draft survives a reload, and is gone when it is sent', async ({ visit }) => {
@@ -251,19 +251,19 @@ test('a draft survives a reload, and is gone when it is sent', async ({ visit })
 
 test('the server is killed twice while 200 messages go out: all are stored once, in order, in both windows', async ({
   visit,
-  mortal,
+  ownServer,
 }) => {
   test.setTimeout(120_000);
-  const url = mortal.url + freshRoom();
+  const url = ownServer.url + freshRoom();
   const page = await live(await visit(url));
   const other = await live(await visit(url));
   const all = Array.from({ length: 200 }, (_, at) => `message ${at + 1}`);
-  for (const text of all.slice(0, 100)) await say(page, text);
-  await mortal.restart();
-  for (const text of all.slice(100)) await say(page, text);
+  for (const text of all.slice(0, 100)) await sendText(page, text);
+  await ownServer.restart();
+  for (const text of all.slice(100)) await sendText(page, text);
   await expect(badge(page)).toHaveText('Live');
   await expect(texts(other).filter({ hasText: /^message 120$/ })).toHaveCount(1, { timeout: 60_000 });
-  await mortal.restart();
+  await ownServer.restart();
   await expect(state(page)).toHaveCount(0, { timeout: 60_000 });
   for (const window of [page, other]) {
     await live(window);
@@ -273,24 +273,24 @@ test('the server is killed twice while 200 messages go out: all are stored once,
   }
 });
 
-test('a message typed while the server is down is sent exactly once after it is back', async ({ visit, mortal }) => {
-  const url = mortal.url + freshRoom();
+test('a message typed while the server is down is sent exactly once after it is back', async ({ visit, ownServer }) => {
+  const url = ownServer.url + freshRoom();
   const page = await live(await visit(url));
   const other = await live(await visit(url));
-  await mortal.kill();
+  await ownServer.kill();
   await expect(badge(page)).toContainText(/Reconnecting in \d+ s/);
-  await say(page, 'written meanwhile');
+  await sendText(page, 'written meanwhile');
   await expect(texts(page)).toHaveText(['written meanwhile']);
   await expect(state(page)).toHaveText('waiting for connection');
   await expect(input(page)).toHaveValue('');
 
-  await mortal.restart();
+  await ownServer.restart();
   for (const window of [page, other]) {
     await live(window);
     await expect(texts(window)).toHaveText(['written meanwhile']);
   }
   await expect(state(page)).toHaveCount(0);
-  await say(other, 'the end');
+  await sendText(other, 'the end');
   for (const window of [page, other]) await expect(texts(window)).toHaveText(['written meanwhile', 'the end']);
 });
 

@@ -2,7 +2,7 @@
 
 import { type Page } from '@playwright/test';
 
-import { type Visit, expect, freshRoom, input, live, log, say, state, test, texts } from './fixtures.ts';
+import { type Visit, expect, freshRoom, input, live, log, sendText, state, test, texts } from './fixtures.ts';
 import { KEY, token } from './keys.ts';
 
 test.use({ serverArgs: ['--auth-key-file', KEY] });
@@ -21,7 +21,7 @@ test('the user edits a message, and everyone sees the new text with a mark', asy
   const room = freshRoom();
   const ann = await visitAs(visit, room, 'ann');
   const bob = await visitAs(visit, room, 'bob');
-  await say(ann, 'good mornig');
+  await sendText(ann, 'good mornig');
   await expect(texts(bob)).toHaveText(['good mornig']);
 
   await act(ann, 'good mornig', 'Edit');
@@ -37,7 +37,7 @@ test('the user edits a message, and everyone sees the new text with a mark', asy
 
 test('ArrowUp in the empty input edits the last message, and Escape leaves it as it was', async ({ visit }) => {
   const ann = await visitAs(visit, freshRoom(), 'ann');
-  for (const text of ['first', 'second']) await say(ann, text);
+  for (const text of ['first', 'second']) await sendText(ann, text);
   await expect(log(ann).locator('.tick'), 'both are stored').toHaveCount(2);
 
   await input(ann).press('ArrowUp');
@@ -52,7 +52,7 @@ test('ArrowUp in the empty input edits the last message, and Escape leaves it as
 
 test('a draft comes back after an edit', async ({ visit }) => {
   const ann = await visitAs(visit, freshRoom(), 'ann');
-  await say(ann, 'wrong');
+  await sendText(ann, 'wrong');
   await expect(texts(ann)).toHaveText(['wrong']);
   await input(ann).fill('a draft');
 
@@ -68,7 +68,7 @@ test('the user deletes a message after a confirmation, and nobody else can', asy
   const room = freshRoom();
   const ann = await visitAs(visit, room, 'ann');
   const bob = await visitAs(visit, room, 'bob');
-  await say(ann, 'a secret');
+  await sendText(ann, 'a secret');
   await expect(texts(bob)).toHaveText(['a secret']);
   await log(bob).locator('.msg').hover();
   await expect(log(bob).getByRole('button', { name: 'Reply' })).toBeVisible();
@@ -85,12 +85,12 @@ test('an answer quotes its message, and leads to it', async ({ visit }) => {
   const room = freshRoom();
   const ann = await visitAs(visit, room, 'ann');
   const bob = await visitAs(visit, room, 'bob');
-  await say(ann, 'who is there?');
+  await sendText(ann, 'who is there?');
   await expect(texts(bob)).toHaveText(['who is there?']);
 
   await act(bob, 'who is there?', 'Reply');
   await expect(bob.locator('.composing')).toContainText('Reply to ann');
-  await say(bob, 'me');
+  await sendText(bob, 'me');
 
   const quote = log(ann).locator('.quote');
   await expect(quote).toContainText('ann who is there?');
@@ -103,14 +103,14 @@ test('an answer that is written without a connection keeps its message', async (
   expected.push(/WebSocket connection to '.*' failed/);
   const room = freshRoom();
   const ann = await visitAs(visit, room, 'ann');
-  await say(ann, 'question');
+  await sendText(ann, 'question');
   await expect(texts(ann)).toHaveText(['question']);
   // Only a stored message can be answered.
   await expect(state(ann)).toHaveCount(0);
   await ann.context().setOffline(true);
   await expect(ann.locator('#status')).toHaveText('Offline');
   await act(ann, 'question', 'Reply');
-  await say(ann, 'answer');
+  await sendText(ann, 'answer');
 
   await ann.context().setOffline(false);
   await live(ann);

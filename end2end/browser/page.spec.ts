@@ -48,7 +48,7 @@ test('the title and the heading name the room', async ({ visit }) => {
   await expect(other.getByRole('heading', { level: 1 })).toHaveText('class-7b');
 });
 
-test('without JavaScript the page says so, and claims no connection', async ({ visit, javaScriptEnabled }) => {
+test('without JavaScript the page has a note, and claims no connection', async ({ visit, javaScriptEnabled }) => {
   const page = await visit('/');
   await expect(page.locator('.note')).toBeVisible({ visible: !javaScriptEnabled });
   await expect(badge(page)).toBeVisible({ visible: javaScriptEnabled });
@@ -83,7 +83,7 @@ test('the latest messages are in the page, in order, under their senders', async
   await expect(page.locator('.empty')).toBeHidden();
 });
 
-test('a room that nobody has spoken in says so', async ({ visit }) => {
+test('a room without messages is shown as empty', async ({ visit }) => {
   const page = await visit(`/r/silent-${Date.now().toString(36)}`);
   await expect(page.locator('.empty')).toBeVisible();
 });

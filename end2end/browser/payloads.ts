@@ -1,6 +1,6 @@
 // What people try who want to be more than text: markup, scripts, and characters that nobody sees.
 
-/** Each would set `window.pwned`, ask, load something or break out of where a page puts it. */
+/** Each would set `window.pwned`, send a request, or break out of its element, if it were markup. */
 export const MARKUP: string[] = [
   '<script>window.pwned=1</script>',
   '<ScRiPt>window.pwned=1</sCrIpT>',

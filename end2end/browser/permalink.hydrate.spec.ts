@@ -1,4 +1,4 @@
-// Links to messages in a page that has woken up.
+// Links to messages in a hydrated page.
 
 import { expect, freshRoom, live, log, test, texts } from './fixtures.ts';
 

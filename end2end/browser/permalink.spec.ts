@@ -29,11 +29,11 @@ test('a link to a message shows the message and those around it', async ({ visit
 
   await expect(found(page)).toHaveText('line 60');
   await expect(found(page)).toBeInViewport();
-  // A page that is awake may have loaded older messages already.
+  // A hydrated page may have loaded older messages already.
   for (const near of [/^line 35$/, /^line 84$/]) await expect(texts(page).filter({ hasText: near })).toHaveCount(1);
 });
 
-test('a link to a message that there is not shows the next one, or the newest', async ({ visit, server, request }) => {
+test('a link to a message that does not exist shows the next one, or the newest', async ({ visit, server, request }) => {
   const room = freshRoom();
   const offsets = await publish(request, server, room, 3);
 

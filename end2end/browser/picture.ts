@@ -21,7 +21,7 @@ test.use({ serverArgs: ['--allow-origin', 'any', '--message-rate', '0'] });
 test('the picture of the README', async ({ visit, browser }) => {
   const ann = await window(visit, 'Ann', { locale: 'en-GB', colorScheme: 'light' });
   const lei = await window(visit, '李雷', { locale: 'zh-CN', colorScheme: 'dark' });
-  const said = [
+  const messages = [
     [ann, 'Good morning. Can everyone see this?'],
     [lei, '早上好，看得到。'],
     [ann, 'The slides are at https://example.org/slides, the second half starts at ten.'],
@@ -30,7 +30,7 @@ test('the picture of the README', async ({ visit, browser }) => {
     [lei, 'main is green again: 214 tests, 3 min 12 s\ndeploy to staging: done'],
     [ann, 'Thank you all. See you at ten.'],
   ] as const;
-  for (const [page, text] of said) {
+  for (const [page, text] of messages) {
     await input(page).fill(text);
     await input(page).press('Enter');
     await expect(texts(ann).last()).toHaveText(text);
@@ -88,7 +88,7 @@ test('the picture of the operator’s page', async ({ visit, server, request }) 
   for (const room of [...rooms, 'lobby']) await live(await visit(`/r/${room}`));
   const admin = `${server.ops}/api/v1/admin`;
   await request.post(`${admin}/bans`, { data: { id: 'loudmouth', room: 'lobby', seconds: 86_400, reason: 'floods the lobby' } });
-  const desk = await visit(`${server.ops}/admin`, { locale: 'en-GB', colorScheme: 'light', viewport: { width: 1100, height: 760 } });
+  const adminPage = await visit(`${server.ops}/admin`, { locale: 'en-GB', colorScheme: 'light', viewport: { width: 1100, height: 760 } });
   // Talk comes in waves: what the chart shows is what the server counted.
   for (let second = 0; second < SECONDS; second++) {
     const until = Date.now() + 1000;
@@ -97,9 +97,9 @@ test('the picture of the operator’s page', async ({ visit, server, request }) 
       const messages = `${server.url}/api/v1/rooms/${rooms[(second + at) % rooms.length]}/messages`;
       await request.post(messages, { data: { text: `message ${at} of second ${second}`, from: 'build-bot' } });
     }
-    await desk.waitForTimeout(Math.max(0, until - Date.now()));
+    await adminPage.waitForTimeout(Math.max(0, until - Date.now()));
   }
-  await desk.screenshot({ path: ADMIN_FILE, animations: 'disabled', caret: 'hide' });
+  await adminPage.screenshot({ path: ADMIN_FILE, animations: 'disabled', caret: 'hide' });
   expect(smallPng(ADMIN_FILE)).toBeLessThanOrEqual(MOST_BYTES);
 });
 

@@ -1,4 +1,4 @@
-// `x.spec.ts` holds with JavaScript off and on; `x.hydrate.spec.ts` only once the page has woken up.
+// `x.spec.ts` runs with JavaScript off and on; `x.hydrate.spec.ts` with JavaScript only.
 
 import { defineConfig } from '@playwright/test';
 

@@ -1,8 +1,8 @@
 // How many are in the room, beside its name.
 
-import { expect, freshRoom, live, say, test, texts } from './fixtures.ts';
+import { expect, freshRoom, live, sendText, test, texts } from './fixtures.ts';
 import { type JSHandle, type Page } from '@playwright/test';
-import { joined, tell, withSocket } from './mock.ts';
+import { joined, sendFrames, withSocket } from './mock.ts';
 
 const count = (page: Page) => page.locator('#presence');
 
@@ -11,8 +11,8 @@ async function countsOf(page: Page): Promise<JSHandle<string[]>> {
   await expect(count(page)).toHaveText('2 here');
   return count(page).evaluateHandle((element) => {
     const seen: string[] = [];
-    const look = () => seen.push(element.textContent!.trim());
-    new MutationObserver(look).observe(element, { subtree: true, childList: true, characterData: true });
+    const record = () => seen.push(element.textContent!.trim());
+    new MutationObserver(record).observe(element, { subtree: true, childList: true, characterData: true });
     return seen;
   });
 }
@@ -35,13 +35,13 @@ test('two pages with one id are one member', async ({ visit }) => {
   const second = await first.context().newPage();
   await second.goto(first.url());
   await live(second);
-  await say(second, 'hello');
+  await sendText(second, 'hello');
   await expect(texts(first)).toHaveText(['hello']);
   await expect(count(first)).toHaveText('1 here');
   await expect(count(second)).toHaveText('1 here');
 });
 
-test('a user who changes the name is one person to the others, in each room', async ({ visit }) => {
+test('a user who changes the name is present once in each room', async ({ visit }) => {
   const [first, second] = [freshRoom(), freshRoom()];
   const ann = await live(await visit(first));
   await ann.goto(new URL(second, ann.url()).href);
@@ -65,7 +65,7 @@ test('without a connection nobody is counted', async ({ visit, server }) => {
   let cut = () => {};
   const { page } = await withSocket(visit, server, (socket, attempt) => {
     if (attempt > 1) return void socket.close({ code: 1001 });
-    tell(socket, ...joined({ count: 12 }));
+    sendFrames(socket, ...joined({ count: 12 }));
     cut = () => void socket.close({ code: 1001 });
   });
   await expect(count(page)).toHaveText('12 here');

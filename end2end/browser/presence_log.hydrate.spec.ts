@@ -4,7 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
-import { expect, freshRoom, live, names, say, test, texts, type Visit } from './fixtures.ts';
+import { type Visit, expect, freshRoom, live, names, sendText, test, texts } from './fixtures.ts';
 import { Server } from './server.ts';
 
 /** Leaves are written after the time in which a user may come back. */
@@ -56,7 +56,7 @@ test('joins and leaves are not counted as unread, and the messages between them 
     const bob = await enter(visit, logged, 'bob');
     await expect(texts(bob)).toHaveText(['joined', 'joined']);
     await expect(unread).toHaveCount(0);
-    await say(bob, 'hello');
+    await sendText(bob, 'hello');
     await expect(unread).toHaveText('11 unread');
     await bob.close();
     const cleo = await enter(visit, logged, 'cleo');

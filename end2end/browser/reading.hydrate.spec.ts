@@ -2,7 +2,7 @@
 
 import { type Page } from '@playwright/test';
 
-import { expect, freshRoom, live, log, pasted, say, test, texts } from './fixtures.ts';
+import { expect, freshRoom, live, log, pasted, sendText, test, texts } from './fixtures.ts';
 import { type Server } from './server.ts';
 
 // A long log is quickly made.
@@ -11,8 +11,8 @@ test.use({ serverArgs: ['--message-rate', '0'] });
 /** Says `count` lines to `room`, from `from`. */
 async function lines(server: Server, room: string, count: number, from = 'flood'): Promise<void> {
   const api = `${server.url}/api/v1/rooms/${room.slice('/r/'.length)}/messages`;
-  for (let said = 0; said < count; said += 20) {
-    const batch = Array.from({ length: Math.min(20, count - said) }, (_, at) => ({ from, text: `line ${said + at + 1}` }));
+  for (let published = 0; published < count; published += 20) {
+    const batch = Array.from({ length: Math.min(20, count - published) }, (_, at) => ({ from, text: `line ${published + at + 1}` }));
     const body = batch.map((line) => JSON.stringify(line)).join('\n');
     const answer = await fetch(api, { method: 'POST', headers: { 'content-type': 'application/x-ndjson' }, body });
     expect(answer.status).toBe(201);
@@ -23,7 +23,7 @@ const top = (page: Page) => log(page).evaluate((element) => element.scrollTop);
 const distanceToEnd = (page: Page) =>
   log(page).evaluate((element) => element.scrollHeight - element.scrollTop - element.clientHeight);
 
-test('older messages come when one scrolls up, and what one reads stays where it is', async ({ visit, server }) => {
+test('older messages are loaded on scrolling up, and the visible ones stay in place', async ({ visit, server }) => {
   const room = freshRoom();
   await lines(server, room, 400);
   const page = await live(await visit(room));
@@ -47,7 +47,7 @@ test('older messages come when one scrolls up, and what one reads stays where it
   expect(await texts(page).count()).toBeLessThanOrEqual(300);
 });
 
-test('messages that left a long log come back when one scrolls up', async ({ visit, server }) => {
+test('messages that a long log has dropped are loaded again on scrolling up', async ({ visit, server }) => {
   const room = freshRoom();
   const page = await live(await visit(room));
   await lines(server, room, 2300);
@@ -64,7 +64,7 @@ test('messages that left a long log come back when one scrolls up', async ({ vis
   await expect(texts(page).last()).toHaveText('line 2300');
 });
 
-test('a reader above the end sees the number of new messages, and returns with one button', async ({ visit, server }) => {
+test('a user who reads older messages sees the number of new ones, and returns with one button', async ({ visit, server }) => {
   const room = freshRoom();
   await lines(server, room, 100);
   const page = await live(await visit(room));
@@ -145,7 +145,7 @@ test('a search in a log that fits the window does not leave its end', async ({ v
   await expect(page.locator('.more:visible')).toHaveCount(0);
 });
 
-test('one can go to a day, and read on from there to the end', async ({ visit, server }) => {
+test('the log can be opened at a day, and read from there to the end', async ({ visit, server }) => {
   const room = freshRoom();
   await lines(server, room, 300);
   const page = await live(await visit(room));
@@ -170,14 +170,14 @@ test('one can go to a day, and read on from there to the end', async ({ visit, s
   await expect(texts(page).filter({ hasText: /^line 51$/ })).toHaveCount(1);
 });
 
-test('what comes while the tab is hidden is counted in its title and begins with a line', async ({ visit }) => {
+test('messages that arrive while the tab is hidden are counted in its title and begin with a line', async ({ visit }) => {
   const room = freshRoom();
   const page = await live(await visit(room));
   const other = await live(await visit(room));
-  await say(other, 'seen');
+  await sendText(other, 'seen');
   await expect(texts(page)).toHaveText(['seen']);
   await hide(page, true);
-  for (const text of ['a', 'b']) await say(other, text);
+  for (const text of ['a', 'b']) await sendText(other, text);
   await expect(page).toHaveTitle(/^\(2\) /);
   await hide(page, false);
   await expect(page).not.toHaveTitle(/^\(/);
@@ -213,7 +213,7 @@ test('a message can be copied with the mouse and with the keyboard', async ({ vi
   const page = await visit(freshRoom());
   await page.context().grantPermissions(['clipboard-write']);
   await live(page);
-  for (const text of ['first\nof two lines', 'second']) await say(page, text);
+  for (const text of ['first\nof two lines', 'second']) await sendText(page, text);
   await expect(texts(page)).toHaveCount(2);
   const clipboard = () => pasted(page);
   const row = log(page).locator('.msg').first();
@@ -235,7 +235,7 @@ test('a message can be copied with the mouse and with the keyboard', async ({ vi
 
 test('only web addresses become links, and they open apart from this page', async ({ visit }) => {
   const page = await live(await visit(freshRoom()));
-  await say(page, 'see https://example.org/a_(b), javascript:alert(1) and http://x.y?z=<b>');
+  await sendText(page, 'see https://example.org/a_(b), javascript:alert(1) and http://x.y?z=<b>');
   const links = texts(page).getByRole('link');
   await expect(links).toHaveText(['https://example.org/a_(b)', 'http://x.y?z=']);
   for (const link of await links.all()) {
@@ -247,12 +247,12 @@ test('only web addresses become links, and they open apart from this page', asyn
 
 test('text that runs from right to left does not turn what stands around it', async ({ visit }) => {
   const page = await live(await visit(freshRoom()));
-  await say(page, 'שלום עולם');
+  await sendText(page, 'שלום עולם');
   await expect(texts(page)).toHaveCSS('direction', 'rtl');
   await expect(log(page).locator('.who')).toHaveCSS('direction', 'ltr');
 });
 
-test('a screen reader hears what is new, and not what is drawn while one reads back', async ({ visit, server }) => {
+test('new messages are announced to screen readers, and rows that are drawn while older ones are read are not', async ({ visit, server }) => {
   const room = freshRoom();
   await lines(server, room, 60);
   const page = await live(await visit(room));

@@ -1,6 +1,6 @@
 // A name of somebody else's that points to this machine: the page that came by it is not the server's own.
 
-import { expect, freshRoom, live, say, test, texts } from './fixtures.ts';
+import { expect, freshRoom, live, sendText, test, texts } from './fixtures.ts';
 import config from './playwright.config.ts';
 import { Server } from './server.ts';
 
@@ -36,7 +36,7 @@ test('by a name that it was given the server is as ever', async ({ visit }) => {
   const server = await Server.start(['--public-host', 'chat.example']);
   try {
     const page = await live(await visit(`http://chat.example:${new URL(server.url).port}${freshRoom()}`));
-    await say(page, 'by its name');
+    await sendText(page, 'by its name');
     await expect(texts(page)).toHaveText(['by its name']);
   } finally {
     await server.end();

@@ -1,21 +1,21 @@
-// The connection breaks, and the page comes back by itself. The badge says what is going on.
+// The connection breaks, and the page reconnects by itself. The badge shows the status.
 
-import { badge, expect, freshRoom, input, live, say, state, test, texts } from './fixtures.ts';
-import { hearing, joined, stillClock, subscribed, tell, welcome, withSocket } from './mock.ts';
+import { badge, expect, freshRoom, input, live, sendText, state, test, texts } from './fixtures.ts';
+import { joined, onFrame, sendFrames, stillClock, subscribed, welcome, withSocket } from './mock.ts';
 
-test('the server is killed and restarted, and the page is back by itself', async ({ visit, mortal }) => {
-  const url = mortal.url + freshRoom();
+test('the server is killed and restarted, and the page is back by itself', async ({ visit, ownServer }) => {
+  const url = ownServer.url + freshRoom();
   const page = await live(await visit(url));
   const other = await live(await visit(url));
-  await say(page, 'before');
+  await sendText(page, 'before');
   await expect(texts(other)).toHaveText(['before']);
 
-  await mortal.kill();
+  await ownServer.kill();
   await expect(badge(page)).toContainText(/Reconnecting in \d+ s/);
-  await mortal.restart();
+  await ownServer.restart();
   await live(other);
   await live(page);
-  await say(other, 'after');
+  await sendText(other, 'after');
   await expect(texts(page).last()).toHaveText('after');
   await expect(texts(page).filter({ hasText: 'before' })).toHaveCount(1);
 });
@@ -25,11 +25,11 @@ test('the badge is announced as a status and never by colour alone', async ({ vi
   await expect(page.getByRole('status').filter({ hasText: '已连接' })).toBeVisible();
 });
 
-test('a page that the server told to stay away stays away', async ({ visit, server }) => {
+test('a page that the server refuses for good does not reconnect', async ({ visit, server }) => {
   const { page, tries } = await withSocket(visit, server, (socket) => void socket.close({ code: 4502 }));
   await expect(badge(page)).toHaveText('Refused by the server');
   await page.evaluate(() => window.dispatchEvent(new Event('online')));
-  await say(page, 'kept');
+  await sendText(page, 'kept');
   await expect(page.locator('#notice')).toContainText('reload the page');
   await expect(input(page)).toHaveValue('kept');
   expect(tries()).toBe(1);
@@ -54,7 +54,7 @@ for (const [moment, event] of [
   });
 }
 
-test('without a network the badge says Offline', async ({ visit, server }) => {
+test('without a network the badge shows Offline', async ({ visit, server }) => {
   const { page } = await withSocket(
     visit,
     server,
@@ -64,14 +64,14 @@ test('without a network the badge says Offline', async ({ visit, server }) => {
   await expect(badge(page)).toHaveText('Offline');
 });
 
-test('what waits when the server says to stay away has failed, and says so', async ({ visit, server }) => {
+test('messages that wait when the server refuses the page for good are shown as failed', async ({ visit, server }) => {
   let cut = (_code: number) => {};
   const { page } = await withSocket(visit, server, (socket) => {
-    tell(socket, ...joined());
+    sendFrames(socket, ...joined());
     cut = (code) => void socket.close({ code });
   });
   await live(page);
-  await say(page, 'did you get this');
+  await sendText(page, 'did you get this');
   await expect(state(page)).toHaveText('sending');
   cut(4501);
   await expect(badge(page)).toHaveText('You may not come into this room');
@@ -79,23 +79,23 @@ test('what waits when the server says to stay away has failed, and says so', asy
   await expect(state(page)).toContainText('not sent, refused by the server');
 });
 
-test('a server that has gone silent is noticed by the page within its time, and left', async ({ visit, server }) => {
-  const heard: string[] = [];
+test('a silent server is detected within the announced time, and the connection is closed', async ({ visit, server }) => {
+  const received: string[] = [];
   const { page, tries } = await withSocket(visit, server, (socket, attempt) => {
-    hearing(socket, ({ type }) => heard.push(`${attempt} ${type}`));
-    tell(socket, welcome(attempt === 1 ? { heartbeat_ms: 300, expire_ms: 900 } : {}), subscribed());
+    onFrame(socket, ({ type }) => received.push(`${attempt} ${type}`));
+    sendFrames(socket, welcome(attempt === 1 ? { heartbeat_ms: 300, expire_ms: 900 } : {}), subscribed());
   });
   await live(page);
   await expect.poll(tries).toBe(2);
   await live(page);
-  expect(heard, 'it was asked first').toContain('1 ping');
+  expect(received, 'it was pinged first').toContain('1 ping');
 });
 
-test('a server that answers is not left, however long nobody speaks', async ({ visit, server }) => {
+test('a connection without messages stays open while the server responds to pings', async ({ visit, server }) => {
   let pings = 0;
   const { page, tries } = await withSocket(visit, server, (socket) => {
-    hearing(socket, ({ type }) => type === 'ping' && ++pings && tell(socket, { type: 'pong' }));
-    tell(socket, welcome({ heartbeat_ms: 200, expire_ms: 2000 }), subscribed());
+    onFrame(socket, ({ type }) => type === 'ping' && ++pings && sendFrames(socket, { type: 'pong' }));
+    sendFrames(socket, welcome({ heartbeat_ms: 200, expire_ms: 2000 }), subscribed());
   });
   await live(page);
   // More pings than fit into the time after which a silent server is left.
@@ -106,15 +106,15 @@ test('a server that answers is not left, however long nobody speaks', async ({ v
 test('a tab that is shown again checks its connection', async ({ visit, server }) => {
   let pings = 0;
   const { page } = await withSocket(visit, server, (socket) => {
-    hearing(socket, ({ type }) => type === 'ping' && ++pings && tell(socket, { type: 'pong' }));
-    tell(socket, ...joined());
+    onFrame(socket, ({ type }) => type === 'ping' && ++pings && sendFrames(socket, { type: 'pong' }));
+    sendFrames(socket, ...joined());
   });
   await live(page);
   await page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')));
   await expect.poll(() => pings).toBe(1);
 });
 
-test('a pause ends at once when someone asks for it', async ({ visit, server }) => {
+test('a pause ends at once on request of the user', async ({ visit, server }) => {
   const { page, tries } = await withSocket(
     visit,
     server,
@@ -154,7 +154,7 @@ test('the old socket is closed before a new one opens', async ({ visit }) => {
   expect(states.flat().every((state) => state >= closing), JSON.stringify(states)).toBe(true);
 });
 
-test('without the network, by the switch of Chromium itself, the page waits, and comes back with what was said', async ({
+test('with Chromium\'s own switch for the network off, the page waits, and receives the missed messages afterwards', async ({
   visit,
   expected,
 }) => {
@@ -166,8 +166,8 @@ test('without the network, by the switch of Chromium itself, the page waits, and
   // The switch lets open sockets live, so this one is broken by hand.
   await page.locator('#health button').last().evaluate((button: HTMLElement) => button.click());
   await expect(badge(page)).toHaveText('Offline');
-  for (const text of ['one', 'two']) await say(page, text);
-  await say(other, 'meanwhile');
+  for (const text of ['one', 'two']) await sendText(page, text);
+  await sendText(other, 'meanwhile');
   await expect(state(page)).toHaveText(Array(2).fill('waiting for connection'));
   await page.context().setOffline(false);
   await live(page);

@@ -1,29 +1,29 @@
-// What was said before, what was missed, and where something is missing.
+// Earlier messages, missed messages, and gaps.
 
 import { type Page } from '@playwright/test';
 
-import { badge, expect, freshRoom, live, log, say, state, test, texts } from './fixtures.ts';
-import { hearing, joined, message, stillClock, tell, withSocket } from './mock.ts';
+import { badge, expect, freshRoom, live, log, sendText, state, test, texts } from './fixtures.ts';
+import { joined, message, onFrame, sendFrames, stillClock, withSocket } from './mock.ts';
 
 // Rooms in memory begin anew with the server, and a page must cope with that as well.
 test.use({ serverArgs: ['--store', 'memory'] });
 
 const gaps = (page: Page) => log(page).locator('.gap');
 
-test('a newcomer sees what was said before, in order and once', async ({ visit }) => {
+test('a new user sees the earlier messages, in order and once', async ({ visit }) => {
   const room = freshRoom();
   const ann = await live(await visit(room));
-  for (const text of ['one', 'two', 'three']) await say(ann, text);
+  for (const text of ['one', 'two', 'three']) await sendText(ann, text);
   await expect(state(ann)).toHaveCount(0);
   const late = await live(await visit(room));
   await expect(texts(late)).toHaveText(['one', 'two', 'three']);
-  await say(ann, 'four');
-  await say(late, 'five');
+  await sendText(ann, 'four');
+  await sendText(late, 'five');
   for (const page of [ann, late]) await expect(texts(page)).toHaveText(['one', 'two', 'three', 'four', 'five']);
   await expect(gaps(late)).toHaveCount(0);
 });
 
-test('a page that was cut off asks for what it missed, and gets it in order', async ({ visit, server }) => {
+test('a page that was disconnected requests the missed messages, and receives them in order', async ({ visit, server }) => {
   const room = freshRoom();
   const other = await live(await visit(room));
   const page = await visit('about:blank');
@@ -41,13 +41,13 @@ test('a page that was cut off asks for what it missed, and gets it in order', as
   });
   await page.goto(new URL(room, server.url).href);
   await live(page);
-  await say(other, 'one');
+  await sendText(other, 'one');
   await expect(texts(page)).toHaveText(['one']);
   open = false;
   cut();
   await expect(badge(page)).toContainText('Reconnecting in');
-  await say(other, 'two');
-  await say(other, 'three');
+  await sendText(other, 'two');
+  await sendText(other, 'three');
   open = true;
   await live(page);
   await expect(texts(page)).toHaveText(['one', 'two', 'three']);
@@ -59,9 +59,9 @@ test('a page that was cut off asks for what it missed, and gets it in order', as
   expect(last.get('epoch')).not.toBe('');
 });
 
-test('a message whose predecessor is missing has a row before it that says so', async ({ visit, server }) => {
+test('a message whose predecessor is missing has a gap before it', async ({ visit, server }) => {
   const { page } = await withSocket(visit, server, (socket) =>
-    tell(socket, ...joined(), message(1, 'one'), message(5, 'five')),
+    sendFrames(socket, ...joined(), message(1, 'one'), message(5, 'five')),
   );
   await expect(log(page).locator('.text, .gap')).toHaveText(['one', /^Messages are missing here/, 'five']);
 });
@@ -75,9 +75,9 @@ for (const [count, words] of [
     let cut = () => {};
     const { page } = await withSocket(visit, server, (socket, attempt) => {
       cut = () => void socket.close({ code: 1001 });
-      if (attempt === 1) return tell(socket, ...joined(), message(1, 'before'));
+      if (attempt === 1) return sendFrames(socket, ...joined(), message(1, 'before'));
       const gap = { type: 'gap', after: 1, before: 14, count, reason: 'expired' };
-      return tell(socket, ...joined({ head: 14, recovery: 'lost' }), gap, message(14, 'after'));
+      return sendFrames(socket, ...joined({ head: 14, recovery: 'lost' }), gap, message(14, 'after'));
     });
     await expect(texts(page)).toHaveText(['before']);
     cut();
@@ -85,13 +85,13 @@ for (const [count, words] of [
   });
 }
 
-test('what is missing is loaded with a button, where the store has it', async ({ visit, server }) => {
+test('missing messages that the store has are loaded with a button', async ({ visit, server }) => {
   const { page } = await withSocket(visit, server, (socket) => {
-    tell(socket, ...joined(), message(1, 'one'), message(4, 'four'));
-    hearing(socket, ({ type, before }) => {
+    sendFrames(socket, ...joined(), message(1, 'one'), message(4, 'four'));
+    onFrame(socket, ({ type, before }) => {
       if (type !== 'history') return;
       expect(before).toBe(4);
-      tell(socket, { type: 'history', messages: [message(2, 'two'), message(3, 'three')], more: true });
+      sendFrames(socket, { type: 'history', messages: [message(2, 'two'), message(3, 'three')], more: true });
     });
   });
   await log(page).getByRole('button', { name: 'Load them' }).click();
@@ -99,34 +99,34 @@ test('what is missing is loaded with a button, where the store has it', async ({
   await expect(gaps(page)).toHaveCount(0);
 });
 
-test('what the store no longer has is said to be gone', async ({ visit, server }) => {
+test('missing messages that the store no longer has are shown as gone', async ({ visit, server }) => {
   const { page } = await withSocket(visit, server, (socket) => {
     const gap = { type: 'gap', after: 1, before: 14, count: 12, reason: 'expired' };
-    tell(socket, ...joined(), message(1, 'one'), gap, message(14, 'after'));
-    hearing(socket, ({ type }) => type === 'history' && tell(socket, { type, messages: [], more: false }));
+    sendFrames(socket, ...joined(), message(1, 'one'), gap, message(14, 'after'));
+    onFrame(socket, ({ type }) => type === 'history' && sendFrames(socket, { type, messages: [], more: false }));
   });
   await log(page).getByRole('button', { name: 'Load them' }).click();
   await expect(gaps(page)).toHaveText(['12 messages are gone: the server no longer keeps them']);
 });
 
-test('after a restart that lost the log, old and new messages stand beside each other', async ({ visit, mortal }) => {
-  const page = await live(await visit(mortal.url + freshRoom()));
-  for (const text of ['one', 'two']) await say(page, text);
+test('after a restart that lost the log, old and new messages stand beside each other', async ({ visit, ownServer }) => {
+  const page = await live(await visit(ownServer.url + freshRoom()));
+  for (const text of ['one', 'two']) await sendText(page, text);
   await expect(state(page)).toHaveCount(0);
-  await mortal.restart();
+  await ownServer.restart();
   await expect(gaps(page)).toHaveText(['Messages may be missing here']);
   await live(page);
-  for (const text of ['three', 'four', 'five']) await say(page, text);
+  for (const text of ['three', 'four', 'five']) await sendText(page, text);
   await expect(state(page)).toHaveCount(0);
   await expect(texts(page)).toHaveText(['one', 'two', 'three', 'four', 'five']);
 });
 
-test('a server that is about to stop says when to come back', async ({ visit, server }) => {
+test('a server that is about to stop sends the time of the next attempt', async ({ visit, server }) => {
   const { page } = await withSocket(
     visit,
     server,
     (socket) => {
-      tell(socket, ...joined(), { type: 'drain', reconnect_after_ms: 6500 });
+      sendFrames(socket, ...joined(), { type: 'drain', reconnect_after_ms: 6500 });
       void socket.close({ code: 1001 });
     },
     stillClock,
@@ -136,10 +136,10 @@ test('a server that is about to stop says when to come back', async ({ visit, se
 
 test('a frame that this page does not know changes nothing', async ({ visit, server }) => {
   const { page } = await withSocket(visit, server, (socket) => {
-    tell(socket, ...joined(), { type: 'confetti', amount: 3 });
+    sendFrames(socket, ...joined(), { type: 'confetti', amount: 3 });
     socket.send('no JSON at all');
     socket.send(Buffer.from([1, 2, 3]));
-    tell(socket, message(1, 'one'));
+    sendFrames(socket, message(1, 'one'));
   });
   await live(page);
   await expect(texts(page)).toHaveText(['one']);

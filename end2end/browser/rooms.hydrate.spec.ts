@@ -2,7 +2,7 @@
 
 import { type Page } from '@playwright/test';
 
-import { type Visit, expect, freshRoom, live, log, say, state, test, texts } from './fixtures.ts';
+import { type Visit, expect, freshRoom, live, log, sendText, state, test, texts } from './fixtures.ts';
 import { Server } from './server.ts';
 
 test.use({ serverArgs: ['--message-rate', '0'] });
@@ -13,10 +13,10 @@ test('a message in one room is not seen in another', async ({ visit }) => {
   const neighbour = await live(await visit(there));
   const listener = await live(await visit(here));
 
-  await say(speaker, 'only for this room');
+  await sendText(speaker, 'only for this room');
   await expect(texts(listener)).toHaveText(['only for this room']);
   // The neighbour's own message comes after anything that could have leaked.
-  await say(neighbour, 'quiet here');
+  await sendText(neighbour, 'quiet here');
   await expect(texts(neighbour)).toHaveText(['quiet here']);
   await expect(texts(listener)).toHaveText(['only for this room']);
 });
@@ -24,7 +24,7 @@ test('a message in one room is not seen in another', async ({ visit }) => {
 test('the page without a room is in the lobby', async ({ visit }) => {
   const front = await live(await visit('/'));
   const lobby = await live(await visit('/r/lobby'));
-  await say(lobby, 'by name');
+  await sendText(lobby, 'by name');
   await expect(texts(front)).toHaveText(['by name']);
 });
 
@@ -69,13 +69,13 @@ test('all rooms of the list are on one connection, and switching needs no reload
   await expect(page).toHaveURL(new RegExp(`${second}$`));
   await expect(page.getByRole('heading', { level: 1 })).toHaveText(name(second));
   await expect(page).toHaveTitle(`${name(second)} - Fanfare`);
-  await say(page, 'in the second');
+  await sendText(page, 'in the second');
   await expect(texts(page)).toHaveText(['in the second']);
   await expect(state(page)).toHaveCount(0);
 
   await link(page, first).click();
   await expect(page).toHaveURL(new RegExp(`${first}$`));
-  await say(page, 'in the first');
+  await sendText(page, 'in the first');
   await expect(texts(page)).toHaveText(['in the first']);
 
   await page.goBack();
@@ -101,10 +101,10 @@ test('messages in another room are counted beside its name and in the title unti
   await expect(page).not.toHaveTitle(/^\(/);
 });
 
-test('what was missed in each room is counted after a reload, and one button leads to the first of it', async ({ visit, server }) => {
+test('missed messages of each room are counted after a reload, and a button leads to the first of them', async ({ visit, server }) => {
   const [here, there] = [freshRoom(), freshRoom()];
   const page = await member(visit, here, there);
-  await say(page, 'seen');
+  await sendText(page, 'seen');
   await expect(texts(page)).toHaveText(['seen']);
 
   await page.goto('about:blank');
@@ -122,7 +122,7 @@ test('what was missed in each room is counted after a reload, and one button lea
   await expect(page.getByRole('button', { name: 'go to the first' })).toBeHidden();
 });
 
-test('what is read in one tab is read in the other', async ({ visit, server }) => {
+test('messages read in one tab are read in the other', async ({ visit, server }) => {
   const [here, there] = [freshRoom(), freshRoom()];
   const page = await member(visit, here, there);
   const other = await page.context().newPage();
@@ -161,22 +161,22 @@ test('a room that is full is entered once a place is free', async ({ visit }) =>
   await page.getByLabel('Another room').press('Enter');
   await expect(page.getByRole('heading', { level: 1 })).toHaveText(there.split('/r/')[1]);
 
-  await say(occupant, 'last');
+  await sendText(occupant, 'last');
   await occupant.close();
 
   await expect(texts(page)).toHaveText(['last']);
   await small.end();
 });
 
-test('an unsent message of a room goes out while another room is shown', async ({ visit, mortal }) => {
-  const [here, there] = [freshRoom(), freshRoom()].map((room) => new URL(room, mortal.url).href);
+test('an unsent message of a room goes out while another room is shown', async ({ visit, ownServer }) => {
+  const [here, there] = [freshRoom(), freshRoom()].map((room) => new URL(room, ownServer.url).href);
   const page = await live(await visit(here));
-  await mortal.kill();
+  await ownServer.kill();
   await expect(page.locator('#status')).not.toHaveText('Live');
-  await say(page, 'later');
+  await sendText(page, 'later');
   await page.getByLabel('Another room').fill(there.split('/r/')[1]);
   await page.getByLabel('Another room').press('Enter');
-  await mortal.restart();
+  await ownServer.restart();
   await live(page);
 
   const reader = await live(await visit(here));

@@ -43,7 +43,7 @@ export class Server {
     return `http://${this.address}`;
   }
 
-  /** Where operators ask. */
+  /** The URL of the operators' listener. */
   get ops(): string {
     return `http://${this.addresses.ops}`;
   }
@@ -72,14 +72,14 @@ export class Server {
 async function launch({ listening, ops }: Addresses, extra: string[]): Promise<{ addresses: Addresses; child: ChildProcess }> {
   const args = ['serve', '--listen', listening, '--ops-listen', ops, '--site', SITE, ...extra];
   const child = spawn(BINARY, args, { stdio: ['ignore', 'pipe', 'pipe'] });
-  let said = '';
-  child.stderr!.on('data', (bytes: Buffer) => (said += bytes));
+  let output = '';
+  child.stderr!.on('data', (bytes: Buffer) => (output += bytes));
   // Also keeps the pipe empty for as long as the server lives.
   const lines = readline.createInterface({ input: child.stdout! });
   const found: Partial<Addresses> = {};
   const addresses = await new Promise<Addresses>((resolve, reject) => {
-    const fail = (why: string) => reject(new Error(`${BINARY} ${args.join(' ')}: ${why}\n${said}`));
-    const late = setTimeout(() => fail('said nothing about listening'), START_WITHIN_MS);
+    const fail = (why: string) => reject(new Error(`${BINARY} ${args.join(' ')}: ${why}\n${output}`));
+    const late = setTimeout(() => fail('did not report its addresses'), START_WITHIN_MS);
     child.once('error', (error) => fail(error.message));
     child.once('exit', (code, signal) => fail(`ended with ${code ?? signal}`));
     lines.on('line', (line) => {

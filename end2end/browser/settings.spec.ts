@@ -44,7 +44,7 @@ test('another room is a name away', async ({ visit }) => {
   await expect(page.getByRole('heading', { level: 1 })).toHaveText('class-7b');
 });
 
-test('a room that is none is refused with a page that says what is allowed and leads on', async ({ visit, server, request, expected }) => {
+test('a URL with an invalid room name has a page that explains the allowed names and suggests one', async ({ visit, server, request, expected }) => {
   expected.push(/status of 400/);
   const answer = await request.get(`${server.url}/?room=No%20Such%20Room`);
   expect(answer.status()).toBe(400);

@@ -2,10 +2,10 @@
 
 import jsQR from 'jsqr';
 
-import { expect, freshRoom, live, log, names, pasted, say, test, texts } from './fixtures.ts';
+import { expect, freshRoom, live, log, names, pasted, sendText, test, texts } from './fixtures.ts';
 import { bitmap } from './png.ts';
 
-test('the rooms that one was in are a click away, the latest first', async ({ visit }) => {
+test('visited rooms are listed, the latest first', async ({ visit }) => {
   const [first, second] = [freshRoom(), freshRoom()];
   const page = await live(await visit(first));
   const rooms = page.locator('.rooms-list').getByRole('link');
@@ -24,7 +24,7 @@ test('the rooms that one was in are a click away, the latest first', async ({ vi
   await expect(rooms).toHaveText([first.slice(3), second.slice(3)]);
 });
 
-test('everyone in the room is listed, and oneself is marked', async ({ visit }) => {
+test('the users in the room are listed, and one\'s own name is marked', async ({ visit }) => {
   const room = freshRoom();
   const page = await live(await visit(room));
   const other = await live(await visit(room));
@@ -45,7 +45,7 @@ test('a name can be changed, is used at once, and is remembered', async ({ visit
   await page.getByRole('button', { name: 'Change' }).click();
   await expect(page.locator('.own').getByRole('status')).toHaveText('You are called that from now on.');
   await live(page);
-  await say(page, 'it is me');
+  await sendText(page, 'it is me');
   await expect(names(other)).toHaveText(['李雷 <b>']);
   await expect(other.locator('.members')).toContainText('李雷 <b>');
   await page.reload();
@@ -79,7 +79,7 @@ test('the connection can be looked at, broken, and seen to recover', async ({ vi
   const room = freshRoom();
   const page = await live(await visit(room));
   const other = await live(await visit(room));
-  await say(page, 'before');
+  await sendText(page, 'before');
   await expect(texts(page)).toHaveText(['before']);
   await page.getByRole('button', { name: 'Connection' }).click();
   const panel = page.locator('#health');
@@ -87,7 +87,7 @@ test('the connection can be looked at, broken, and seen to recover', async ({ vi
   await expect(panel.locator('#position')).toHaveText(/^[0-9a-f]{8}:\d+$/);
   await expect(panel.locator('#resumes')).toHaveText('0');
   await panel.getByRole('button', { name: 'Break my connection' }).click();
-  await say(other, 'meanwhile');
+  await sendText(other, 'meanwhile');
   // The page may be back before one sees that it was away.
   await expect(panel.locator('#resumes')).toHaveText('1');
   await live(page);

@@ -7,7 +7,7 @@ import path from 'node:path';
 import { type Page } from '@playwright/test';
 
 import { Endpoint } from './endpoint.ts';
-import { badge, expect, freshRoom, input, live, log, names, say, test, texts } from './fixtures.ts';
+import { badge, expect, freshRoom, input, live, log, names, sendText, test, texts } from './fixtures.ts';
 import { KEY, token } from './keys.ts';
 import { Server } from './server.ts';
 
@@ -40,7 +40,7 @@ test('the page gets a token where it is signed in, and shows the name in it', as
   await live(page);
   await expect(identity(page)).toHaveText(/^You are ann\s*$/);
   await expect(page.locator('#own-name')).toHaveCount(0);
-  await say(page, 'hello');
+  await sendText(page, 'hello');
   await expect(names(page).last()).toHaveText('ann');
   await page.close();
   endpoint.end();
@@ -54,12 +54,12 @@ test('a token is renewed before it ends, on the same connection, without a messa
   await live(page);
 
   for (const round of [1, 2, 3]) {
-    await say(page, `round ${round}`);
+    await sendText(page, `round ${round}`);
     await input(page).fill('half a sentence');
     await expect.poll(renewed, { timeout: 10_000 }).toBeGreaterThanOrEqual(round);
     await expect(input(page)).toHaveValue('half a sentence');
   }
-  await say(page, 'the last');
+  await sendText(page, 'the last');
 
   await expect(texts(page)).toHaveCount(4);
   expect(await texts(page).allTextContents()).toEqual(['round 1', 'round 2', 'round 3', 'the last']);
@@ -79,7 +79,7 @@ test('while the endpoint is away past the end of the token the page waits, keeps
 
   endpoint.mood = 'away';
   await expect(badge(page)).toHaveText(/^(Reconnecting|Connecting)/, { timeout: 20_000 });
-  await say(page, 'written while away');
+  await sendText(page, 'written while away');
   await input(page).fill('half a sentence');
   const asked = endpoint.asked;
   await expect.poll(() => endpoint.asked).toBeGreaterThan(asked);
@@ -93,7 +93,7 @@ test('while the endpoint is away past the end of the token the page waits, keeps
   endpoint.end();
 });
 
-test('who is not signed in is told so, and how to', async ({ visit, server, expected }) => {
+test('a page without a sign-in shows that, and a link to sign in', async ({ visit, server, expected }) => {
   // The browser also looks for an icon of the sign-in page.
   expected.push(/401/, /404/);
   const endpoint = await Endpoint.start(() => server.url);
@@ -165,7 +165,7 @@ test('the user whom a proxy names needs no token, and no name', async ({ visit }
 
   await expect(identity(page)).toHaveText(/^You are 李雷\s*$/);
   await expect(page.locator('#own-name')).toHaveCount(0);
-  await say(page, 'hello');
+  await sendText(page, 'hello');
   await expect(log(page)).toContainText('hello');
   await expect(names(page).last()).toHaveText('李雷');
   await page.close();
@@ -173,7 +173,7 @@ test('the user whom a proxy names needs no token, and no name', async ({ visit }
   await rm(folder, { recursive: true });
 });
 
-test('a page whose session at the proxy has ended says so, and sends what was written meanwhile after a new sign-in', async ({ visit, expected }) => {
+test('a page whose session at the proxy has ended shows that, and sends the unsent messages after a new sign-in', async ({ visit, expected }) => {
   expected.push(/WebSocket connection to/);
   const folder = await mkdtemp(path.join(tmpdir(), 'fanfare-sso-'));
   const settings = path.join(folder, 'fanfare.toml');
@@ -188,7 +188,7 @@ test('a page whose session at the proxy has ended says so, and sends what was wr
   proxy.mood = 'signed out';
   await page.evaluate(() => void window.dispatchEvent(new Event('offline')));
   await expect(identity(page).last()).toContainText('Your session has ended.');
-  await say(page, 'written meanwhile');
+  await sendText(page, 'written meanwhile');
   await page.getByRole('button', { name: 'Sign in again' }).click();
   await expect(page).toHaveURL(`${proxy.url}/login`);
   proxy.mood = 'signs in';

@@ -2,15 +2,15 @@
 
 import { expect, freshRoom, test } from './fixtures.ts';
 
-test('an EventSource misses nothing that is said around a restart, and hears nothing twice', async ({ visit, mortal }) => {
-  const page = await visit(mortal.url + freshRoom());
+test('an EventSource receives each message around a restart exactly once', async ({ visit, ownServer }) => {
+  const page = await visit(ownServer.url + freshRoom());
   const room = new URL(page.url()).pathname.replace('/r/', '/api/v1/rooms/');
-  const say = async (text: string) => {
-    const answer = await fetch(`${mortal.url}${room}/messages`, { method: 'POST', body: text });
+  const publish = async (text: string) => {
+    const answer = await fetch(`${ownServer.url}${room}/messages`, { method: 'POST', body: text });
     expect(answer.status).toBe(201);
   };
-  await say('before it listens');
-  const heard = await page.evaluateHandle(async (stream) => {
+  await publish('before it connects');
+  const received = await page.evaluateHandle(async (stream) => {
     const texts: string[] = [];
     const events = new EventSource(stream);
     events.onmessage = (event) => texts.push(JSON.parse(event.data).text);
@@ -18,12 +18,12 @@ test('an EventSource misses nothing that is said around a restart, and hears not
     return texts;
   }, `${room}/stream`);
 
-  // Nothing was heard yet: the place that it comes back to is the one that it began at.
-  await mortal.restart();
-  await say('while it was away');
-  await expect.poll(() => heard.jsonValue()).toEqual(['while it was away']);
-  await mortal.restart();
-  await say('and again');
-  await say('and then');
-  await expect.poll(() => heard.jsonValue()).toEqual(['while it was away', 'and again', 'and then']);
+  // Nothing was received yet, so it resumes at the position where it began.
+  await ownServer.restart();
+  await publish('while it was away');
+  await expect.poll(() => received.jsonValue()).toEqual(['while it was away']);
+  await ownServer.restart();
+  await publish('and again');
+  await publish('and then');
+  await expect.poll(() => received.jsonValue()).toEqual(['while it was away', 'and again', 'and then']);
 });

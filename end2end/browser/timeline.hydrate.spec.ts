@@ -2,7 +2,7 @@
 
 import { type Page, expect as base } from '@playwright/test';
 
-import { expect, freshRoom, live, log, names, say, test, texts } from './fixtures.ts';
+import { expect, freshRoom, live, log, names, sendText, test, texts } from './fixtures.ts';
 import { poster } from './trust.ts';
 
 test('a message with HTML in it is shown as text and does not run', async ({ visit }) => {
@@ -16,7 +16,7 @@ test('a message with HTML in it is shown as text and does not run', async ({ vis
     '</p></div><svg onload="window.ran = true">',
     '&lt;b&gt;not bold&lt;/b&gt;',
   ];
-  for (const attack of attacks) await say(attacker, attack);
+  for (const attack of attacks) await sendText(attacker, attack);
   for (const page of [reader, attacker]) {
     await expect(texts(page)).toHaveText(attacks);
     await expect(log(page).locator('img, script, svg, b')).toHaveCount(0);
@@ -28,7 +28,7 @@ test('a name with HTML in it is shown as text and does not run', async ({ visit 
   const room = freshRoom();
   const reader = await live(await visit(room));
   const attack = '<img src=x onerror="window.ran = true"><b>';
-  await saysPlainly(reader, attack, 'hello');
+  await sendFromScript(reader, attack, 'hello');
   await expect(names(reader)).toHaveText([attack]);
   const late = await live(await visit(room));
   await expect(names(late)).toHaveText([attack]);
@@ -41,10 +41,10 @@ test('a name with HTML in it is shown as text and does not run', async ({ visit 
 test('messages stand under their sender and the time of the first, by the reader\'s own clock', async ({ visit }) => {
   const room = freshRoom();
   const page = await live(await visit(room, { timezoneId: 'Asia/Shanghai' }));
-  await saysPlainly(page, 'ann', 'one', 'two');
+  await sendFromScript(page, 'ann', 'one', 'two');
   await expect(texts(page)).toHaveCount(2);
-  await saysPlainly(page, 'bob', 'three');
-  await say(page, 'four');
+  await sendFromScript(page, 'bob', 'three');
+  await sendText(page, 'four');
   await expect(texts(page)).toHaveText(['one', 'two', 'three', 'four']);
   const own = await page.evaluate(() => localStorage.getItem('fanfare.id')!);
   await expect(names(page)).toHaveText(['ann', 'bob', own]);
@@ -56,7 +56,7 @@ test('messages stand under their sender and the time of the first, by the reader
   expect(shown).toBe(here);
 });
 
-test('a message that is not text is a row that says so', async ({ visit }) => {
+test('a message that is not text is a row that names its size', async ({ visit }) => {
   const room = freshRoom();
   const page = await live(await visit(room));
   await page.evaluate(async (name) => {
@@ -72,17 +72,17 @@ test('the log follows new messages while its end is in view', async ({ visit }) 
   await flood(page, 60);
   await expect(texts(page)).toHaveCount(60);
   await base.poll(() => distanceToEnd(page)).toBeLessThan(2);
-  await say(page, 'the newest');
+  await sendText(page, 'the newest');
   await expect(texts(page).last()).toBeInViewport();
 });
 
-test('the log follows what one says, though the input shrinks back to one line', async ({ visit }) => {
+test('the log follows an own message, although the input shrinks back to one line', async ({ visit }) => {
   const page = await live(await visit(freshRoom(), { viewport: { width: 390, height: 700 } }));
   await flood(page, 60);
   await expect(texts(page)).toHaveCount(60);
   await base.poll(() => distanceToEnd(page)).toBeLessThan(2);
   for (const text of ['a long line that the narrow input must break in two', 'one\ntwo\nthree\nfour', 'the end']) {
-    await say(page, text);
+    await sendText(page, text);
     await expect(texts(page).last()).toHaveText(text);
     await base.poll(() => distanceToEnd(page)).toBeLessThan(2);
   }
@@ -100,7 +100,7 @@ test('a user who reads further up is not moved by new messages', async ({ visit 
   await page.mouse.wheel(0, -600);
   await base.poll(() => distanceToEnd(page)).toBeGreaterThan(500);
   const before = await log(page).evaluate((element) => element.scrollTop);
-  for (const text of ['a', 'b', 'c']) await say(other, text);
+  for (const text of ['a', 'b', 'c']) await sendText(other, text);
   await expect(texts(page)).toHaveCount(63);
   expect(await log(page).evaluate((element) => element.scrollTop)).toBe(before);
 });
@@ -113,13 +113,13 @@ test('only the end of a long log is in the document', async ({ visit }) => {
   await expect(texts(page).first()).toHaveText('line 211');
   await base.poll(() => distanceToEnd(page)).toBeLessThan(2);
   // One comes and one goes: the height stays, and so must the end.
-  await say(page, 'line 311');
+  await sendText(page, 'line 311');
   await expect(texts(page).last()).toBeInViewport();
   await base.poll(() => distanceToEnd(page)).toBeLessThan(2);
 });
 
-/** Says `lines` as `id` through a plain socket, as a script would. */
-async function saysPlainly(page: Page, id: string, ...lines: string[]): Promise<void> {
+/** Sends `lines` as `id` through a plain socket, as a script would. */
+async function sendFromScript(page: Page, id: string, ...lines: string[]): Promise<void> {
   await page.evaluate(
     async ([id, lines]) => {
       const room = location.pathname.slice('/r/'.length);
@@ -133,21 +133,21 @@ async function saysPlainly(page: Page, id: string, ...lines: string[]): Promise<
   );
 }
 
-/** Says `count` lines through a socket of its own, slowly enough for the server's limit. */
+/** Sends `count` lines through a socket of its own, slowly enough for the rate limit of the server. */
 async function flood(page: Page, count: number): Promise<void> {
   await page.evaluate(async (count) => {
     const room = location.pathname.slice('/r/'.length);
-    let said = 0;
-    while (said < count) {
+    let sent = 0;
+    while (sent < count) {
       const socket = new WebSocket(`ws://${location.host}/ws?room=${room}&id=flood`);
       await new Promise((open) => socket.addEventListener('open', open));
-      // As many as one connection may say at once.
-      const batch = Math.min(30, count - said);
+      // As many as one connection may send at once.
+      const batch = Math.min(30, count - sent);
       const echoed = new Promise<void>((all) => {
-        let heard = 0;
-        socket.addEventListener('message', () => ++heard === batch && all());
+        let received = 0;
+        socket.addEventListener('message', () => ++received === batch && all());
       });
-      for (let at = 0; at < batch; at++) socket.send(`line ${++said}`);
+      for (let at = 0; at < batch; at++) socket.send(`line ${++sent}`);
       await echoed;
       socket.close();
     }
@@ -157,7 +157,7 @@ async function flood(page: Page, count: number): Promise<void> {
 const distanceToEnd = (page: Page): Promise<number> =>
   log(page).evaluate((element) => element.scrollHeight - element.scrollTop - element.clientHeight);
 
-test('twelve people have names of different colours, which stay when the page wakes up and when others write', async ({ visit, server, request }) => {
+test('twelve users have names of different colours, which stay through hydration and when others write', async ({ visit, server, request }) => {
   const room = freshRoom();
   const post = poster(request, server, room);
   const people = Array.from({ length: 12 }, (_, at) => `person ${at}`);
@@ -174,7 +174,7 @@ test('twelve people have names of different colours, which stay when the page wa
   expect(await colours()).toEqual(before);
 });
 
-test('of more people than there are colours, each message still stands under its own name', async ({ visit, server, request }) => {
+test('with more users than colours, each message is under its own name', async ({ visit, server, request }) => {
   const room = freshRoom();
   const people = Array.from({ length: 30 }, (_, at) => `person ${at}`);
   for (const name of people) await poster(request, server, room)('hello', name);

@@ -5,7 +5,7 @@ import { KEY } from './keys.ts';
 
 test.use({ serverArgs: ['--auth-key-file', KEY] });
 
-test('without a token the page shows no input, and says that one is needed', async ({ visit }) => {
+test('without a token the page shows no input, and that a token is needed', async ({ visit }) => {
   const page = await visit('/r/lobby');
 
   await expect(page.locator('.refused')).toBeVisible();

@@ -1,13 +1,13 @@
-// What a page is held to that shows what strangers wrote.
+// Checks that a page shows the texts of users as text.
 
 import { type APIRequestContext, type Locator, type Page, expect } from '@playwright/test';
 
 import { type Server } from './server.ts';
 
-/** Says `text` as `from`. */
+/** Publishes `text` as `from`. */
 export type Post = (text: string, from?: string) => Promise<void>;
 
-/** Says things in `room` over HTTP. */
+/** Returns a function that publishes to `room` over HTTP. */
 export function poster(request: APIRequestContext, server: Server, room: string): Post {
   return async (text, from = 'mallory') => {
     const answer = await request.post(`${server.url}/api/v1/rooms/${room.slice(3)}/messages`, { data: { text, from } });
@@ -15,8 +15,8 @@ export function poster(request: APIRequestContext, server: Server, room: string)
   };
 }
 
-/** Nothing in `page` is there because somebody wrote it: no element that the page has no use for, no handler in an
- * attribute, no link but to the web, and no script that ran. */
+/** Checks that no text of a user became markup in `page`: no element that the page does not use, no handler in an attribute, no
+ * link but to the web, and no script that ran. */
 export async function holdsOnlyText(page: Page): Promise<void> {
   const found = await page.evaluate(() => {
     const all = [...document.querySelectorAll('*')];
@@ -36,7 +36,7 @@ export async function holdsOnlyText(page: Page): Promise<void> {
   expect(found).toEqual({ ran: false, strange: [], rows: [], handlers: [], styled: [], links: [], foreign: [] });
 }
 
-/** Whether each character of `words` stands to the right of the one before it, or on a later line. */
+/** Returns true if each character of `words` is to the right of the one before it, or on a later line. */
 export function readsLeftToRight(words: Locator): Promise<boolean> {
   return words.evaluate((element) => {
     const places: DOMRect[] = [];

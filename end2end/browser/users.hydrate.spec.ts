@@ -3,15 +3,15 @@
 import { type Page } from '@playwright/test';
 
 import { Endpoint } from './endpoint.ts';
-import { badge, expect, freshRoom, input, live, names, say, state, test, texts } from './fixtures.ts';
+import { badge, expect, freshRoom, input, live, names, sendText, state, test, texts } from './fixtures.ts';
 import { KEY } from './keys.ts';
 
 test.use({ serverArgs: ['--auth-key-file', KEY, '--token-url', '/session/token'] });
 
 const identity = (page: Page) => page.locator('#identity p:visible');
 
-test('a message that could not be sent waits for its user while another one uses the browser', async ({ visit, mortal }) => {
-  const endpoint = await Endpoint.start(() => mortal.url);
+test('a message that could not be sent waits for its user while another one uses the browser', async ({ visit, ownServer }) => {
+  const endpoint = await Endpoint.start(() => ownServer.url);
   const url = new URL(freshRoom(), endpoint.url).href;
   const context = (await visit('about:blank')).context();
   const signIn = async (sub: string): Promise<Page> => {
@@ -22,17 +22,17 @@ test('a message that could not be sent waits for its user while another one uses
   };
 
   const ann = await signIn('ann');
-  await mortal.kill();
+  await ownServer.kill();
   await expect(badge(ann)).toContainText('Reconnecting');
-  await say(ann, 'from ann');
+  await sendText(ann, 'from ann');
   await expect(state(ann)).toHaveText('waiting for connection');
   await input(ann).fill('half a sentence');
   await ann.close();
-  await mortal.restart();
+  await ownServer.restart();
 
   const bob = await signIn('bob');
   await expect(input(bob)).toHaveValue('');
-  await say(bob, 'from bob');
+  await sendText(bob, 'from bob');
   await expect(state(bob)).toHaveCount(0);
   await expect(texts(bob)).toHaveText(['from bob']);
   await bob.close();
@@ -55,7 +55,7 @@ test('a page whose user changes keeps the unsent messages of the former user unt
   await live(page);
   endpoint.mood = 'away';
   await expect(badge(page)).toHaveText(/^(Reconnecting|Connecting)/, { timeout: 20_000 });
-  await say(page, 'from ann');
+  await sendText(page, 'from ann');
 
   endpoint.sub = 'bob';
   endpoint.mood = 'signs in';

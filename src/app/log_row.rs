@@ -240,7 +240,7 @@ fn quote_view(quote: Quote, live: RoomState, text: &'static Text) -> impl IntoVi
         }
         None => Either::Right(text.earlier_message),
     };
-    let words = view! { <span class="heard">{text.answer_to}</span> " " {words} };
+    let words = view! { <span class="visually-hidden">{text.answer_to}</span> " " {words} };
     message_link(quote.offset, "quote", live, words)
 }
 

@@ -94,7 +94,7 @@ fn RoomLink(
                 {move || (unread.get().count > 0).then(|| view! {
                     <span class="unread">
                         <span aria-hidden="true">{unread.get().to_string()}</span>
-                        <span class="heard">{(text.unread_in_room)(unread.get())}</span>
+                        <span class="visually-hidden">{(text.unread_in_room)(unread.get())}</span>
                     </span>
                 })}
             </a>

@@ -59,7 +59,7 @@ pub fn StatusBadge() -> impl IntoView {
         </button>
         <p class=class id="status" role="status">
             <span aria-hidden=move || is_counting().to_string()>{words}</span>
-            <span class="heard">{move || is_counting().then_some(text.reconnecting)}</span>
+            <span class="visually-hidden">{move || is_counting().then_some(text.reconnecting)}</span>
         </p>
     }
 }

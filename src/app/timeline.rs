@@ -79,7 +79,7 @@ pub fn Timeline() -> impl IntoView {
             </div>
             <div class="space" style:height=move || height(spaces.get().1)></div>
         </div>
-        <p class="heard" id="log-keys">{text.log_keys}</p>
+        <p class="visually-hidden" id="log-keys">{text.log_keys}</p>
         <div class="empty" hidden=move || !is_empty.get() || is_refused.get()>
             <p class="empty-title">{move || if has_ended.get() { text.empty_ended } else { text.empty }}</p>
             <div hidden=has_ended>

@@ -55,7 +55,7 @@ pub(super) fn messages(
         let items: Vec<_> = newest_first
             .map(|message| item(page, room, message))
             .collect();
-        view! { <ol class="said">{items}</ol> }
+        view! { <ol class="messages">{items}</ol> }
     });
 
     view! {

@@ -118,7 +118,7 @@ fn dashboard(route: AdminRoute, content: Dashboard, text: &'static AdminText) ->
     view! {
         <p class="admin-note unscripted">{text.unscripted}</p>
         <main class="admin">
-            <div id="said">{content.outcome.map(|outcome| outcome_note(outcome, text))}</div>
+            <div id="outcome">{content.outcome.map(|outcome| outcome_note(outcome, text))}</div>
             {overview::overview(content.stats, text)}
             {rooms::rooms(&page, content.rooms)}
             {messages}

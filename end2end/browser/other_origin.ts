@@ -4,7 +4,7 @@ import http from 'node:http';
 import { type AddressInfo } from 'node:net';
 
 /** Serves `html` as the one page of a site while `use` runs; `url` is its address, and its origin with a slash. */
-export async function elsewhere(html: string, use: (url: string) => Promise<void>): Promise<void> {
+export async function withOtherOrigin(html: string, use: (url: string) => Promise<void>): Promise<void> {
   const site = http.createServer((request, response) => {
     if (request.url?.split('?')[0] !== '/') return response.writeHead(204).end();
     return response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' }).end(html);
