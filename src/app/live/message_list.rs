@@ -14,13 +14,15 @@
 //!
 //! Pure: times and random keys are passed in.
 
+mod gaps;
+mod reading;
 mod receive;
 mod send;
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::edits::Edits;
+use super::history_requests::{HistoryRequest, HistoryRequests};
 use super::hues::Hues;
 use super::pending_message::PendingMessage;
 use super::row::{
@@ -39,9 +41,6 @@ const PAGE: u16 = 100;
 
 /// The distance from the oldest row at which older messages are requested, in CSS pixels.
 const READ_AHEAD: f64 = 800.0;
-
-/// The pause after the server refused a request for history.
-const HISTORY_PAUSE: Duration = Duration::from_secs(1);
 
 /// The length of the beginning of a message that an answer quotes, in characters.
 const EXCERPT: usize = 120;
@@ -62,12 +61,7 @@ pub struct MessageList {
     has_restarted: bool,
     /// True while the server has messages that are older than the oldest row.
     has_older: bool,
-    /// The requests for history, which are sent one at a time.
-    requests: VecDeque<HistoryRequest>,
-    /// True while the first request is in flight.
-    is_requesting: bool,
-    /// The time before which no request is sent.
-    requests_paused_until: Option<Duration>,
+    requests: HistoryRequests,
     /// True while the room is shown.
     is_shown: bool,
     /// The number of connections that were lost.
@@ -85,17 +79,6 @@ pub struct MessageList {
     first_in_view: Option<u64>,
     /// The row that a search found.
     found: Option<u64>,
-}
-
-/// A request for one page of history.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum HistoryRequest {
-    /// Messages before the oldest row.
-    Older,
-    /// The missing messages of this row.
-    Gap(u64),
-    /// The known messages before this offset, requested to detect deletions.
-    Again(Offset),
 }
 
 /// The work that a change of the list requires.
@@ -120,9 +103,7 @@ impl Default for MessageList {
             browser: None,
             has_restarted: false,
             has_older: false,
-            requests: VecDeque::new(),
-            is_requesting: false,
-            requests_paused_until: None,
+            requests: HistoryRequests::default(),
             is_shown: true,
             disconnects: 0,
             edits: Edits::default(),
@@ -253,30 +234,6 @@ impl MessageList {
         (oldest, newest.filter(|newest| *newest < self.newest()))
     }
 
-    /// Returns true while the user sees the end of the log.
-    pub const fn is_attended(&self) -> bool {
-        self.unread.is_attended()
-    }
-
-    /// Returns the number of unread messages.
-    pub fn unread(&self) -> UnreadCount {
-        self.counted(self.unread.count())
-    }
-
-    /// Returns the number of messages that were unread when the user came back, until the user has seen the first of them.
-    pub fn missed(&self) -> UnreadCount {
-        self.counted(self.unread.missed())
-    }
-
-    /// Returns the position up to which the user has read; `None` until the read mark of an earlier visit was applied.
-    pub fn read_mark(&self) -> Option<ReadPosition> {
-        let position = self.position().filter(|_| self.has_read_mark)?;
-        Some(ReadPosition {
-            offset: self.unread.read(),
-            ..position.clone()
-        })
-    }
-
     /// Returns the number of messages of this page that are not stored.
     pub fn pending_count(&self) -> usize {
         self.rows.unstored().count()
@@ -297,22 +254,6 @@ impl MessageList {
         self.browser = Some(browser);
     }
 
-    /// Applies the read mark of an earlier visit, if there was one: the messages after it are unread.
-    pub fn restore_read_mark(&mut self, mark: Option<ReadPosition>) {
-        self.restored_mark = mark;
-        self.apply_read_mark();
-    }
-
-    /// Records that the user has read up to `mark` in another tab.
-    pub fn read_to(&mut self, mark: &ReadPosition) {
-        if self
-            .position()
-            .is_some_and(|position| position.epoch == mark.epoch)
-        {
-            self.unread.read_to(mark.offset);
-        }
-    }
-
     /// Records that the room is shown.
     pub fn on_shown(&mut self, now: Duration) -> ListEffect {
         self.is_shown = true;
@@ -329,15 +270,6 @@ impl MessageList {
     pub fn on_hidden(&mut self) {
         self.is_shown = false;
         self.set_attended(false);
-    }
-
-    /// Records whether the user sees the end of the log, which is never so while another room is shown. Returns true if that
-    /// changed.
-    pub fn set_attended(&mut self, is_attended: bool) -> bool {
-        let is_attended = is_attended && self.is_shown;
-        let is_changed = self.unread.attend(is_attended, self.newest());
-        self.visit_line();
-        is_changed
     }
 
     /// Records the visible part. Returns true if other rows are drawn now, and the effect.
@@ -405,54 +337,6 @@ impl MessageList {
         self.found.is_some()
     }
 
-    /// Requests the missing messages of the row `id`.
-    pub fn load_gap(&mut self, id: u64, now: Duration) -> ListEffect {
-        let mut effect = ListEffect::default();
-        if let Some(Entry::Gap(gap)) = self.rows.get(id).map(|row| &row.entry)
-            && gap.state == GapState::Open
-        {
-            let gap = Gap {
-                state: GapState::Requested,
-                ..*gap
-            };
-            self.rows.replace(id, Entry::Gap(gap));
-            self.requests.push_back(HistoryRequest::Gap(id));
-            self.advance(now, &mut effect);
-        }
-
-        effect
-    }
-
-    /// Records that the missing messages of the row `id` could not be loaded.
-    pub fn reopen_gap(&mut self, id: u64) {
-        if let Some(Entry::Gap(gap)) = self.rows.get(id).map(|row| &row.entry) {
-            let gap = Gap {
-                state: GapState::Open,
-                ..*gap
-            };
-            self.rows.replace(id, Entry::Gap(gap));
-        }
-    }
-
-    /// Returns the bounds of the gap of the row `id` that the user skipped, and marks it as requested. `None` for other rows.
-    pub fn request_skipped(&mut self, id: u64) -> Option<(Offset, Option<Offset>)> {
-        let row = self.rows.get(id)?;
-        let (after, Entry::Gap(gap)) = (Offset(row.order), &row.entry) else {
-            return None;
-        };
-        if !gap.is_skipped || gap.state != GapState::Open {
-            return None;
-        }
-
-        let before = gap.before;
-        let gap = Gap {
-            state: GapState::Requested,
-            ..*gap
-        };
-        self.rows.replace(id, Entry::Gap(gap));
-        Some((after, before))
-    }
-
     /// Returns the row of the user's newest message that has text.
     pub fn last_own(&self) -> Option<u64> {
         self.rows.last_text_of(&self.user)
@@ -483,64 +367,12 @@ impl MessageList {
             || self.is_of_this_browser(message.browser)
     }
 
-    /// Returns true if `message` is unread until the user has seen it.
-    fn is_counted(&self, message: &Message) -> bool {
-        !self.is_own(message) && !message.content.is_presence()
-    }
-
     fn is_of_this_browser(&self, browser: Option<u32>) -> bool {
         browser.is_some() && browser == self.browser
     }
 
     fn mentions_me(&self, message: &Message) -> bool {
         mentions(message, &self.user)
-    }
-
-    fn counted(&self, count: usize) -> UnreadCount {
-        UnreadCount {
-            count,
-            mentions: if count > 0 { self.unread.mentions() } else { 0 },
-            is_more: count > 0 && self.has_unloaded_unread(),
-        }
-    }
-
-    /// Returns true if messages that are not loaded may be unread.
-    fn has_unloaded_unread(&self) -> bool {
-        let oldest = self.rows.oldest();
-        let is_unread = |oldest| self.unread.extends_before(oldest);
-        self.has_older && is_unread(oldest.unwrap_or_else(|| self.newest()))
-    }
-
-    /// Applies the restored read mark, once the log is known. A mark of another epoch says nothing about this log.
-    fn apply_read_mark(&mut self) {
-        let Some(position) = self.position().cloned() else {
-            return;
-        };
-        let newest = position.offset;
-        let mark = self
-            .restored_mark
-            .take()
-            .filter(|mark| mark.epoch == position.epoch)
-            .map_or(newest, |mark| mark.offset.min(newest));
-
-        self.has_read_mark = true;
-        self.unread.restore(mark, newest);
-        for (id, offset, message) in self.rows.stored_after(mark) {
-            if self.is_counted(message) {
-                let is_mention = mentions(message, &self.user);
-                self.unread.add(id, offset, is_mention);
-            }
-        }
-    }
-
-    /// Records a visit of the line above the unread messages, if it is in view or below.
-    fn visit_line(&mut self) {
-        let (Some(line), Some(first_in_view)) = (self.unread.first(), self.first_in_view) else {
-            return;
-        };
-        if !self.has_unloaded_unread() && self.rows.is_at_or_after(line, first_in_view) {
-            self.unread.visit();
-        }
     }
 
     /// Returns the newest offset that was received.
@@ -554,26 +386,16 @@ impl MessageList {
     }
 
     fn request_older(&mut self) {
-        if self.has_older && !self.requests.contains(&HistoryRequest::Older) {
-            self.requests.push_back(HistoryRequest::Older);
+        if self.has_older {
+            self.requests.add(HistoryRequest::Older);
         }
     }
 
     /// Requests one page of the drawn messages that were received before the last disconnect.
     fn request_again(&mut self) {
-        let is_requested = |request: &HistoryRequest| matches!(request, HistoryRequest::Again(_));
-        if let Some(newest) = self.rows.newest_outdated(self.disconnects)
-            && !self.requests.iter().any(is_requested)
-        {
+        if let Some(newest) = self.rows.newest_outdated(self.disconnects) {
             let before = Offset(newest.0 + 1);
-            self.requests.push_back(HistoryRequest::Again(before));
-        }
-    }
-
-    /// Requests older messages while some of them may be unread.
-    fn request_unread(&mut self) {
-        if self.rows.len() < MAX_COUNTED && self.has_unloaded_unread() {
-            self.request_older();
+            self.requests.add(HistoryRequest::Again(before));
         }
     }
 

@@ -11,6 +11,7 @@ mod connection_status;
 mod date_search;
 mod edits;
 mod history;
+mod history_requests;
 mod hues;
 mod message_list;
 mod page_state;

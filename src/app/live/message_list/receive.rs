@@ -44,10 +44,7 @@ impl MessageList {
             Push::Unsubscribed { .. } => self.on_disconnect(),
             Push::History { messages, more, .. } => self.on_history(messages, more, effect),
             // An error without a key is the response to the request for history.
-            Push::Error { key: None, .. } if self.is_requesting => {
-                self.is_requesting = false;
-                self.requests_paused_until = Some(now + HISTORY_PAUSE);
-            }
+            Push::Error { key: None, .. } => self.requests.on_refused(now),
             _ => {}
         }
     }
@@ -56,8 +53,7 @@ impl MessageList {
     fn on_deleted(&mut self) {
         self.cursor = Cursor::new(None);
         self.rows.remove_stored();
-        self.requests.clear();
-        self.is_requesting = false;
+        self.requests = HistoryRequests::default();
         self.has_older = false;
         self.edits.clear();
         self.unread.restart();
@@ -87,23 +83,6 @@ impl MessageList {
         }
     }
 
-    fn add_gap(&mut self, after: Offset, before: Offset, count: Option<u64>) {
-        let (missing, state) = if std::mem::take(&mut self.has_restarted) {
-            // The messages of the old log are not in this one.
-            (Missing::Perhaps, GapState::Gone)
-        } else {
-            (Missing::Some, GapState::Open)
-        };
-
-        let gap = Gap {
-            missing: count.map_or(missing, Missing::Count),
-            state,
-            before: Some(before),
-            is_skipped: false,
-        };
-        self.rows.add(Entry::Gap(gap), after.0);
-    }
-
     /// Records the outcome of an outgoing message.
     pub(super) fn on_settled(&mut self, settled: Settled, effect: &mut ListEffect) {
         let Settled { id, key, outcome } = settled;
@@ -127,12 +106,7 @@ impl MessageList {
     }
 
     fn on_history(&mut self, messages: Vec<Publication>, more: bool, effect: &mut ListEffect) {
-        let request = if std::mem::take(&mut self.is_requesting) {
-            self.requests.pop_front()
-        } else {
-            None
-        };
-        match request {
+        match self.requests.on_response() {
             Some(HistoryRequest::Gap(id)) => self.narrow_gap(id, &messages, more),
             Some(HistoryRequest::Older) => self.has_older = more,
             Some(HistoryRequest::Again(before)) => return self.compare(before, &messages, more),
@@ -177,17 +151,17 @@ impl MessageList {
             Some(before) => {
                 self.rows.remove_gaps(before, first);
                 if prev > before {
-                    self.add_unread_part(before, Some(first));
+                    self.add_skipped_gap(before, Some(first));
                 }
             }
         }
         match self.rows.first_stored_from(Offset(last.0 + 1)) {
-            None if last < self.newest() => self.add_unread_part(last, None),
+            None if last < self.newest() => self.add_skipped_gap(last, None),
             None => {}
             Some((id, after)) => {
                 let is_next = self.message(id).is_none_or(|message| message.prev <= last);
                 if !is_next && !self.rows.has_gap(last, after) {
-                    self.add_unread_part(last, Some(after));
+                    self.add_skipped_gap(last, Some(after));
                 }
             }
         }
@@ -208,72 +182,6 @@ impl MessageList {
         self.show_message(offset);
         self.tidy();
         effect
-    }
-
-    /// Adds the row of a part of the log that is not loaded: the messages between the offsets `after` and `before`.
-    fn add_unread_part(&mut self, after: Offset, before: Option<Offset>) {
-        let gap = Gap {
-            missing: Missing::Some,
-            state: GapState::Open,
-            before,
-            is_skipped: true,
-        };
-        self.rows.add(Entry::Gap(gap), after.0);
-    }
-
-    /// Fills the gap of the row `id` from its start with `messages`. The log has `more` of them.
-    pub fn fill_gap(&mut self, id: u64, messages: Vec<Publication>, more: bool) -> ListEffect {
-        let mut effect = ListEffect::default();
-        let Some(row) = self.rows.get(id) else {
-            return effect;
-        };
-        let Entry::Gap(gap) = row.entry.clone() else {
-            return effect;
-        };
-
-        let end = messages.last().map(|last| last.offset);
-        self.rows.remove(id);
-        if let Some(end) = end.filter(|_| more) {
-            let gap = Gap {
-                state: GapState::Open,
-                ..gap
-            };
-            self.rows.add(Entry::Gap(gap), end.0);
-        }
-        for publication in messages {
-            self.place(publication, &mut effect);
-        }
-
-        self.tidy();
-        effect
-    }
-
-    /// Shortens the gap of the row `id` by `messages`, which end where the gap ends. The server has `more` messages
-    /// before.
-    fn narrow_gap(&mut self, id: u64, messages: &[Publication], more: bool) {
-        let Some(row) = self.rows.get(id) else { return };
-        let (after, Entry::Gap(gap)) = (Offset(row.order), &row.entry) else {
-            return;
-        };
-        let is_closed = messages.first().is_some_and(|oldest| oldest.prev <= after);
-        if is_closed {
-            self.rows.remove(id);
-            return;
-        }
-
-        let is_found = |publication: &&Publication| publication.offset > after;
-        let found = messages.iter().filter(is_found).count() as u64;
-        let missing = match gap.missing {
-            Missing::Count(count) => Missing::Count(count.saturating_sub(found).max(1)),
-            other => other,
-        };
-        let gap = Gap {
-            missing,
-            state: if more { GapState::Open } else { GapState::Gone },
-            before: messages.first().map(|oldest| oldest.offset).or(gap.before),
-            is_skipped: gap.is_skipped,
-        };
-        self.rows.replace(id, Entry::Gap(gap));
     }
 
     /// Adds `publication` at its position, unless it is in the list.

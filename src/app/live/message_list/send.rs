@@ -1,6 +1,7 @@
 //! The sending of messages and of requests for history.
 
 use super::*;
+use crate::app::live::history_requests::RequestStep;
 use crate::app::live::row::{MessageContent, Reason};
 use crate::client::{OutgoingMessage, SendStep};
 use crate::protocol::{Body, ErrorCode};
@@ -79,11 +80,7 @@ impl MessageList {
         self.cursor.on_disconnect();
         self.outbox.on_disconnect();
         self.disconnects += 1;
-        // The next connection decides which rows to request again.
-        self.requests
-            .retain(|request| !matches!(request, HistoryRequest::Again(_)));
-        self.is_requesting = false;
-        self.requests_paused_until = None;
+        self.requests.on_disconnect();
         self.update_states();
     }
 
@@ -120,23 +117,19 @@ impl MessageList {
     }
 
     fn send_request(&mut self, now: Duration, effect: &mut ListEffect) {
-        let Some(&request) = self.requests.front() else {
+        if !self.cursor.is_subscribed() {
             return;
-        };
-        if self.is_requesting || !self.cursor.is_subscribed() {
-            return;
-        }
-        if let Some(until) = self.requests_paused_until.filter(|until| *until > now) {
-            return wake(effect, until - now);
         }
 
-        self.is_requesting = true;
-        self.requests_paused_until = None;
-        effect.send.push(Command::History {
-            room: None,
-            before: Some(self.end_of(request)),
-            limit: Some(PAGE),
-        });
+        match self.requests.next(now) {
+            RequestStep::Send(request) => effect.send.push(Command::History {
+                room: None,
+                before: Some(self.end_of(request)),
+                limit: Some(PAGE),
+            }),
+            RequestStep::Wait(time) => wake(effect, time),
+            RequestStep::Idle => {}
+        }
     }
 
     /// Returns the offset before which the messages of `request` end.

@@ -4,6 +4,7 @@ mod receiving;
 mod sending;
 mod trimming;
 
+use super::super::history_requests::PAUSE;
 use super::super::row::{MessageContent, Reason};
 use super::super::row_window::{FOLLOWED, WINDOW};
 use super::*;

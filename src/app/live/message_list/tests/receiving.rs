@@ -267,8 +267,8 @@ fn a_request_that_was_refused_is_sent_again_after_a_pause() {
     let effect = page.receive(vec![refused], NOW);
 
     assert_eq!(effect.send, []);
-    assert_eq!(effect.wake_after, Some(HISTORY_PAUSE));
-    assert_eq!(page.on_timer(HISTORY_PAUSE).send, [request(9)]);
+    assert_eq!(effect.wake_after, Some(PAUSE));
+    assert_eq!(page.on_timer(PAUSE).send, [request(9)]);
 }
 
 #[test]
