@@ -14,11 +14,11 @@ async fn a_signal_closes_every_client_with_1001_and_the_program_exits_with_0() {
         let mut bob = server.join_with("id=bob&room=class").await;
 
         ann.send("before the end").await;
-        server.signal(signal);
         assert_eq!(ann.text().await, "before the end");
+        server.signal(signal);
+
         assert_eq!(ann.close_code().await, 1001);
         assert_eq!(bob.close_code().await, 1001);
-
         let address = server.address;
         let (status, log) = server.end().await;
         assert_eq!(status.code(), Some(0), "{log}");
