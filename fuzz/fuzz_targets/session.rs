@@ -9,8 +9,8 @@ use floors::protocol::{RoomName, UserId};
 use floors::server::room::{Dialect, Tick};
 use floors::server::room_rules::RoomRules;
 use floors::server::session::{
-    Action, ClientAccess, ConnectionLimiter, IpBucket, MessageLimits, QuotaRates, Quotas, Rate,
-    RateLimitKey, Session,
+    ClientAccess, ConnectionLimiter, IpBucket, MessageLimits, QuotaRates, Quotas, Rate,
+    RateLimitKey, Session, SessionAction,
 };
 use floors::server::wire::Incoming;
 use libfuzzer_sys::fuzz_target;
@@ -84,7 +84,7 @@ fuzz_target!(|input: (bool, Vec<(u8, u8, String)>)| {
             3 => Incoming::Ping(text.as_bytes()),
             _ => Incoming::Pong,
         };
-        if let Action::Publish(..) = session.handle(incoming, &access, now) {
+        if let SessionAction::Publish(..) = session.handle(incoming, &access, now) {
             published += 1;
         }
     }
