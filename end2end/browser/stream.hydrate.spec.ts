@@ -1,9 +1,10 @@
 // A browser's own EventSource follows a room over HTTP, and comes back by itself to where it was.
 
-import { expect, freshRoom, test } from './fixtures.ts';
+import { expect, freshRoom, live, test } from './fixtures.ts';
 
 test('an EventSource receives each message around a restart exactly once', async ({ visit, ownServer }) => {
-  const page = await visit(ownServer.url + freshRoom());
+  // Its program is loaded before the server restarts.
+  const page = await live(await visit(ownServer.url + freshRoom()));
   const room = new URL(page.url()).pathname.replace('/r/', '/api/v1/rooms/');
   const publish = async (text: string) => {
     const answer = await fetch(`${ownServer.url}${room}/messages`, { method: 'POST', body: text });
