@@ -1,7 +1,9 @@
 // A program that answers questions word by word, as a language model does, into Durable Streams of a Fanfare server:
 //
 //     fanfare --allow-origin http://127.0.0.1:8000
-//     node examples/agent/agent.mjs            # then open http://127.0.0.1:8000 in two windows, and reload one
+//     node examples/agent/agent.mjs
+//
+// Ask at http://127.0.0.1:8000, open the new URL of that window in a second one, and reload one of them.
 //
 // Each answer is a stream of its own, which the page reads from Fanfare and not from this program.
 import { createServer } from "node:http";
