@@ -197,6 +197,7 @@ impl ClusterModeration {
                 entry.info.since(),
             )
         };
+
         let connections = &self.connections;
         if kick.is_limited_to_rooms() {
             connections

@@ -51,7 +51,7 @@ struct ConnectionCounts {
 #[derive(Clone)]
 pub struct ConnectionEntry {
     pub(super) subscriber: Arc<dyn Subscriber>,
-    /// Its number, user and age.
+    /// The number, the user and the age of the connection.
     pub info: ConnectionInfo,
     /// The client's address.
     pub address: IpAddr,

@@ -70,9 +70,7 @@ impl MessageList {
                 self.requests.clear();
                 self.rows.forget_offsets();
             }
-            Update::Message(publication) => {
-                self.place(publication, effect);
-            }
+            Update::Message(publication) => self.place(publication, effect),
             Update::Deleted { offset, .. } => self.rows.erase(offset),
             Update::Gap {
                 after,
