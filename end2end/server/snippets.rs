@@ -148,12 +148,16 @@ async fn the_client_in_a_shell() {
 
 /// Builds the example `name`.
 fn example(name: &str) -> Command {
-    let build = ["build", "--quiet", "--locked", "--features", "ssr"];
-    let status = Command::new(env!("CARGO"))
-        .args(build)
-        .args(["--example", name])
-        .status();
-    assert!(status.expect("Cargo runs").success());
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--quiet", "--locked", "--features", "ssr"]);
+    build.args(["--example", name]);
+
+    // `cargo test` sets these. Build scripts read them, so libraries would be built again.
+    let is_of_package = |name: &str| name.starts_with("CARGO_PKG_") || name == "CARGO_MANIFEST_DIR";
+    for (name, _) in std::env::vars().filter(|(name, _)| is_of_package(name)) {
+        build.env_remove(name);
+    }
+    assert!(build.status().expect("Cargo runs").success());
 
     let test = std::env::current_exe().expect("a path");
     let folder = test.parent().and_then(Path::parent);
