@@ -41,6 +41,11 @@ browser_types() {
   (cd end2end/browser && npx tsc --noEmit)
 }
 
+# Most end-to-end tests wait for a timer or another process, so three for each processor keep it busy.
+rust_tests() {
+  RUST_TEST_THREADS=$((3 * $(getconf _NPROCESSORS_ONLN))) cargo test --quiet --locked --features ssr
+}
+
 stream_tests() {
   (cd end2end/streams && FANFARE_PYTHONPATH="$ROOT/target/python/$STREAMS_CLIENT" npx vitest run)
 }
@@ -80,7 +85,7 @@ check "the code documentation builds without warnings" \
   env RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --no-deps --features ssr --document-private-items
 check "the book builds" scripts/docs.sh
 check "the server and the page build" scripts/build.sh dev
-check "Rust tests" cargo test --quiet --locked --features ssr
+check "Rust tests" rust_tests
 if [ "$mode" = long ]; then
   check "long Rust tests, with thousands of clients" cargo test --quiet --locked --features ssr --test server -- --ignored --skip attack
 fi
